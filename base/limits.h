@@ -1,0 +1,95 @@
+/* Every limit of Lapse by name, with its reason (guarantee G8). Sizes are in bytes without a terminating NUL. */
+#ifndef LAPSE_BASE_LIMITS_H
+#define LAPSE_BASE_LIMITS_H
+
+/* Identities and paths. SPIFFE allows 2048; nothing seen in practice passes 256, and each is held per grant. */
+#define LIMIT_PRINCIPAL 256
+#define LIMIT_SUBJECT 256
+#define LIMIT_RESOURCE 256
+#define LIMIT_ACTION 32
+#define LIMIT_ACTIONS 16
+
+/* What people write. Long enough for a sentence and a link, short enough for a million of them. */
+#define LIMIT_JUSTIFICATION 1024
+#define LIMIT_REASON 512
+#define LIMIT_TICKET 128
+#define LIMIT_TASK 128
+#define LIMIT_POLICY 64
+
+#define LIMIT_LABELS 16
+#define LIMIT_LABEL_KEY 63
+#define LIMIT_LABEL_VALUE 255
+
+/* An approval chain longer than this is a committee. */
+#define LIMIT_APPROVALS 8
+
+/* Binding: source networks in CIDR form (the longest IPv6 one has 43 characters). */
+#define LIMIT_NETWORKS 8
+#define LIMIT_NETWORK 43
+
+/* A caller's idempotency key: a UUID fits twice. */
+#define LIMIT_REQUEST_ID 64
+
+/* Time. A grant is for a task, not for a season. */
+#define LIMIT_DURATION_MS_MAX (30LL * 24 * 3600 * 1000)
+#define LIMIT_NOT_BEFORE_AHEAD_MS_MAX (90LL * 24 * 3600 * 1000)
+/* An undecided request lapses after this, or earlier if it says so. */
+#define LIMIT_PENDING_MS_DEFAULT (24LL * 3600 * 1000)
+#define LIMIT_PENDING_MS_MAX (7LL * 24 * 3600 * 1000)
+#define LIMIT_USES_MAX 1000000000u
+
+/* The store. Live grants bound memory (300 bytes each); ended ones stay readable for a while, then leave. */
+#define LIMIT_LIVE_GRANTS 4000000u
+#define LIMIT_ENDED_GRANTS 1000000u
+#define LIMIT_ENDED_RETENTION_MS (3600LL * 1000)
+/* Idempotency: a repeated request_id gets the first outcome for this long and among this many commands. */
+#define LIMIT_REQUEST_IDS 1000000u
+#define LIMIT_REQUEST_ID_WINDOW_MS (600LL * 1000)
+#define LIMIT_ROLE_BINDINGS 4096u
+/* Due timers handled by one ADVANCE command, so that a million deadlines never hold the loop (10 ms). */
+#define LIMIT_ADVANCE_BATCH 2000u
+
+/* Commands and entries. The largest command is a request with every field full, about 16 KiB. */
+#define LIMIT_COMMAND_BYTES (24u * 1024)
+#define LIMIT_ENTRY_COMMANDS 512u
+#define LIMIT_ENTRY_BYTES (1024u * 1024)
+
+/* The log. */
+#define LIMIT_SEGMENT_BYTES (64u * 1024 * 1024)
+#define LIMIT_SNAPSHOT_CHUNK (256u * 1024)
+
+/* Peers: a frame holds one AppendEntries with several entries, or a snapshot chunk. */
+#define LIMIT_PEER_FRAME (8u * 1024 * 1024)
+#define LIMIT_PEERS 9u
+
+/* Before its Hello nobody is known: nothing longer than a full Hello with its refusal is buffered. */
+#define LIMIT_PEER_HELLO 1024u
+/* Connections on the peer port that have not said Hello, and reports of refused ones per 10 s. */
+#define LIMIT_PEER_STRANGERS 256u
+#define LIMIT_PEER_REFUSALS 20u
+
+/* Streams. Bytes one may queue by default, and the mark below which an owner that was above it hears on_drain. */
+#define LIMIT_STREAM_SEND (8u * 1024 * 1024)
+#define LIMIT_STREAM_LOW_WATER (64u * 1024)
+/* What one stream may read or encrypt in one loop iteration before the others get their turn (about 0.3 ms). */
+#define LIMIT_STREAM_TURN (512u * 1024)
+/* Handshake steps per loop iteration: each costs 0.1 to 0.4 ms of signatures, and strangers can ask for them. */
+#define LIMIT_HANDSHAKE_STEPS 8u
+/* TLS: messages after the handshake (key updates, tickets) per 10 s, and bytes of a peer's certificate chain. */
+#define LIMIT_TLS_CONTROL_MESSAGES 32u
+#define LIMIT_TLS_CHAIN_BYTES (32u * 1024)
+#define LIMIT_TLS_CHAIN_DEPTH 4
+/* A certificate, key, bundle or deny list read from disk. */
+#define LIMIT_TLS_FILE (4u * 1024 * 1024)
+
+/* gRPC: the largest message is a page of grants. */
+#define LIMIT_MESSAGE_IN (64u * 1024)
+#define LIMIT_MESSAGE_OUT (4u * 1024 * 1024)
+#define LIMIT_HEADER_BYTES (16u * 1024)
+#define LIMIT_STREAMS_PER_CONNECTION 128u
+#define LIMIT_PAGE 1000u
+/* PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames from one connection, and stream resets by either side. */
+#define LIMIT_CONTROL_FRAMES_PER_SECOND 1000u
+#define LIMIT_RESETS_PER_SECOND 100u
+
+#endif

@@ -1,0 +1,66 @@
+/* Counters and gauges of the process, readable by any thread at any time (GET /metrics, Cluster.Status).
+ *
+ * Every metric is one line of the table below; node/metrics.c renders the table in Prometheus' text format 0.0.4. */
+#ifndef LAPSE_NODE_METRICS_H
+#define LAPSE_NODE_METRICS_H
+
+#include <stdatomic.h>
+
+#include "base/bytes.h"
+
+/*      identifier                 type     name in Prometheus                         help */
+#define METRICS(X)                                                                                                          \
+    X(METRIC_LEADER, gauge, "lapse_is_leader", "1 on the leader")                                                           \
+    X(METRIC_TERM, gauge, "lapse_raft_term", "Raft term")                                                                   \
+    X(METRIC_COMMIT_INDEX, gauge, "lapse_raft_commit_index", "Highest committed log index")                                 \
+    X(METRIC_APPLIED_INDEX, gauge, "lapse_raft_applied_index", "Highest applied log index")                                 \
+    X(METRIC_ELECTIONS, counter, "lapse_raft_elections_total", "Terms seen to begin since start")                           \
+    X(METRIC_SNAPSHOTS_TAKEN, counter, "lapse_snapshots_taken_total", "Snapshots taken")                                    \
+    X(METRIC_SNAPSHOTS_INSTALLED, counter, "lapse_snapshots_installed_total", "Snapshots received from a leader")           \
+    X(METRIC_REVISION, gauge, "lapse_revision", "Revision of the store")                                                    \
+    X(METRIC_LIVE_GRANTS, gauge, "lapse_grants_live", "Grants that have not ended")                                         \
+    X(METRIC_ENDED_GRANTS, gauge, "lapse_grants_ended", "Ended grants still in memory")                                     \
+    X(METRIC_STORE_BYTES, gauge, "lapse_store_bytes", "Memory held by the store")                                           \
+    X(METRIC_EXPIRED, counter, "lapse_grants_expired_total", "Grants ended by their deadline")                              \
+    X(METRIC_REVOKED, counter, "lapse_grants_revoked_total", "Grants revoked")                                              \
+    X(METRIC_EXPIRY_LATENESS_MS_MAX, gauge, "lapse_expiry_lateness_ms_max", "Longest time between a deadline and its expiry event, ms of cluster time") \
+    X(METRIC_WRITES, counter, "lapse_writes_total", "Writes taken by this node")                                            \
+    X(METRIC_WRITES_FAILED, counter, "lapse_writes_failed_total", "Writes of this node that ended without a known outcome") \
+    X(METRIC_READS, counter, "lapse_reads_total", "Linearizable reads taken by this node")                                  \
+    X(METRIC_CALLS, counter, "lapse_grpc_calls_total", "gRPC calls begun")                                                  \
+    X(METRIC_CALLS_REFUSED, counter, "lapse_grpc_calls_refused_total", "gRPC calls refused before they began")              \
+    X(METRIC_CONNECTIONS, gauge, "lapse_connections", "Open client connections")                                            \
+    X(METRIC_CONNECTIONS_REFUSED, counter, "lapse_connections_refused_total", "Client connections refused or failed in the handshake") \
+    X(METRIC_WATCHERS, gauge, "lapse_watchers", "Open Watch streams")                                                       \
+    X(METRIC_EVENTS_SENT, counter, "lapse_watch_events_sent_total", "Events sent to watchers")                              \
+    X(METRIC_RESYNCS, counter, "lapse_watch_resyncs_total", "Watchers told to resync")                                      \
+    X(METRIC_PEERS_UP, gauge, "lapse_peers_up", "Peers with an outgoing link")                                              \
+    X(METRIC_CLOCK_FAULTS, counter, "lapse_clock_faults_total", "Wall clocks found to disagree beyond the limit")           \
+    X(METRIC_LOOP_US_MAX, gauge, "lapse_core_loop_us_max", "Longest iteration of the core loop since start, microseconds")  \
+    X(METRIC_LOW_ON_SPACE, gauge, "lapse_disk_low", "1 while the disk reserve is touched and new grants are refused")       \
+    X(METRIC_READY, gauge, "lapse_ready", "1 when the node serves linearizable calls")
+
+#define METRIC_ENUM(id, type, name, help) id,
+enum metric { METRICS(METRIC_ENUM) METRIC_COUNT };
+#undef METRIC_ENUM
+
+extern _Atomic(int64_t) metrics[METRIC_COUNT];
+
+static inline void metric_set(enum metric metric, int64_t value)
+{
+    atomic_store_explicit(&metrics[metric], value, memory_order_relaxed);
+}
+static inline void metric_add(enum metric metric, int64_t value)
+{
+    atomic_fetch_add_explicit(&metrics[metric], value, memory_order_relaxed);
+}
+static inline int64_t metric_get(enum metric metric)
+{
+    return atomic_load_explicit(&metrics[metric], memory_order_relaxed);
+}
+/* Raises a gauge that keeps a maximum. */
+void metric_max(enum metric metric, int64_t value);
+/* Appends the exposition; also build_info{version="..."} and process start time. */
+lapse_result metrics_render(struct buf *out) LAPSE_MUST_USE;
+
+#endif
