@@ -48,6 +48,16 @@
 #define LIMIT_ROLE_BINDINGS 4096u
 /* Due timers handled by one ADVANCE command, so that a million deadlines never hold the loop (10 ms). */
 #define LIMIT_ADVANCE_BATCH 2000u
+/* A cluster's name and unique id. */
+#define LIMIT_CLUSTER 128
+/* Times past this (the year 4199) are refused or clamped: six bytes hold every time and revision of a grant. */
+#define LIMIT_TIME_MS_MAX ((1LL << 46) - 1)
+/* Grants under grants: each check of a child looks at its ancestors. */
+#define LIMIT_GRANT_DEPTH 8u
+/* Descendants that end in the same command as their ancestor; the others follow with the next ADVANCE. */
+#define LIMIT_CASCADE 256u
+/* One record of a snapshot; the largest is a grant with every field full, about 12 KiB. */
+#define LIMIT_SNAPSHOT_RECORD (32u * 1024)
 
 /* Commands and entries. The largest command is a request with every field full, about 16 KiB. */
 #define LIMIT_COMMAND_BYTES (24u * 1024)
@@ -91,5 +101,23 @@
 /* PING, SETTINGS, PRIORITY, WINDOW_UPDATE and empty DATA frames from one connection, and stream resets by either side. */
 #define LIMIT_CONTROL_FRAMES_PER_SECOND 1000u
 #define LIMIT_RESETS_PER_SECOND 100u
+/* Messages a call holds before its producer must wait, and answers a connection holds before it takes no new calls: a client that asks for pages
+ * and reads none would otherwise bind 512 MiB. */
+#define LIMIT_CALL_QUEUE (64u * 1024)
+#define LIMIT_CONNECTION_QUEUE (16u * 1024 * 1024)
+/* A finished answer that doesn't move for so long (the client keeps its window shut) ends the connection. */
+#define LIMIT_ANSWER_STALL_MS 30000u
+/* A connection without calls and frames; a request (or the connection's first frame) that doesn't get complete. */
+#define LIMIT_CONNECTION_IDLE_MS 300000u
+#define LIMIT_REQUEST_MS 10000u
+
+/* The daemon's configuration: twenty settings and their comments. */
+#define LIMIT_CONFIG_FILE (64u * 1024)
+
+/* The HTTP port: a scraper, a load balancer or two, a curious operator. One that does not talk for so long is cut off. */
+#define LIMIT_HTTP_CONNECTIONS 64u
+#define LIMIT_HTTP_TIMEOUT_S 10u
+#define LIMIT_HTTP_CONNECTION_BYTES (16u * 1024)
+#define LIMIT_METRICS_BYTES (256u * 1024)
 
 #endif

@@ -26,7 +26,7 @@ struct stream_handler {
     void (*on_open)(struct stream *stream, const struct stream_peer *peer);
     /* Bytes arrived; borrowed for the call. */
     void (*on_data)(struct stream *stream, struct slice bytes);
-    /* The bytes waiting to be sent fell below the low-water mark after having been above it. */
+    /* The bytes waiting to be sent fell below LIMIT_STREAM_LOW_WATER after having been at or above it. */
     void (*on_drain)(struct stream *stream);
     /* The last callback, exactly once, also after stream_close: `why` says what happened (OK: this side closed it; UNAVAILABLE: the other side or
      * the network; UNAUTHENTICATED: the handshake; DEADLINE_EXCEEDED: a stalled peer). The stream is freed when this returns. */
@@ -63,12 +63,12 @@ static inline size_t stream_pending(const struct stream *stream)
 {
     return stream->ops->pending(stream);
 }
-/* Backpressure: while paused no on_data comes and the peer's window fills. */
+/* Backpressure: while paused no on_data comes and the peer's window fills; the other side's end is noticed only after resuming. */
 static inline void stream_pause_reading(struct stream *stream, bool paused)
 {
     stream->ops->pause_reading(stream, paused);
 }
-/* Starts closing; what is queued is sent first unless `why` (may be NULL for an orderly end) is an error. on_close follows from the loop. Idempotent. */
+/* Starts closing; no callback but on_close comes any more; what is queued is sent first unless `why` (may be NULL for an orderly end) is an error. on_close follows from the loop. Idempotent. */
 static inline void stream_close(struct stream *stream, const struct lapse_error *why)
 {
     stream->ops->close(stream, why);

@@ -1,9 +1,11 @@
 /* What a node keeps on disk: its identity, its term and vote, the log's segments, and the latest snapshot.
  *
  *   identity            cluster id, node id: written once by log_format, never changed
- *   vote-0, vote-1      term and vote, two checksummed slots written in turn
+ *   vote-0, vote-1      term and vote, written and synced twice (log_cell.h says why)
+ *   mark-0, mark-1      how far the log was acknowledged, and what change of several steps is under way; likewise twice
+ *   mark                the same, newer and unsynced: a hint
  *   FIRST.segment       entries, a checksum on every record; FIRST = index of its first entry, 20 digits
- *   INDEX-TERM.snapshot metadata, then the store's bytes in checksummed blocks
+ *   INDEX-TERM.snapshot metadata, then the store's bytes in checksummed blocks; 20 digits each
  *   *.tmp               unfinished work, removed at start
  *
  * A torn tail (an incomplete last write that was never acknowledged) is cut. Anything else that does not verify is corruption: log_open
@@ -26,7 +28,8 @@ struct log_identity {
  * With `first` (a cluster's bootstrap) the log starts at term 1 with these entries; else it is empty at term 0. */
 lapse_result log_format(struct disk *disk, const struct log_identity *identity, const struct log_entry *first, uint32_t n_first,
                         struct lapse_error *error) LAPSE_MUST_USE;
-/* Writes the cluster id of a newcomer once it is known. */
+/* Writes the cluster id of a newcomer once it is known. Blocking; FAILED_PRECONDITION when it has another one already. Touches no file
+ * of the lanes, so it may run beside them, on one thread at a time. */
 lapse_result log_adopt_cluster(struct log *log, const char *cluster, struct lapse_error *error) LAPSE_MUST_USE;
 
 struct log_state {

@@ -6,11 +6,13 @@
  *   log_mark.c       how far the log was acknowledged, intents      log_cell.c, log_scan.c, log_format.c, log_frame.c   bytes
  *
  * Two threads work on one log: the LOG lane owns everything in struct log but `snapshot_lane`, which the SNAPSHOT lane owns,
- * and `shared`, which both use under its mutex and never during a read or write of data. */
+ * `shared`, which both use under its mutex, and what neither changes after log_open. The mutex is held over a rename and, for
+ * INSTALL, over the write of its intent; never over the reading or writing of a snapshot. */
 #ifndef LAPSE_RAFT_LOG_INTERNAL_H
 #define LAPSE_RAFT_LOG_INTERNAL_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 
 #include "raft/log_cell.h"
 #include "raft/log_format.h"
@@ -65,7 +67,6 @@ struct log {
 
     struct cell vote;
     struct cell mark_cell;
-    struct mark mark;       /* the value in mark_cell */
     struct disk_file *hint;
     unsigned hint_slot;     /* the one to write next */
 

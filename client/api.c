@@ -1,0 +1,136 @@
+/* lapse.h's calls: typed faces of the one core (call.c). One line a call. */
+#include "client/call.h"
+
+#include <openssl/rand.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "client/schema.h"
+
+/* CALL(name, path, args, result, request_id, repeatable): the method's table entry, the blocking function, the
+ * asynchronous one, and the deliverer that casts the callback back to its type. */
+#define CALL(name, path, input, args_t, output, result_t, cb_t, request_id, again)                                     \
+    static const struct call_method name##_method = {path, &input, &output, request_id, again};                        \
+    lapse_result lapse_##name(struct lapse_client *client, const struct args_t *args, uint32_t timeout_ms,             \
+                              struct result_t *result, struct lapse_error *error)                                      \
+    {                                                                                                                  \
+        return call_blocking(client, &name##_method, args, timeout_ms, result, error);                                 \
+    }                                                                                                                  \
+    static void name##_deliver(void (*callback)(void), void *arg, const void *result, const struct lapse_error *error) \
+    {                                                                                                                  \
+        ((cb_t)callback)(arg, result, error);                                                                          \
+    }                                                                                                                  \
+    lapse_result lapse_##name##_async(struct lapse_client *client, const struct args_t *args, uint32_t timeout_ms,     \
+                                      cb_t callback, void *arg, struct lapse_call **call, struct lapse_error *error)   \
+    {                                                                                                                  \
+        struct call_callback typed = {name##_deliver, (void (*)(void))callback, arg};                                  \
+        return call_start(client, &name##_method, args, timeout_ms, typed, call, error);                               \
+    }
+
+#define GRANTS "/lapse.v1.Grants/"
+#define CLUSTER "/lapse.v1.Cluster/"
+#define WRITE(name, path, args)                                                                                        \
+    CALL(name, GRANTS path, schema_##args, lapse_##args, schema_mutation, lapse_mutation, lapse_mutation_cb,           \
+         offsetof(struct lapse_##args, request_id), true)
+#define READ(name, path, args, result, cb)                                                                             \
+    CALL(name, path, schema_##args, lapse_##args, schema_##result, lapse_##result, cb, CALL_NO_REQUEST_ID, true)
+
+/* clang-format off */
+WRITE(request, "Request", request_args)
+WRITE(approve, "Approve", decision_args)
+WRITE(deny, "Deny", decision_args)
+WRITE(cancel, "Cancel", end_args)
+WRITE(use, "Use", use_args)
+WRITE(complete, "Complete", end_args)
+WRITE(revoke, "Revoke", end_args)
+READ(get, GRANTS "Get", get_args, grant_view, lapse_get_cb)
+READ(list, GRANTS "List", list_args, grant_list, lapse_list_cb)
+READ(check, GRANTS "Check", check_args, decision, lapse_check_cb)
+READ(cluster_status, CLUSTER "Status", cluster_status_args, cluster_status, lapse_cluster_status_cb)
+READ(list_roles, CLUSTER "ListRoles", list_roles_args, role_list, lapse_list_roles_cb)
+CALL(set_roles, CLUSTER "SetRoles", schema_set_roles_args, lapse_set_roles_args, schema_roles_change, lapse_roles_change,
+     lapse_set_roles_cb, offsetof(struct lapse_set_roles_args, request_id), true)
+CALL(transfer_leadership, CLUSTER "TransferLeadership", schema_transfer_args, lapse_transfer_args, schema_transfer,
+     lapse_transfer, lapse_transfer_cb, CALL_NO_REQUEST_ID, false)
+/* clang-format on */
+
+/* ---- Results */
+
+void lapse_grant_free(struct lapse_grant *value)
+{
+    if (value != NULL)
+        codec_release(&schema_grant, value);
+}
+
+void lapse_mutation_free(struct lapse_mutation *value)
+{
+    if (value != NULL)
+        codec_release(&schema_mutation, value);
+}
+
+void lapse_grant_view_free(struct lapse_grant_view *value)
+{
+    if (value != NULL)
+        codec_release(&schema_grant_view, value);
+}
+
+void lapse_grant_list_free(struct lapse_grant_list *value)
+{
+    if (value != NULL)
+        codec_release(&schema_grant_list, value);
+}
+
+void lapse_decision_free(struct lapse_decision *value)
+{
+    if (value != NULL)
+        codec_release(&schema_decision, value);
+}
+
+void lapse_cluster_status_free(struct lapse_cluster_status *value)
+{
+    if (value != NULL)
+        codec_release(&schema_cluster_status, value);
+}
+
+void lapse_role_list_free(struct lapse_role_list *value)
+{
+    if (value != NULL)
+        codec_release(&schema_role_list, value);
+}
+
+void lapse_grant_copy(const struct lapse_grant *grant, struct lapse_grant *copy)
+{
+    codec_copy(&schema_grant, grant, copy);
+}
+
+/* ---- Names */
+
+const char *lapse_grant_state_name(enum lapse_grant_state state)
+{
+    static const char *const names[] = {"UNKNOWN",   "PENDING",   "APPROVED", "ACTIVE",    "EXPIRED", "REVOKED",
+                                        "COMPLETED", "EXHAUSTED", "DENIED",   "CANCELLED", "LAPSED"};
+    return (unsigned)state < ARRAY_LEN(names) ? names[state] : "UNKNOWN";
+}
+
+bool lapse_grant_state_is_ended(enum lapse_grant_state state)
+{
+    return state >= LAPSE_STATE_EXPIRED && state <= LAPSE_STATE_LAPSED;
+}
+
+const char *lapse_event_type_name(enum lapse_event_type type)
+{
+    static const char *const names[] = {"UNKNOWN",   "REQUESTED", "APPROVED",      "ACTIVATED",  "USED",
+                                        "EXPIRED",   "REVOKED",   "COMPLETED",     "EXHAUSTED",  "DENIED",
+                                        "CANCELLED", "LAPSED",    "ROLES_CHANGED", "INITIALIZED"};
+    return (unsigned)type < ARRAY_LEN(names) ? names[type] : "UNKNOWN";
+}
+
+void lapse_request_id_make(char id[LAPSE_REQUEST_ID_SIZE])
+{
+    unsigned char b[16];
+    CHECK(RAND_bytes(b, sizeof b) == 1);
+    b[6] = (b[6] & 0x0F) | 0x40; /* version 4 */
+    b[8] = (b[8] & 0x3F) | 0x80; /* the RFC's variant */
+    snprintf(id, LAPSE_REQUEST_ID_SIZE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
+             b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+}

@@ -1,0 +1,57 @@
+/* The messages of lapse.v1 as tables over the structs of lapse.h; see codec.h. */
+#ifndef LAPSE_CLIENT_SCHEMA_H
+#define LAPSE_CLIENT_SCHEMA_H
+
+#include "client/codec.h"
+#include "client/lapse.h"
+
+extern const struct codec_message schema_grant;
+extern const struct codec_message schema_event;
+extern const struct codec_message schema_role_binding;
+
+extern const struct codec_message schema_request_args;
+extern const struct codec_message schema_decision_args;
+extern const struct codec_message schema_end_args;
+extern const struct codec_message schema_use_args;
+extern const struct codec_message schema_mutation;
+extern const struct codec_message schema_get_args;
+extern const struct codec_message schema_grant_view;
+extern const struct codec_message schema_list_args;
+extern const struct codec_message schema_grant_list;
+extern const struct codec_message schema_check_args;
+extern const struct codec_message schema_decision;
+extern const struct codec_message schema_cluster_status_args;
+extern const struct codec_message schema_cluster_status;
+extern const struct codec_message schema_set_roles_args;
+extern const struct codec_message schema_roles_change;
+extern const struct codec_message schema_list_roles_args;
+extern const struct codec_message schema_role_list;
+extern const struct codec_message schema_transfer_args;
+extern const struct codec_message schema_transfer;
+
+/* lapse.v1.WatchRequest is `struct lapse_watch_options`. */
+extern const struct codec_message schema_watch_options;
+
+struct watch_mark {
+    uint64_t revision;
+    int64_t time_ms;
+};
+
+struct watch_resync {
+    const char *reason;
+};
+
+/* lapse.v1.WatchResponse: one of the members is there, as its flag says; none for a kind that a newer cluster added. */
+struct watch_message {
+    uint64_t epoch;
+    bool has_event, has_progress, has_resync, has_snapshot_grant, has_snapshot_end, has_created;
+    struct lapse_event event;
+    struct watch_mark progress;
+    struct watch_resync resync;
+    struct lapse_grant snapshot_grant;
+    struct watch_mark snapshot_end;
+    struct watch_mark created;
+};
+extern const struct codec_message schema_watch_message;
+
+#endif

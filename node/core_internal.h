@@ -1,0 +1,56 @@
+/* What core.c (the loop) and core_call.c (the questions) share. Nobody else includes this. */
+#ifndef LAPSE_NODE_CORE_INTERNAL_H
+#define LAPSE_NODE_CORE_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "node/core.h"
+#include "raft/disk_thread.h"
+#include "raft/peers.h"
+
+struct core {
+    uv_loop_t *loop;
+    struct config config;
+    char cluster[CLUSTER_ID_SIZE];
+    struct core_handler handler;
+    void *handler_arg;
+
+    struct disk *disk;
+    struct log *log;
+    struct disk_thread *disk_thread;
+    struct replica *replica;
+    struct peers *peers;
+    struct ring *ring;
+    struct mailbox mailbox;
+
+    uv_prepare_t prepare; /* last before the poll: flushes what timers did, arms the timer, ends the iteration */
+    uv_check_t check;     /* after the poll: flushes what it brought */
+    uv_timer_t due;       /* replica_next_due_us */
+    uv_timer_t pulse;     /* gauges, readiness, disk space */
+    uint64_t iteration_ns, idle_ns; /* see measure_iteration */
+
+    bool events_waiting;  /* the ring has grown since the edges were last woken */
+    bool closing;
+    struct lapse_error fatal; /* code LAPSE_OK: none */
+
+    struct replica_read probe; /* readiness: a linearizable read every now and then */
+    bool probe_waits;
+
+    uv_timer_t step_down;
+    void (*step_down_done)(void *arg);
+    void *step_down_arg;
+    int64_t step_down_until_ms;
+
+    uint32_t handles; /* open; at 0 the core is closed */
+    void (*closed)(void *arg);
+    void *closed_arg;
+
+    _Atomic(int64_t) time_ms;
+};
+
+/* core_call.c: runs on the core loop when a call's mail arrives. */
+void core_call_run(struct mail *mail);
+/* The one way back to the edge. */
+void core_call_answer(struct core_call *call);
+
+#endif

@@ -1,0 +1,203 @@
+#include "node/http.h"
+
+#include <errno.h>
+#include <microhttpd.h>
+#include <netdb.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/limits.h"
+#include "node/metrics.h"
+
+struct http_server {
+    struct MHD_Daemon *daemon;
+    uint16_t port;
+};
+
+struct answer {
+    unsigned status;
+    const char *type;
+    struct buf body;
+};
+
+#define TYPE_TEXT "text/plain; charset=utf-8"
+#define TYPE_METRICS "text/plain; version=0.0.4; charset=utf-8"
+
+static void say(struct answer *answer, unsigned status, const char *text)
+{
+    buf_clear(&answer->body);
+    answer->status = status;
+    answer->type = TYPE_TEXT;
+    CHECK(lapse_is_ok(buf_printf(&answer->body, "%s\n", text)));
+}
+
+static void serve_metrics(struct answer *answer)
+{
+    answer->status = MHD_HTTP_OK;
+    answer->type = TYPE_METRICS;
+    if (!lapse_is_ok(metrics_render(&answer->body)))
+        say(answer, MHD_HTTP_INTERNAL_SERVER_ERROR, "the metrics are longer than their limit");
+}
+
+static void serve_health(struct answer *answer)
+{
+    say(answer, MHD_HTTP_OK, "ok");
+}
+
+static void serve_readiness(struct answer *answer)
+{
+    char reason[128];
+    if (metric_get(METRIC_READY) != 0) {
+        say(answer, MHD_HTTP_OK, "ready");
+        return;
+    }
+    (void)snprintf(reason, sizeof reason, "not ready: no majority of the cluster has answered lately (peers linked: %lld)",
+                   (long long)metric_get(METRIC_PEERS_UP));
+    say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, reason);
+}
+
+static const struct {
+    const char *path;
+    void (*serve)(struct answer *answer);
+} routes[] = {
+    {"/metrics", serve_metrics},
+    {"/healthz", serve_health},
+    {"/readyz", serve_readiness},
+};
+
+static void serve(const char *path, const char *method, struct answer *answer)
+{
+    for (size_t i = 0; i < ARRAY_LEN(routes); i++) {
+        if (strcmp(routes[i].path, path) != 0)
+            continue;
+        if (strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0)
+            routes[i].serve(answer);
+        else
+            say(answer, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
+        return;
+    }
+    say(answer, MHD_HTTP_NOT_FOUND, "there are /metrics, /healthz and /readyz");
+}
+
+/* Nothing here is a page: a browser that is made to load it shall neither guess a type, nor run, nor keep anything. */
+static bool add_headers(struct MHD_Response *response, const struct answer *answer)
+{
+    const char *const headers[][2] = {
+        {MHD_HTTP_HEADER_CONTENT_TYPE, answer->type},
+        {MHD_HTTP_HEADER_CACHE_CONTROL, "no-store"},
+        {"X-Content-Type-Options", "nosniff"},
+        {"Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'"},
+        {MHD_HTTP_HEADER_ALLOW, "GET, HEAD"},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(headers); i++)
+        if (MHD_add_response_header(response, headers[i][0], headers[i][1]) != MHD_YES)
+            return false;
+    return true;
+}
+
+/* Answers as soon as the headers are there; a body that follows is not read, the connection is closed instead. */
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **state)
+{
+    (void)arg, (void)version, (void)upload, (void)upload_size, (void)state;
+    struct answer answer;
+    enum MHD_Result queued = MHD_NO;
+
+    buf_init(&answer.body, LIMIT_METRICS_BYTES);
+    serve(url, method, &answer);
+    struct MHD_Response *response =
+        MHD_create_response_from_buffer(answer.body.len, answer.body.data, MHD_RESPMEM_MUST_COPY);
+    if (response != NULL && add_headers(response, &answer))
+        queued = MHD_queue_response(connection, answer.status, response);
+    if (response != NULL)
+        MHD_destroy_response(response);
+    buf_free(&answer.body);
+    return queued;
+}
+
+static int listen_on(const struct addrinfo *address)
+{
+    int on = 1;
+    int fd = socket(address->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    if (fd < 0)
+        return -1;
+    /* After a restart the port is there at once. An IPv6 address means just that. */
+    (void)setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+    if (address->ai_family == AF_INET6)
+        (void)setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof on);
+    if (bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, (int)LIMIT_HTTP_CONNECTIONS) == 0)
+        return fd;
+    int cause = errno;
+    (void)close(fd);
+    errno = cause;
+    return -1;
+}
+
+/* A name may stand for several addresses: the first that works. `*fd` is -1 before. */
+static lapse_result open_socket(const char *host, uint16_t port, int *fd, struct lapse_error *error)
+{
+    const struct addrinfo hints = {.ai_flags = AI_PASSIVE | AI_NUMERICSERV, .ai_socktype = SOCK_STREAM};
+    struct addrinfo *addresses = NULL;
+    char service[8];
+
+    (void)snprintf(service, sizeof service, "%u", (unsigned)port);
+    int status = getaddrinfo(host, service, &hints, &addresses);
+    if (status != 0)
+        return lapse_fail(error, LAPSE_UNAVAILABLE, "listen.http: %s: %s", host, gai_strerror(status));
+    for (const struct addrinfo *at = addresses; at != NULL && *fd < 0; at = at->ai_next)
+        *fd = listen_on(at);
+    int cause = errno;
+    freeaddrinfo(addresses);
+    if (*fd < 0)
+        return lapse_fail(error, LAPSE_UNAVAILABLE, "listen.http: %s port %u: %s", host, (unsigned)port, strerror(cause));
+    return lapse_ok();
+}
+
+static uint16_t port_of(int fd)
+{
+    struct sockaddr_storage address;
+    socklen_t len = sizeof address;
+    CHECK(getsockname(fd, (struct sockaddr *)&address, &len) == 0);
+    return ntohs(address.ss_family == AF_INET6 ? ((struct sockaddr_in6 *)&address)->sin6_port
+                                               : ((struct sockaddr_in *)&address)->sin_port);
+}
+
+lapse_result http_start(const char *host, uint16_t port, struct http_server **server, struct lapse_error *error)
+{
+    int fd = -1;
+    lapse_result result = open_socket(host, port, &fd, error);
+    if (!lapse_is_ok(result))
+        return result;
+    uint16_t bound = port_of(fd);
+    /* The daemon owns the socket from here on, but for a failed start. */
+    struct MHD_Daemon *daemon = MHD_start_daemon(
+        MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
+        MHD_OPTION_CONNECTION_LIMIT, LIMIT_HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, LIMIT_HTTP_TIMEOUT_S,
+        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_HTTP_CONNECTION_BYTES, MHD_OPTION_END);
+    if (daemon == NULL) {
+        (void)close(fd);
+        return lapse_fail(error, LAPSE_UNAVAILABLE, "listen.http: %s port %u: the HTTP server can't be started", host,
+                          (unsigned)port);
+    }
+    *server = mem_calloc(1, sizeof **server);
+    (*server)->daemon = daemon;
+    (*server)->port = bound;
+    return lapse_ok();
+}
+
+uint16_t http_port(const struct http_server *server)
+{
+    return server->port;
+}
+
+void http_stop(struct http_server *server)
+{
+    if (server == NULL)
+        return;
+    MHD_stop_daemon(server->daemon);
+    free(server);
+}

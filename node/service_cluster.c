@@ -1,0 +1,65 @@
+/* lapse.v1.Cluster: state of the cluster, roles, leadership. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "node/edge_internal.h"
+#include "node/service_parse.h"
+#include "proto/codec.h"
+#include "proto/convert.h"
+
+static lapse_result prepare_status(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    (void)call;
+    lapse_v1_StatusRequest message;
+    return proto_decode(lapse_v1_StatusRequest_fields, bytes, &message, error);
+}
+
+static lapse_result prepare_list_roles(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    (void)call;
+    lapse_v1_ListRolesRequest message;
+    return proto_decode(lapse_v1_ListRolesRequest_fields, bytes, &message, error);
+}
+
+static lapse_result prepare_set_roles(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    lapse_v1_SetRolesRequest message;
+    struct command command = {.type = COMMAND_SET_ROLES};
+    lapse_result result = proto_decode(lapse_v1_SetRolesRequest_fields, bytes, &message, error);
+    if (lapse_is_ok(result) && !message.has_binding)
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "binding is missing: say whose roles to set");
+    if (lapse_is_ok(result))
+        result = proto_roles_borrow(&message.binding, &command.roles, error);
+    if (!lapse_is_ok(result))
+        return result;
+    command.member = slice_str(message.binding.member);
+    return parse_command(call, &command, message.request_id, NULL, error);
+}
+
+static lapse_result prepare_transfer(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    lapse_v1_TransferLeadershipRequest message;
+    lapse_result result = proto_decode(lapse_v1_TransferLeadershipRequest_fields, bytes, &message, error);
+    if (lapse_is_ok(result))
+        call->node_id = message.node_id;
+    return result;
+}
+
+static const struct unary_method status = {CORE_STATUS, prepare_status}, set_roles = {CORE_SET_ROLES, prepare_set_roles},
+                                 list_roles = {CORE_ROLES, prepare_list_roles}, transfer = {CORE_TRANSFER, prepare_transfer};
+
+const struct grpc_method *service_cluster_methods(size_t *n)
+{
+    static const struct grpc_method methods[] = {
+        UNARY_METHOD("/lapse.v1.Cluster/Status", &status),
+        UNARY_METHOD("/lapse.v1.Cluster/SetRoles", &set_roles),
+        UNARY_METHOD("/lapse.v1.Cluster/ListRoles", &list_roles),
+        UNARY_METHOD("/lapse.v1.Cluster/TransferLeadership", &transfer),
+    };
+    *n = ARRAY_LEN(methods);
+    return methods;
+}

@@ -1,0 +1,149 @@
+/* lapse.v1.Grants but for Watch: each method turns its message into a question to the core. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "node/edge_internal.h"
+#include "node/service_parse.h"
+#include "proto/codec.h"
+#include "proto/convert.h"
+
+/* Decodes into a struct of its own, which lives until the question is filled. */
+#define DECODE(type_, message_, bytes_, error_)                                    \
+    type_ *message_ = mem_calloc(1, sizeof *(message_));                           \
+    lapse_result result = proto_decode(type_##_fields, (bytes_), (message_), (error_))
+
+static lapse_result prepare_request(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    struct command command = {0};
+    DECODE(lapse_v1_RequestRequest, message, bytes, error);
+    if (lapse_is_ok(result))
+        result = proto_request_borrow(message, &command, error);
+    if (lapse_is_ok(result)) {
+        command.grant = edge_new_grant_id(edge);
+        result = parse_command(call, &command, message->request_id, NULL, error);
+    }
+    free(message);
+    return result;
+}
+
+static lapse_result prepare_decision(enum command_type type, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    struct command command = {.type = type};
+    DECODE(lapse_v1_DecisionRequest, message, bytes, error);
+    if (lapse_is_ok(result)) {
+        command.text = slice_str(message->comment);
+        result = parse_command(call, &command, message->request_id, message->grant_id, error);
+    }
+    free(message);
+    return result;
+}
+
+static lapse_result prepare_end(enum command_type type, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    struct command command = {.type = type};
+    DECODE(lapse_v1_EndRequest, message, bytes, error);
+    if (lapse_is_ok(result)) {
+        command.text = slice_str(message->reason);
+        result = parse_command(call, &command, message->request_id, message->grant_id, error);
+    }
+    free(message);
+    return result;
+}
+
+static lapse_result prepare_approve(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    return prepare_decision(COMMAND_APPROVE, bytes, call, error);
+}
+
+static lapse_result prepare_deny(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    return prepare_decision(COMMAND_DENY, bytes, call, error);
+}
+
+static lapse_result prepare_cancel(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    return prepare_end(COMMAND_CANCEL, bytes, call, error);
+}
+
+static lapse_result prepare_complete(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    return prepare_end(COMMAND_COMPLETE, bytes, call, error);
+}
+
+static lapse_result prepare_revoke(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    return prepare_end(COMMAND_REVOKE, bytes, call, error);
+}
+
+static lapse_result prepare_use(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    struct command command = {.type = COMMAND_USE};
+    DECODE(lapse_v1_UseRequest, message, bytes, error);
+    if (lapse_is_ok(result)) {
+        command.count = message->count == 0 ? 1 : message->count;
+        result = parse_command(call, &command, message->request_id, message->grant_id, error);
+    }
+    free(message);
+    return result;
+}
+
+static lapse_result prepare_get(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    DECODE(lapse_v1_GetRequest, message, bytes, error);
+    if (lapse_is_ok(result))
+        result = parse_grant_id(message->grant_id, &call->grant, error);
+    free(message);
+    return result;
+}
+
+static lapse_result prepare_list(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    DECODE(lapse_v1_ListRequest, message, bytes, error);
+    if (lapse_is_ok(result) && message->page_size > LIMIT_PAGE)
+        result = lapse_fail(error, LAPSE_OUT_OF_RANGE, "page_size %u: at most %u", message->page_size, LIMIT_PAGE);
+    if (lapse_is_ok(result))
+        result = parse_page_token(message->page_token, &call->cursor, error);
+    if (lapse_is_ok(result)) {
+        call->page = message->page_size == 0 ? 100 : message->page_size;
+        result = message->has_filter ? parse_filter(call, &message->filter, error) : lapse_ok();
+    }
+    free(message);
+    return result;
+}
+
+static lapse_result prepare_check(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+{
+    (void)edge;
+    DECODE(lapse_v1_CheckRequest, message, bytes, error);
+    if (lapse_is_ok(result))
+        result = parse_query(call, message, error);
+    free(message);
+    return result;
+}
+
+static const struct unary_method request = {CORE_WRITE, prepare_request}, approve = {CORE_WRITE, prepare_approve},
+                                 deny = {CORE_WRITE, prepare_deny}, cancel = {CORE_WRITE, prepare_cancel},
+                                 use = {CORE_WRITE, prepare_use}, complete = {CORE_WRITE, prepare_complete},
+                                 revoke = {CORE_WRITE, prepare_revoke}, get = {CORE_GET, prepare_get},
+                                 list = {CORE_LIST, prepare_list}, check = {CORE_CHECK, prepare_check};
+
+const struct grpc_method *service_grants_methods(size_t *n)
+{
+    static const struct grpc_method methods[] = {
+        UNARY_METHOD("/lapse.v1.Grants/Request", &request),   UNARY_METHOD("/lapse.v1.Grants/Approve", &approve),
+        UNARY_METHOD("/lapse.v1.Grants/Deny", &deny),         UNARY_METHOD("/lapse.v1.Grants/Cancel", &cancel),
+        UNARY_METHOD("/lapse.v1.Grants/Use", &use),           UNARY_METHOD("/lapse.v1.Grants/Complete", &complete),
+        UNARY_METHOD("/lapse.v1.Grants/Revoke", &revoke),     UNARY_METHOD("/lapse.v1.Grants/Get", &get),
+        UNARY_METHOD("/lapse.v1.Grants/List", &list),         UNARY_METHOD("/lapse.v1.Grants/Check", &check),
+    };
+    *n = ARRAY_LEN(methods);
+    return methods;
+}

@@ -1,0 +1,131 @@
+#include "node/service_parse.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <openssl/rand.h>
+#include <stdio.h>
+
+#include "base/check.h"
+#include "proto/convert.h"
+
+/* SHA-256 over (principal, NUL, request_id), cut: nobody can use up, or guess at, another principal's keys. */
+static struct request_key key_of(const char *principal, const char *request_id)
+{
+    struct request_key key;
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    unsigned len = 0;
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    CHECK(context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1);
+    CHECK(EVP_DigestUpdate(context, principal, strlen(principal) + 1) == 1);
+    CHECK(EVP_DigestUpdate(context, request_id, strlen(request_id)) == 1);
+    CHECK(EVP_DigestFinal_ex(context, digest, &len) == 1 && len >= sizeof key.bytes);
+    EVP_MD_CTX_free(context);
+    memcpy(key.bytes, digest, sizeof key.bytes);
+    return key;
+}
+
+static struct request_key random_key(void)
+{
+    struct request_key key;
+    CHECK(RAND_bytes(key.bytes, sizeof key.bytes) == 1);
+    return key;
+}
+
+lapse_result parse_grant_id(const char *text, struct grant_id *id, struct lapse_error *error)
+{
+    if (lapse_is_ok(grant_id_parse(slice_str(text), id)))
+        return lapse_ok();
+    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "grant_id \"%s\": a grant's id has 26 characters, as `lapse list` prints them",
+                      text);
+}
+
+lapse_result parse_command(struct core_call *call, struct command *command, const char *request_id, const char *grant_id,
+                           struct lapse_error *error)
+{
+    lapse_result result = lapse_ok();
+    command->principal = slice_str(call->principal);
+    command->key = request_id[0] == '\0' ? random_key() : key_of(call->principal, request_id);
+    if (grant_id != NULL)
+        result = parse_grant_id(grant_id, &command->grant, error);
+    if (lapse_is_ok(result))
+        result = command_validate(command, error);
+    if (!lapse_is_ok(result))
+        return result;
+    /* What validates fits: LIMIT_COMMAND_BYTES is the sum of all limits. */
+    CHECK(lapse_is_ok(command_encode(command, &call->command)));
+    return lapse_ok();
+}
+
+lapse_result parse_page_token(const char *token, uint64_t *cursor, struct lapse_error *error)
+{
+    char trailing = 0;
+    if (token[0] == '\0') {
+        *cursor = 0;
+        return lapse_ok();
+    }
+    if (strlen(token) == 16 && sscanf(token, "%16" SCNx64 "%c", cursor, &trailing) == 1)
+        return lapse_ok();
+    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "page_token: pass next_page_token of the page before, unchanged");
+}
+
+static struct slice keep(struct core_call *call, struct slice text)
+{
+    return core_call_keep(call, (const char *)text.data, text.len);
+}
+
+lapse_result parse_filter(struct core_call *call, const lapse_v1_Filter *message, struct lapse_error *error)
+{
+    struct proto_filter filter;
+    lapse_result result = proto_filter_borrow(message, &filter, error);
+    if (!lapse_is_ok(result))
+        return result;
+    call->filter = (struct store_filter){
+        .subject = keep(call, filter.subject),
+        .resource = keep(call, filter.resource),
+        .requester = keep(call, filter.requester),
+        .approver = keep(call, filter.approver),
+        .ticket = keep(call, filter.ticket),
+        .policy = keep(call, filter.policy),
+        .parent = filter.parent,
+        .states = filter.states,
+    };
+    return lapse_ok();
+}
+
+static struct slice keep_text(struct core_call *call, const char *text)
+{
+    return core_call_keep(call, text, strlen(text));
+}
+
+static lapse_result validate_query(const lapse_v1_CheckRequest *message, struct lapse_error *error)
+{
+    uint8_t address[sizeof(struct in6_addr)];
+    lapse_result result = principal_validate(slice_str(message->subject), "subject", error);
+    if (lapse_is_ok(result))
+        result = resource_validate(slice_str(message->resource), false, error);
+    if (lapse_is_ok(result))
+        result = action_validate(slice_str(message->action), error);
+    if (lapse_is_ok(result) && message->certificate_sha256.size != 0 && message->certificate_sha256.size != 32)
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "certificate_sha256: 32 bytes, or none");
+    if (lapse_is_ok(result) && message->address[0] != '\0' && inet_pton(AF_INET, message->address, address) != 1 &&
+        inet_pton(AF_INET6, message->address, address) != 1)
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "address \"%s\": an IPv4 or IPv6 address without a port", message->address);
+    return result;
+}
+
+lapse_result parse_query(struct core_call *call, const lapse_v1_CheckRequest *message, struct lapse_error *error)
+{
+    lapse_result result = validate_query(message, error);
+    if (!lapse_is_ok(result))
+        return result;
+    call->query = (struct grant_query){
+        .subject = keep_text(call, message->subject),
+        .resource = keep_text(call, message->resource),
+        .action = keep_text(call, message->action),
+        .spiffe_id = keep_text(call, message->spiffe_id),
+        .certificate_sha256 = core_call_keep(call, (const char *)message->certificate_sha256.bytes, message->certificate_sha256.size),
+        .address = keep_text(call, message->address),
+    };
+    return lapse_ok();
+}

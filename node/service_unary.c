@@ -1,0 +1,98 @@
+/* What every unary method does, whatever it is for:
+ *
+ *   message --> rate and in-flight limits --> prepare (decode, validate) --> core_ask --> answered --> reply
+ *
+ * A unary_call lives until both of its ends are done with it: the client's stream (on_close) and the core's answer. */
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "node/edge_internal.h"
+#include "node/metrics.h"
+
+struct unary_call {
+    struct core_call *core;         /* NULL when the core is not (or no longer) concerned */
+    struct grpc_call *grpc;         /* NULL once the stream is closed */
+    struct admission *admission;
+    struct admission_entry *entry;  /* in flight until this struct ends */
+};
+
+static void release(struct unary_call *call)
+{
+    if (call->core != NULL || call->grpc != NULL)
+        return;
+    free(call);
+}
+
+static void reply(struct unary_call *call)
+{
+    const struct lapse_error *error = &call->core->error;
+    if (error->code == LAPSE_OK)
+        grpc_call_reply(call->grpc, buf_slice(&call->core->response));
+    else
+        grpc_call_finish(call->grpc, error->code, error->message);
+}
+
+static void on_answered_mail(struct mail *mail)
+{
+    struct core_call *core = CONTAINER_OF(mail, struct core_call, mail);
+    struct unary_call *call = core->owner;
+    if (call->grpc != NULL)
+        reply(call);
+    core_call_free(core);
+    call->core = NULL;
+    release(call);
+}
+
+/* On the core loop: send it home. */
+static void on_answered(struct core_call *core)
+{
+    core->mail.run = on_answered_mail;
+    mailbox_answer(core->reply_to, &core->mail);
+}
+
+static lapse_result ask(struct unary_call *call, struct edge *edge, struct slice message, struct lapse_error *error)
+{
+    const struct unary_method *method = grpc_call_method(call->grpc)->data;
+    struct core_call *core = core_call_new(method->op, edge_principal_of(call->grpc), edge_timeout_of(call->grpc));
+    core->owner = call;
+    core->reply_to = &edge->mailbox;
+    core->answered = on_answered;
+    lapse_result result = method->prepare(edge, message, core, error);
+    if (lapse_is_ok(result)) {
+        call->core = core;
+        if (core_ask(edge->core, core))
+            return lapse_ok();
+        call->core = NULL;
+        result = lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "this node has too much to do: try again, or ask another one");
+    }
+    core_call_free(core);
+    return result;
+}
+
+void unary_on_message(struct grpc_call *grpc, struct slice message)
+{
+    struct edge_connection *connection = edge_connection_of(grpc);
+    struct lapse_error error;
+    struct unary_call *call = mem_calloc(1, sizeof *call);
+    call->grpc = grpc;
+    call->admission = connection->edge->admission;
+    grpc_call_set_data(grpc, call);
+    lapse_result result = admission_begin(call->admission, connection->entry, &error);
+    if (lapse_is_ok(result)) {
+        call->entry = connection->entry;
+        result = ask(call, connection->edge, message, &error);
+    }
+    if (!lapse_is_ok(result))
+        grpc_call_finish(grpc, error.code, error.message);
+}
+
+/* In flight means: its stream is open. What the core still does for a stream that is gone is bounded by its timeout and by the core's mailbox. */
+void unary_on_close(struct grpc_call *grpc)
+{
+    struct unary_call *call = grpc_call_data(grpc);
+    if (call->entry != NULL)
+        admission_end(call->admission, call->entry);
+    call->entry = NULL;
+    call->grpc = NULL;
+    release(call);
+}

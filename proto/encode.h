@@ -1,0 +1,54 @@
+/* The server's answers as bytes, straight from plain data in one pass: no generated struct, no copy but the last.
+ *
+ * The bytes are those that a generated codec writes for the same message (tests/unit/test_convert.c compares). Every function appends to `out` and
+ * fails only with RESOURCE_EXHAUSTED at its bound; `out` then holds a fragment that must be dropped. */
+#ifndef LAPSE_PROTO_ENCODE_H
+#define LAPSE_PROTO_ENCODE_H
+
+#include "store/command.h"
+
+/* Where in history an answer stands. */
+struct proto_point {
+    uint64_t epoch;
+    uint64_t revision;
+    int64_t time_ms;
+};
+
+/* An event; the numbers of `type` are store.h's and lapse.v1.EventType's. */
+struct proto_event {
+    uint64_t revision;
+    int64_t time_ms;
+    uint32_t type;
+    const struct grant *grant; /* NULL: about no grant */
+    struct slice member;       /* not empty: roles of `member` were changed */
+    uint32_t roles;
+};
+
+lapse_result proto_encode_grant(const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_event(const struct proto_event *event, struct buf *out) LAPSE_MUST_USE;
+
+/* The kinds of lapse.v1.WatchResponse. Those about a point use its revision and time. */
+lapse_result proto_encode_watch_event(uint64_t epoch, const struct proto_event *event, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_watch_grant(uint64_t epoch, const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_watch_created(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_watch_progress(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_watch_snapshot_end(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_watch_resync(uint64_t epoch, const char *reason, struct buf *out) LAPSE_MUST_USE;
+
+/* `grant` may be NULL. */
+lapse_result proto_encode_mutation(const struct proto_point *point, const struct grant *grant, bool repeated_call,
+                                   struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_get(const struct proto_point *point, const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_check(const struct proto_point *point, bool allowed, const char *verdict, const struct grant *grant,
+                                int64_t valid_for_ms, struct buf *out) LAPSE_MUST_USE;
+
+/* A page is written in pieces: begin, each grant, end. */
+lapse_result proto_encode_list_begin(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_list_grant(const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_list_end(struct slice next_page_token, struct buf *out) LAPSE_MUST_USE;
+
+/* Likewise the roles: begin, then each binding. */
+lapse_result proto_encode_list_roles_begin(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_list_roles_binding(struct slice member, uint32_t roles, struct buf *out) LAPSE_MUST_USE;
+
+#endif

@@ -1,0 +1,247 @@
+/* Commands: their bytes and the limits of each field. What a command may do is decided in rules.c and apply.c. */
+#include "store/command.h"
+
+#include "base/check.h"
+#include "base/wire.h"
+#include "store/command_internal.h"
+#include "store/identifiers.h"
+#include "store/terms.h"
+
+enum {
+    COMMAND_FIELD_TYPE = 1,
+    COMMAND_FIELD_KEY = 2,
+    COMMAND_FIELD_PRINCIPAL = 3,
+    COMMAND_FIELD_GRANT = 4,
+    COMMAND_FIELD_TEXT = 5,
+    COMMAND_FIELD_COUNT = 6,
+    COMMAND_FIELD_TERMS = 7,
+    COMMAND_FIELD_MEMBER = 8,
+    COMMAND_FIELD_ROLES = 9,
+    COMMAND_FIELD_EPOCH = 10,
+    COMMAND_FIELD_CLUSTER = 11,
+};
+
+bool request_key_is_zero(const struct request_key *key)
+{
+    static const struct request_key zero;
+    return memcmp(key->bytes, zero.bytes, sizeof key->bytes) == 0;
+}
+
+static void put_id(struct wire_writer *writer, uint32_t field, struct grant_id id)
+{
+    if (!grant_id_is_zero(id))
+        wire_put_bytes(writer, field, slice_of(id.bytes, sizeof id.bytes));
+}
+
+static void encode_tail(struct wire_writer *writer, const struct command *command)
+{
+    wire_put_bytes(writer, COMMAND_FIELD_TEXT, command->text);
+    wire_put_uint(writer, COMMAND_FIELD_COUNT, command->count);
+    if (command->type == COMMAND_REQUEST) {
+        size_t mark = wire_begin(writer, COMMAND_FIELD_TERMS);
+        terms_encode(writer, &command->terms);
+        wire_end(writer, mark);
+    }
+    wire_put_bytes(writer, COMMAND_FIELD_MEMBER, command->member);
+    wire_put_uint(writer, COMMAND_FIELD_ROLES, command->roles);
+    wire_put_uint(writer, COMMAND_FIELD_EPOCH, command->epoch);
+    wire_put_bytes(writer, COMMAND_FIELD_CLUSTER, command->cluster);
+}
+
+static lapse_result written(const struct wire_writer *writer, size_t start)
+{
+    if (!writer->failed)
+        return lapse_ok();
+    writer->out->len = start;
+    return lapse_failed(LAPSE_RESOURCE_EXHAUSTED);
+}
+
+lapse_result command_encode(const struct command *command, struct buf *out)
+{
+    size_t start = out->len;
+    struct wire_writer writer = wire_writer(out);
+    wire_put_uint(&writer, COMMAND_FIELD_TYPE, (uint64_t)command->type);
+    if (!request_key_is_zero(&command->key))
+        wire_put_bytes(&writer, COMMAND_FIELD_KEY, slice_of(command->key.bytes, sizeof command->key.bytes));
+    wire_put_bytes(&writer, COMMAND_FIELD_PRINCIPAL, command->principal);
+    put_id(&writer, COMMAND_FIELD_GRANT, command->grant);
+    encode_tail(&writer, command);
+    return written(&writer, start);
+}
+
+lapse_result command_encode_content(const struct command *command, struct buf *out)
+{
+    size_t start = out->len;
+    struct wire_writer writer = wire_writer(out);
+    wire_put_uint(&writer, COMMAND_FIELD_TYPE, (uint64_t)command->type);
+    wire_put_bytes(&writer, COMMAND_FIELD_PRINCIPAL, command->principal);
+    if (command->type != COMMAND_REQUEST)
+        put_id(&writer, COMMAND_FIELD_GRANT, command->grant);
+    encode_tail(&writer, command);
+    return written(&writer, start);
+}
+
+static bool field_key(const struct wire_field *field, struct request_key *key)
+{
+    if (field->type != WIRE_BYTES || field->bytes.len != sizeof key->bytes)
+        return false;
+    memcpy(key->bytes, field->bytes.data, sizeof key->bytes);
+    return true;
+}
+
+static bool field_type(const struct wire_field *field, enum command_type *type)
+{
+    if (field->type != WIRE_VARINT || field->value < COMMAND_REQUEST || field->value > COMMAND_INIT)
+        return false;
+    *type = (enum command_type)field->value;
+    return true;
+}
+
+static bool field_terms(const struct wire_field *field, struct grant *terms)
+{
+    return field->type == WIRE_BYTES && lapse_is_ok(terms_decode(field->bytes, terms));
+}
+
+static bool decode_field(const struct wire_field *field, struct command *command)
+{
+    switch (field->number) {
+    case COMMAND_FIELD_TYPE:
+        return field_type(field, &command->type);
+    case COMMAND_FIELD_KEY:
+        return field_key(field, &command->key);
+    case COMMAND_FIELD_PRINCIPAL:
+        return field_bytes(field, &command->principal);
+    case COMMAND_FIELD_GRANT:
+        return field_id(field, &command->grant);
+    case COMMAND_FIELD_TEXT:
+        return field_bytes(field, &command->text);
+    case COMMAND_FIELD_COUNT:
+        return field_u32(field, &command->count);
+    case COMMAND_FIELD_TERMS:
+        return command->type == COMMAND_REQUEST && field_terms(field, &command->terms);
+    case COMMAND_FIELD_MEMBER:
+        return field_bytes(field, &command->member);
+    case COMMAND_FIELD_ROLES:
+        return field_u32(field, &command->roles);
+    case COMMAND_FIELD_EPOCH:
+        return field_u64(field, &command->epoch);
+    case COMMAND_FIELD_CLUSTER:
+        return field_bytes(field, &command->cluster);
+    default:
+        return false;
+    }
+}
+
+lapse_result command_decode(struct slice bytes, struct command *command)
+{
+    struct command decoded;
+    struct wire_reader reader = wire_reader(bytes);
+    struct wire_field field;
+    uint32_t last = 0;
+    if (bytes.len > LIMIT_COMMAND_BYTES)
+        return lapse_failed(LAPSE_DATA_LOSS);
+    memset(&decoded, 0, sizeof decoded);
+    while (wire_next(&reader, &field)) {
+        if (field.number <= last || !decode_field(&field, &decoded))
+            return lapse_failed(LAPSE_DATA_LOSS);
+        last = field.number;
+    }
+    /* Field 1 comes first or never, so that a decoded command has a type. */
+    if (reader.failed || decoded.type == 0)
+        return lapse_failed(LAPSE_DATA_LOSS);
+    *command = decoded;
+    return lapse_ok();
+}
+
+/* A deadline is asked for as a duration or as a moment, never both: the store keeps what was asked. */
+static lapse_result validate_request(const struct command *command, struct lapse_error *error)
+{
+    const struct grant *terms = &command->terms;
+    lapse_result result = terms_validate(terms, error);
+    if (!lapse_is_ok(result))
+        return result;
+    if ((terms->duration_ms > 0) == (terms->deadline_ms > 0))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "give either a duration or a deadline");
+    if (terms->deadline_ms > 0 && terms->deadline_ms <= terms->not_before_ms)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "deadline must be later than not_before");
+    if (grant_id_compare(terms->parent, command->grant) == 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "a grant can't be its own parent");
+    return lapse_ok();
+}
+
+static lapse_result validate_count(const struct command *command, uint32_t max, struct lapse_error *error)
+{
+    if (command->count == 0 || command->count > max)
+        return lapse_fail(error, LAPSE_OUT_OF_RANGE, "count must be between 1 and %u", max);
+    return lapse_ok();
+}
+
+static lapse_result validate_advance(const struct command *command, struct lapse_error *error)
+{
+    if (!request_key_is_zero(&command->key))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "ADVANCE takes no request key");
+    return validate_count(command, UINT32_MAX, error);
+}
+
+static lapse_result validate_roles(const struct command *command, struct lapse_error *error)
+{
+    if ((command->roles & ~ROLE_ALL) != 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "roles has unknown bits: %#x; known are %#x", command->roles,
+                          ROLE_ALL);
+    return member_validate(command->member, error);
+}
+
+static lapse_result validate_init(const struct command *command, struct lapse_error *error)
+{
+    if (command->epoch == 0 || command->epoch > INT64_MAX)
+        return lapse_fail(error, LAPSE_OUT_OF_RANGE, "epoch must be between 1 and 2^63-1");
+    if (command->cluster.len == 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "cluster is missing");
+    lapse_result result = token_validate(command->cluster, LIMIT_CLUSTER, "cluster", error);
+    return lapse_is_ok(result) ? validate_roles(command, error) : result;
+}
+
+static bool is_internal(enum command_type type)
+{
+    return type == COMMAND_ADVANCE || type == COMMAND_INIT;
+}
+
+static bool names_grant(enum command_type type)
+{
+    return type >= COMMAND_REQUEST && type <= COMMAND_REVOKE;
+}
+
+static lapse_result validate_common(const struct command *command, struct lapse_error *error)
+{
+    lapse_result result = lapse_ok();
+    if (command->type < COMMAND_REQUEST || command->type > COMMAND_INIT)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "unknown command %d", (int)command->type);
+    if (!is_internal(command->type) || command->principal.len > 0)
+        result = principal_validate(command->principal, "principal", error);
+    if (lapse_is_ok(result) && names_grant(command->type) && grant_id_is_zero(command->grant))
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "grant id is missing");
+    if (lapse_is_ok(result))
+        result = text_validate(command->text, LIMIT_REASON, "comment or reason", error);
+    return result;
+}
+
+lapse_result command_validate(const struct command *command, struct lapse_error *error)
+{
+    lapse_result result = validate_common(command, error);
+    if (!lapse_is_ok(result))
+        return result;
+    switch (command->type) {
+    case COMMAND_REQUEST:
+        return validate_request(command, error);
+    case COMMAND_USE:
+        return validate_count(command, LIMIT_USES_MAX, error);
+    case COMMAND_ADVANCE:
+        return validate_advance(command, error);
+    case COMMAND_SET_ROLES:
+        return validate_roles(command, error);
+    case COMMAND_INIT:
+        return validate_init(command, error);
+    default:
+        return lapse_ok();
+    }
+}

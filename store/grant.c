@@ -1,0 +1,202 @@
+/* Grants as values: ids, states, what a pattern covers, who is the same person, and the one decision function.
+ *
+ * No state, no allocation, no errors but for parsing: everything here runs the same in a node, in an enforcement point and
+ * in a fuzzer. What enters from outside is checked in identifiers.c. */
+#include "store/grant.h"
+
+#include "base/check.h"
+#include "store/network.h"
+
+/* Crockford's base 32: no I, L, O or U. */
+static const char ulid_alphabet[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+#define ULID_TEXT_LEN (GRANT_ID_TEXT_SIZE - 1)
+
+struct grant_id grant_id_make(int64_t unix_ms, const uint8_t random[10])
+{
+    struct grant_id id;
+    for (int i = 0; i < 6; i++)
+        id.bytes[i] = (uint8_t)((uint64_t)unix_ms >> (8 * (5 - i)));
+    memcpy(id.bytes + 6, random, 10);
+    return id;
+}
+
+/* Five bits of the id, counted from its end; positions past its 128 bits read as zero. */
+static unsigned ulid_digit(struct grant_id id, int from_end)
+{
+    unsigned digit = 0;
+    for (int bit = 4; bit >= 0; bit--) {
+        int position = from_end * 5 + bit;
+        unsigned byte = position < 128 ? id.bytes[15 - position / 8] : 0;
+        digit = digit << 1 | (byte >> (position % 8) & 1);
+    }
+    return digit;
+}
+
+void grant_id_format(struct grant_id id, char text[GRANT_ID_TEXT_SIZE])
+{
+    for (int i = 0; i < ULID_TEXT_LEN; i++)
+        text[i] = ulid_alphabet[ulid_digit(id, ULID_TEXT_LEN - 1 - i)];
+    text[ULID_TEXT_LEN] = '\0';
+}
+
+static int ulid_value(uint8_t c)
+{
+    if (c >= 'a' && c <= 'z')
+        c = (uint8_t)(c - 'a' + 'A');
+    const char *at = c == '\0' ? NULL : strchr(ulid_alphabet, c);
+    return at == NULL ? -1 : (int)(at - ulid_alphabet);
+}
+
+lapse_result grant_id_parse(struct slice text, struct grant_id *id)
+{
+    struct grant_id parsed = {{0}};
+    /* 26 digits hold 130 bits: a first digit past 7 would overflow. */
+    if (text.len != ULID_TEXT_LEN || ulid_value(text.data[0]) > 7)
+        return lapse_failed(LAPSE_INVALID_ARGUMENT);
+    for (int i = 0; i < ULID_TEXT_LEN; i++) {
+        int value = ulid_value(text.data[i]);
+        if (value < 0)
+            return lapse_failed(LAPSE_INVALID_ARGUMENT);
+        for (int bit = 0; bit < 5; bit++) {
+            int position = (ULID_TEXT_LEN - 1 - i) * 5 + bit;
+            if (position < 128)
+                parsed.bytes[15 - position / 8] |= (uint8_t)((value >> bit & 1) << (position % 8));
+        }
+    }
+    *id = parsed;
+    return lapse_ok();
+}
+
+bool grant_id_is_zero(struct grant_id id)
+{
+    static const struct grant_id zero;
+    return memcmp(id.bytes, zero.bytes, sizeof id.bytes) == 0;
+}
+
+int grant_id_compare(struct grant_id a, struct grant_id b)
+{
+    return memcmp(a.bytes, b.bytes, sizeof a.bytes);
+}
+
+bool grant_state_is_ended(enum grant_state state)
+{
+    return state >= GRANT_EXPIRED && state <= GRANT_LAPSED;
+}
+
+const char *grant_state_name(enum grant_state state)
+{
+    static const char *const names[] = {NULL,        "PENDING",   "APPROVED", "ACTIVE",    "EXPIRED", "REVOKED",
+                                        "COMPLETED", "EXHAUSTED", "DENIED",   "CANCELLED", "LAPSED"};
+    return state >= GRANT_PENDING && (unsigned)state < ARRAY_LEN(names) ? names[state] : "UNKNOWN";
+}
+
+const char *grant_verdict_name(enum grant_verdict verdict)
+{
+    static const char *const names[] = {"ALLOWS",        "NOT_ACTIVE",     "NOT_YET",      "PAST_DEADLINE", "USED_UP",
+                                        "OTHER_SUBJECT", "OTHER_RESOURCE", "OTHER_ACTION", "BINDING_MISSING"};
+    return (unsigned)verdict < ARRAY_LEN(names) ? names[verdict] : "UNKNOWN";
+}
+
+bool resource_covers(struct slice pattern, struct slice path)
+{
+    if (slice_equal(pattern, path))
+        return path.len > 0;
+    if (pattern.len == 0 || pattern.data[pattern.len - 1] != '*')
+        return false;
+    if (pattern.len == 1)
+        return path.len > 0;
+    size_t prefix = pattern.len - 1; /* with its slash */
+    return pattern.data[prefix - 1] == '/' && path.len > prefix && memcmp(pattern.data, path.data, prefix) == 0;
+}
+
+/* The NAME of `user:NAME`; empty when it is not of that form. */
+static struct slice name_of_user(struct slice principal)
+{
+    static const char prefix[] = "user:";
+    size_t len = sizeof prefix - 1;
+    if (principal.len <= len || memcmp(principal.data, prefix, len) != 0)
+        return (struct slice){0};
+    return slice_of(principal.data + len, principal.len - len);
+}
+
+/* The NAME of `spiffe://<domain>/user/NAME`; empty when it is not of that form. */
+static struct slice name_of_spiffe_user(struct slice principal)
+{
+    static const char scheme[] = "spiffe://", path[] = "/user/";
+    size_t scheme_len = sizeof scheme - 1, path_len = sizeof path - 1;
+    if (principal.len <= scheme_len || memcmp(principal.data, scheme, scheme_len) != 0)
+        return (struct slice){0};
+    const uint8_t *end = principal.data + principal.len;
+    const uint8_t *slash = memchr(principal.data + scheme_len, '/', principal.len - scheme_len);
+    if (slash == NULL || slash == principal.data + scheme_len || (size_t)(end - slash) <= path_len ||
+        memcmp(slash, path, path_len) != 0)
+        return (struct slice){0};
+    return slice_of(slash + path_len, (size_t)(end - slash) - path_len);
+}
+
+bool principal_same(struct slice a, struct slice b)
+{
+    if (slice_equal(a, b))
+        return a.len > 0;
+    struct slice user = name_of_user(a), spiffe = name_of_spiffe_user(b);
+    if (user.len == 0) {
+        user = name_of_user(b);
+        spiffe = name_of_spiffe_user(a);
+    }
+    return user.len > 0 && slice_equal(user, spiffe);
+}
+
+static bool action_listed(const struct grant *grant, struct slice action)
+{
+    for (uint32_t i = 0; i < grant->n_actions; i++)
+        if (slice_equal(grant->actions[i], action))
+            return true;
+    return false;
+}
+
+static bool address_admitted(const struct grant_binding *binding, struct slice text)
+{
+    struct network address;
+    if (binding->n_networks == 0)
+        return true;
+    if (!address_parse(text, &address))
+        return false;
+    for (uint32_t i = 0; i < binding->n_networks; i++) {
+        struct network network;
+        if (network_parse(binding->networks[i], &network) && network_contains(&network, &address))
+            return true;
+    }
+    return false;
+}
+
+static bool binding_shown(const struct grant_binding *binding, const struct grant_query *query)
+{
+    if (binding->spiffe_id.len > 0 && !slice_equal(binding->spiffe_id, query->spiffe_id))
+        return false;
+    if (binding->certificate_sha256.len > 0 && !slice_equal(binding->certificate_sha256, query->certificate_sha256))
+        return false;
+    return address_admitted(binding, query->address);
+}
+
+enum grant_verdict grant_allows(const struct grant *grant, const struct grant_query *query, int64_t now_ms)
+{
+    if (grant->state != GRANT_ACTIVE)
+        return GRANT_NOT_ACTIVE;
+    if (now_ms < grant->not_before_ms)
+        return GRANT_NOT_YET;
+    /* A grant without a deadline can't exist; if one did, it would be past it. */
+    if (now_ms >= grant->deadline_ms)
+        return GRANT_PAST_DEADLINE;
+    if (grant->max_uses > 0 && grant->uses >= grant->max_uses)
+        return GRANT_USED_UP;
+    /* Exactly equal, not principal_same(): that one ignores the trust domain, which is right for refusing only. */
+    if (query->subject.len == 0 || !slice_equal(grant->subject, query->subject))
+        return GRANT_OTHER_SUBJECT;
+    if (!resource_covers(grant->resource, query->resource))
+        return GRANT_OTHER_RESOURCE;
+    if (!action_listed(grant, query->action))
+        return GRANT_OTHER_ACTION;
+    if (!binding_shown(&grant->binding, query))
+        return GRANT_BINDING_MISSING;
+    return GRANT_ALLOWS;
+}

@@ -1,0 +1,175 @@
+/* Lists of grants by a string they have in some role: intrusive, doubly linked, appended in revision order. A list exists
+ * while it has members, and is found by (kind, string) in a table of its own. */
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "store/internal.h"
+
+static uint64_t hash_list(const struct store *store, uint32_t kind, string_id string)
+{
+    /* Our own small numbers, not chosen by anybody: a mix is enough. */
+    return XXH64(&(uint32_t[]){kind, string}, 2 * sizeof(uint32_t), store->seed);
+}
+
+static struct index_list *list_at(const struct store *store, uint32_t item)
+{
+    return pool_at(&store->list_pool, item);
+}
+
+static uint64_t hash_item(const void *owner, uint32_t item)
+{
+    const struct index_list *list = list_at(owner, item);
+    return hash_list(owner, list->kind, list->string);
+}
+
+static uint32_t *next_item(const void *owner, uint32_t item)
+{
+    return &list_at(owner, item)->next;
+}
+
+static const struct table_ops table_ops = {hash_item, next_item};
+
+void index_init(struct store *store)
+{
+    pool_init(&store->list_pool, sizeof(struct index_list));
+    table_init(&store->lists, &table_ops, store);
+}
+
+void index_free(struct store *store)
+{
+    table_free(&store->lists);
+    pool_free(&store->list_pool);
+}
+
+static uint32_t find_item(const struct store *store, uint32_t kind, string_id string)
+{
+    uint32_t item = table_first(&store->lists, hash_list(store, kind, string));
+    while (item != 0) {
+        const struct index_list *list = list_at(store, item);
+        if (list->string == string && list->kind == kind)
+            return item;
+        item = list->next;
+    }
+    return 0;
+}
+
+static uint32_t find_or_make(struct store *store, uint32_t kind, string_id string)
+{
+    uint32_t item = find_item(store, kind, string);
+    if (item == 0) {
+        item = pool_take(&store->list_pool);
+        *list_at(store, item) = (struct index_list){.string = string, .kind = kind};
+        table_insert(&store->lists, item, hash_list(store, kind, string));
+    }
+    return item;
+}
+
+/* The string that puts a grant into the list of a place. */
+static string_id string_of(const struct record *record, uint32_t place)
+{
+    switch (place) {
+    case INDEX_SUBJECT:
+        return record->subject;
+    case INDEX_RESOURCE:
+        return record->resource;
+    case INDEX_TICKET:
+        return record->ticket;
+    case INDEX_POLICY:
+        return record->policy;
+    default:
+        return place - INDEX_APPROVER < record->n_approvals ? record->approvers[place - INDEX_APPROVER] : 0;
+    }
+}
+
+static uint32_t kind_of(uint32_t place)
+{
+    return place < INDEX_APPROVER ? place : INDEX_APPROVER;
+}
+
+/* In which of its places a grant is a member of the list of `string`. */
+static uint32_t place_of(const struct store *store, enum index_kind kind, string_id string, uint32_t slot)
+{
+    uint32_t place = kind;
+    if (kind == INDEX_APPROVER && STORE_APPROVALS_NEEDED > 1)
+        while (place + 1 < INDEX_PLACES && string_of(store_record(store, slot), place) != string)
+            place++;
+    return place;
+}
+
+static void append(struct store *store, uint32_t slot, uint32_t place)
+{
+    string_id string = string_of(store_record(store, slot), place);
+    if (string == 0)
+        return;
+    struct index_list *list = list_at(store, find_or_make(store, kind_of(place), string));
+    struct links *links = links_at(store, slot);
+    links->index[place].prev = list->tail;
+    links->index[place].next = 0;
+    if (list->tail == 0)
+        list->head = slot;
+    else
+        links_at(store, list->tail)->index[place_of(store, kind_of(place), string, list->tail)].next = slot;
+    list->tail = slot;
+    list->count++;
+}
+
+void index_add(struct store *store, uint32_t slot, enum index_kind kind)
+{
+    CHECK(kind < INDEX_APPROVER);
+    append(store, slot, kind);
+}
+
+void index_add_approval(struct store *store, uint32_t slot, uint32_t approval)
+{
+    append(store, slot, INDEX_APPROVER + approval);
+}
+
+static void remove_from(struct store *store, uint32_t slot, uint32_t place)
+{
+    string_id string = string_of(store_record(store, slot), place);
+    if (string == 0)
+        return;
+    enum index_kind kind = kind_of(place);
+    uint32_t item = find_item(store, kind, string);
+    CHECK(item != 0);
+    struct index_list *list = list_at(store, item);
+    uint32_t prev = links_at(store, slot)->index[place].prev, next = links_at(store, slot)->index[place].next;
+    if (prev == 0)
+        list->head = next;
+    else
+        links_at(store, prev)->index[place_of(store, kind, string, prev)].next = next;
+    if (next == 0)
+        list->tail = prev;
+    else
+        links_at(store, next)->index[place_of(store, kind, string, next)].prev = prev;
+    if (--list->count > 0)
+        return;
+    table_remove(&store->lists, item, hash_list(store, kind, string));
+    pool_give(&store->list_pool, item);
+}
+
+void index_remove_all(struct store *store, uint32_t slot)
+{
+    for (uint32_t place = 0; place < INDEX_PLACES; place++)
+        remove_from(store, slot, place);
+}
+
+const struct index_list *index_find(const struct store *store, enum index_kind kind, struct slice text)
+{
+    string_id string = strings_find(&store->strings, text);
+    uint32_t item = string == 0 ? 0 : find_item(store, kind, string);
+    return item == 0 ? NULL : list_at(store, item);
+}
+
+uint32_t index_next(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot)
+{
+    return links_at(store, slot)->index[place_of(store, kind, list_string, slot)].next;
+}
+
+uint64_t index_order(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot)
+{
+    const struct record *record = store_record(store, slot);
+    (void)list_string;
+    /* With several approvals, the approver's place in the list is that of the grant's request all the same: see below. */
+    return u48_get(kind == INDEX_APPROVER ? record->approved_revision : record->requested_revision);
+}

@@ -1,0 +1,120 @@
+/* Slots: where a grant lives. A slot number names the same grant in records (state) and in links (indexes) until the grant
+ * leaves; ids find slots through a hash table. */
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "store/internal.h"
+#include "store/pair.h"
+#include "store/terms.h"
+
+static uint64_t hash_id(const struct store *store, struct grant_id id)
+{
+    return XXH3_64bits_withSeed(id.bytes, sizeof id.bytes, store->seed);
+}
+
+uint32_t slot_find(const struct store *store, struct grant_id id)
+{
+    uint32_t slot = table_first(&store->ids, hash_id(store, id));
+    while (slot != 0 && grant_id_compare(store_record(store, slot)->id, id) != 0)
+        slot = links_at(store, slot)->next_id;
+    return slot;
+}
+
+uint32_t slot_take(struct store *store, struct grant_id id)
+{
+    uint32_t slot = store->free_slot;
+    if (slot != 0) {
+        store->free_slot = links_at(store, slot)->next_id;
+        memset(links_at(store, slot), 0, sizeof(struct links));
+    } else {
+        slot = records_grow(&store->records);
+        uint32_t same = pool_take(&store->links);
+        CHECK(same == slot);
+    }
+    struct record *record = records_edit(&store->records, slot);
+    memset(record, 0, sizeof *record);
+    record->id = id;
+    table_insert(&store->ids, slot, hash_id(store, id));
+    return slot;
+}
+
+static void drop_strings(struct store *store, const struct record *record)
+{
+    const string_id ids[] = {record->subject, record->resource, record->requester, record->ticket,
+                             record->policy,  record->shared,   record->story,     record->ending};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        strings_unref(&store->strings, ids[i]);
+    for (uint32_t i = 0; i < record->n_approvals; i++) {
+        strings_unref(&store->strings, record->approvers[i]);
+        strings_unref(&store->strings, record->comments[i]);
+    }
+}
+
+void slot_give(struct store *store, uint32_t slot)
+{
+    struct record *record = records_edit(&store->records, slot);
+    table_remove(&store->ids, slot, hash_id(store, record->id));
+    drop_strings(store, record);
+    memset(record, 0, sizeof *record);
+    links_at(store, slot)->next_id = store->free_slot;
+    store->free_slot = slot;
+}
+
+static string_id intern_pair(struct store *store, struct slice first, struct slice second)
+{
+    uint8_t bytes[LIMIT_JUSTIFICATION + 1 + LIMIT_TASK];
+    _Static_assert(sizeof bytes >= LIMIT_PRINCIPAL + 1 + LIMIT_REASON, "both pairs fit");
+    if (second.len == 0)
+        return strings_intern(&store->strings, first);
+    CHECK(first.len + 1 + second.len <= sizeof bytes);
+    return strings_intern(&store->strings, pair_join(first, second, bytes));
+}
+
+static string_id intern_shared(struct store *store, const struct grant *terms)
+{
+    struct wire_writer writer = wire_writer(&store->scratch);
+    buf_clear(&store->scratch);
+    terms_encode_shared(&writer, terms);
+    CHECK(!writer.failed);
+    return strings_intern(&store->strings, buf_slice(&store->scratch));
+}
+
+void slot_set_terms(struct store *store, uint32_t slot, const struct grant *terms, struct slice requester)
+{
+    struct record *record = records_edit(&store->records, slot);
+    record->subject = strings_intern(&store->strings, terms->subject);
+    record->resource = strings_intern(&store->strings, terms->resource);
+    record->requester = strings_intern(&store->strings, requester);
+    record->ticket = strings_intern(&store->strings, terms->ticket);
+    record->policy = strings_intern(&store->strings, terms->policy);
+    record->shared = intern_shared(store, terms);
+    record->story = intern_pair(store, terms->justification, terms->task);
+    record->deadline_ms = u48_of((uint64_t)terms->deadline_ms);
+}
+
+void slot_set_ending(struct store *store, uint32_t slot, struct slice ended_by, struct slice reason)
+{
+    records_edit(&store->records, slot)->ending = intern_pair(store, ended_by, reason);
+}
+
+void slot_read_shared(const struct store *store, uint32_t slot, struct grant *terms)
+{
+    terms->n_actions = terms->n_labels = terms->binding.n_networks = terms->max_uses = 0;
+    terms->duration_ms = terms->not_before_ms = terms->pending_until_ms = 0;
+    lapse_result result = terms_decode(store_string(store, store_record(store, slot)->shared), terms);
+    CHECK(lapse_is_ok(result));
+    terms->deadline_ms = (int64_t)u48_get(store_record(store, slot)->deadline_ms);
+}
+
+uint32_t store_live(const struct store *store)
+{
+    return store->states[GRANT_PENDING] + store->states[GRANT_APPROVED] + store->states[GRANT_ACTIVE];
+}
+
+uint32_t store_ended(const struct store *store)
+{
+    uint32_t n = 0;
+    for (int state = GRANT_EXPIRED; state <= GRANT_LAPSED; state++)
+        n += store->states[state];
+    return n;
+}

@@ -1,0 +1,39 @@
+/* A hash table of u32 items that grows one bucket at a time (linear hashing, Litwin 1980), so that no insert ever pays for a
+ * whole rehash. Internal to store/.
+ *
+ * The items live elsewhere; the table asks their owner for an item's hash and for the place of its chain link. Item 0 is
+ * none. Hashes come from a secret seed of each store: keys can't be chosen to collide. The table never shrinks: its
+ * buckets cost two bytes for each item of the greatest number held. */
+#ifndef LAPSE_STORE_TABLE_H
+#define LAPSE_STORE_TABLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#define TABLE_SEGMENT 4096u /* buckets */
+
+struct table_ops {
+    uint64_t (*hash)(const void *owner, uint32_t item);
+    uint32_t *(*next)(const void *owner, uint32_t item);
+};
+
+struct table {
+    const struct table_ops *ops;
+    const void *owner;
+    uint32_t **segments;
+    uint32_t segments_capacity;
+    uint32_t n_buckets; /* low + split buckets so far */
+    uint32_t low;       /* the greatest power of two not above n_buckets */
+    uint32_t n_items;
+};
+
+void table_init(struct table *table, const struct table_ops *ops, const void *owner);
+void table_free(struct table *table);
+/* The first item of the chain in which `hash` belongs; the caller follows the links and compares. */
+uint32_t table_first(const struct table *table, uint64_t hash);
+void table_insert(struct table *table, uint32_t item, uint64_t hash);
+/* `item` must be in the table. */
+void table_remove(struct table *table, uint32_t item, uint64_t hash);
+size_t table_bytes(const struct table *table);
+
+#endif

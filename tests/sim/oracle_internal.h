@@ -1,0 +1,41 @@
+/* The oracle's three parts among themselves. */
+#ifndef LAPSE_SIM_ORACLE_INTERNAL_H
+#define LAPSE_SIM_ORACLE_INTERNAL_H
+
+#include "tests/sim/oracle.h"
+
+/* --- oracle_grants.c --- */
+
+struct grants_model;
+struct grants_model *grants_model_new(struct sim *sim);
+void grants_model_free(struct grants_model *model);
+/* The next event of the history, seen for the first time. */
+void grants_model_event(struct grants_model *model, const struct store_event *event);
+uint64_t grants_model_live_hash(const struct grants_model *model, uint64_t revision);
+/* Whether that grant had ended at or before `revision`; `ended` gets the revision. */
+bool grants_model_ended(const struct grants_model *model, struct grant_id id, uint64_t *ended);
+/* The earliest deadline of an active grant; INT64_MAX when there is none. */
+int64_t grants_model_next_deadline(const struct grants_model *model);
+
+/* --- oracle_clock.c --- */
+
+/* What true time says about cluster time: two lines through observations, which rise with the drift that clocks may have. */
+struct clock_model {
+    struct sim *sim;
+    bool anchored; /* a majority has known cluster time without a gap since `anchored_us` */
+    bool has_low, has_high;
+    int64_t anchored_us;
+    int64_t low_us, low_ms;   /* at this true time cluster time was at least this */
+    int64_t high_us, high_ms; /* at most */
+};
+void clock_model_init(struct clock_model *model, struct sim *sim);
+/* At the present moment cluster time is proven to be at least `time_ms`. Fails the run when that is more than earlier observations allow. */
+void clock_model_at_least(struct clock_model *model, int64_t time_ms);
+/* The same for an upper bound that was estimated during the last `estimated_ms`, and may be as much too high. */
+void clock_model_at_most(struct clock_model *model, int64_t time_ms, int64_t estimated_ms);
+/* The least that cluster time can have been at the true time `at_us`; INT64_MIN when unknown. */
+int64_t clock_model_low_ms(const struct clock_model *model, int64_t at_us);
+/* After the end of a process: without a majority that knows cluster time a new one may be made from wall clocks. */
+void clock_model_recount(struct clock_model *model);
+
+#endif

@@ -1,0 +1,228 @@
+/* The first four commands give roles; then everybody works on the latest grants. */
+#include "tests/sim/workload.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#define RECENT 48u
+#define SUBJECTS 5u
+#define RESOURCES 6u
+
+struct known_grant {
+    struct grant_id id;
+    uint32_t requester, subject, resource;
+};
+
+struct workload {
+    struct sim *sim;
+    uint32_t n_roles; /* role bindings made so far */
+    struct known_grant recent[RECENT];
+    uint64_t n_known;
+};
+
+struct workload *workload_new(struct sim *sim)
+{
+    struct workload *workload = mem_calloc(1, sizeof(*workload));
+    workload->sim = sim;
+    return workload;
+}
+
+void workload_free(struct workload *workload)
+{
+    free(workload);
+}
+
+/* --- Names --- */
+
+static struct slice name_in(char out[32], const char *prefix, uint64_t number)
+{
+    snprintf(out, 32, "%s%" PRIu64, prefix, number);
+    return slice_str(out);
+}
+
+static void act_as(struct workload_op *op, const char *prefix, uint64_t number)
+{
+    op->command.principal = name_in(op->principal, prefix, number);
+}
+
+static void act_as_operator(struct workload_op *op)
+{
+    snprintf(op->principal, sizeof(op->principal), "user:operator");
+    op->command.principal = slice_str(op->principal);
+}
+
+static void name_target(struct workload_op *op, uint32_t subject, uint32_t resource)
+{
+    op->command.terms.subject = name_in(op->subject, "user:sub", subject);
+    op->command.terms.resource = name_in(op->resource, "db/r", resource);
+}
+
+/* --- Choosing --- */
+
+/* Mostly one of the very latest. */
+static const struct known_grant *draw_known(struct workload *workload)
+{
+    struct sim *sim = workload->sim;
+    uint64_t n = workload->n_known < RECENT ? workload->n_known : RECENT;
+    uint64_t span = sim_chance(sim, 700000) && n > 6 ? 6 : n;
+    return &workload->recent[(workload->n_known - 1 - sim_below(sim, span)) % RECENT];
+}
+
+static enum command_type draw_type(struct workload *workload)
+{
+    static const struct {
+        enum command_type type;
+        uint32_t weight;
+    } kinds[] = {{COMMAND_REQUEST, 30}, {COMMAND_APPROVE, 30}, {COMMAND_DENY, 2},    {COMMAND_CANCEL, 3},
+                 {COMMAND_USE, 10},     {COMMAND_COMPLETE, 4}, {COMMAND_REVOKE, 10}};
+    uint64_t ball = sim_below(workload->sim, 89);
+    size_t i = 0;
+    while (ball >= kinds[i].weight) {
+        ball -= kinds[i].weight;
+        i++;
+    }
+    return kinds[i].type;
+}
+
+static void give_role(struct workload *workload, struct workload_op *op)
+{
+    static const struct {
+        const char *member;
+        uint32_t roles;
+    } bindings[] = {{"user:req*", ROLE_REQUESTER}, {"user:app*", ROLE_APPROVER}, {"user:ep*", ROLE_ENFORCER}};
+    uint32_t i = workload->n_roles % 3;
+    workload->n_roles++;
+    act_as_operator(op);
+    op->command.type = COMMAND_SET_ROLES;
+    snprintf(op->member, sizeof(op->member), "%s", bindings[i].member);
+    op->command.member = slice_str(op->member);
+    op->command.roles = bindings[i].roles;
+}
+
+static void begin_op(struct workload *workload, struct workload_op *op)
+{
+    *op = (struct workload_op){0};
+    sim_random_bytes(workload->sim, op->command.key.bytes, sizeof(op->command.key.bytes));
+}
+
+void workload_probe(struct workload *workload, struct workload_op *op, bool is_read)
+{
+    begin_op(workload, op);
+    op->is_read = is_read;
+    name_target(op, 0, 0);
+    if (!is_read) {
+        give_role(workload, op);
+    }
+}
+
+static void request(struct workload *workload, struct workload_op *op)
+{
+    struct sim *sim = workload->sim;
+    op->command.type = COMMAND_REQUEST;
+    act_as(op, "user:req", sim_below(sim, 4));
+    name_target(op, (uint32_t)sim_below(sim, SUBJECTS), (uint32_t)sim_below(sim, RESOURCES));
+}
+
+static void act_on(struct workload *workload, struct workload_op *op, enum command_type type)
+{
+    struct sim *sim = workload->sim;
+    const struct known_grant *known = draw_known(workload);
+    op->command.type = type;
+    op->command.grant = known->id;
+    switch (type) {
+    case COMMAND_APPROVE:
+    case COMMAND_DENY:
+        act_as(op, "user:app", sim_below(sim, 3));
+        break;
+    case COMMAND_USE:
+        act_as(op, "user:ep", 1);
+        op->command.count = 1 + (uint32_t)sim_below(sim, 2);
+        break;
+    case COMMAND_REVOKE:
+        act_as_operator(op);
+        break;
+    default:
+        act_as(op, "user:req", known->requester);
+        break;
+    }
+}
+
+void workload_next(struct workload *workload, struct workload_op *op)
+{
+    struct sim *sim = workload->sim;
+    begin_op(workload, op);
+    if (workload->n_roles < 3) {
+        give_role(workload, op);
+        return;
+    }
+    if (workload->n_known > 0 && sim_chance(sim, 200000)) {
+        const struct known_grant *known = draw_known(workload);
+        op->is_read = true;
+        name_target(op, known->subject, known->resource);
+        return;
+    }
+    enum command_type type = workload->n_known == 0 ? COMMAND_REQUEST : draw_type(workload);
+    if (type == COMMAND_REQUEST) {
+        request(workload, op);
+    } else {
+        act_on(workload, op, type);
+    }
+}
+
+/* --- A request's terms --- */
+
+/* From 50 ms to about a minute, short ones as often as long ones. */
+static int64_t draw_duration_ms(struct sim *sim)
+{
+    return (50 + (int64_t)sim_below(sim, 50)) << sim_below(sim, 11);
+}
+
+void workload_fill(struct workload *workload, struct workload_op *op, int64_t now_ms)
+{
+    static const struct slice action = {(const uint8_t *)"read", 4};
+    struct sim *sim = workload->sim;
+    if (op->is_read || op->command.type != COMMAND_REQUEST) {
+        return;
+    }
+    struct grant *terms = &op->command.terms;
+    uint8_t random[10];
+    sim_random_bytes(sim, random, sizeof(random));
+    op->command.grant = grant_id_make(now_ms, random);
+    terms->actions[0] = action;
+    terms->n_actions = 1;
+    terms->justification = slice_str("on call");
+    if (sim_chance(sim, 150000)) {
+        terms->deadline_ms = now_ms + draw_duration_ms(sim);
+    } else {
+        terms->duration_ms = draw_duration_ms(sim);
+    }
+    if (sim_chance(sim, 150000)) {
+        terms->not_before_ms = now_ms + sim_between(sim, 10, 4000);
+    }
+    if (sim_chance(sim, 200000)) {
+        terms->pending_until_ms = now_ms + sim_between(sim, 50, 3000);
+    }
+    if (sim_chance(sim, 300000)) {
+        terms->max_uses = 1 + (uint32_t)sim_below(sim, 5);
+    }
+}
+
+void workload_succeeded(struct workload *workload, const struct workload_op *op)
+{
+    if (op->command.type != COMMAND_REQUEST) {
+        return;
+    }
+    struct known_grant *known = &workload->recent[workload->n_known++ % RECENT];
+    known->id = op->command.grant;
+    known->requester = (uint32_t)(op->principal[8] - '0');
+    known->subject = (uint32_t)(op->subject[8] - '0');
+    known->resource = (uint32_t)(op->resource[4] - '0');
+}
+
+void workload_query(const struct workload_op *op, struct grant_query *query)
+{
+    *query = (struct grant_query){.subject = op->command.terms.subject,
+                                  .resource = op->command.terms.resource,
+                                  .action = slice_str("read")};
+}
