@@ -258,6 +258,8 @@ static lapse_result request_encode(const struct call_method *method, const void 
 
 static lapse_result place_take(struct lapse_client *client, struct lapse_error *error)
 {
+    if (atomic_load(&client->ending))
+        return lapse_fail(error, LAPSE_CANCELLED, "the client is being freed");
     if (atomic_fetch_add(&client->calls_open, 1) < client->calls_max)
         return lapse_ok();
     atomic_fetch_sub(&client->calls_open, 1);
@@ -305,7 +307,7 @@ lapse_result call_start(struct lapse_client *client, const struct call_method *m
     atomic_init(&call->refs, out == NULL ? 1 : 2);
     if (out != NULL)
         *out = call;
-    client_post(client, &call->start_task);
+    (void)client_post(client, &call->start_task);
     return result;
 }
 
@@ -314,7 +316,8 @@ void lapse_call_cancel(struct lapse_call *call)
     if (atomic_load(&call->done))
         return;
     atomic_fetch_add(&call->refs, 1);
-    client_post(call->client, &call->cancel_task);
+    if (!client_post(call->client, &call->cancel_task))
+        call_unref(call);
 }
 
 void lapse_call_free(struct lapse_call *call)

@@ -28,10 +28,11 @@ bool client_is_transient(enum lapse_code code)
 
 /* ---- Tasks from other threads */
 
-void client_post(struct lapse_client *client, struct client_task *task)
+bool client_post(struct lapse_client *client, struct client_task *task)
 {
     pthread_mutex_lock(&client->lock);
-    if (!task->queued) {
+    bool fresh = !task->queued;
+    if (fresh) {
         task->queued = true;
         task->next = NULL;
         *client->tasks_tail = task;
@@ -39,6 +40,7 @@ void client_post(struct lapse_client *client, struct client_task *task)
     }
     pthread_mutex_unlock(&client->lock);
     CHECK(uv_async_send(&client->wake) == 0);
+    return fresh;
 }
 
 static struct client_task *task_take(struct lapse_client *client, bool *stop)
@@ -171,9 +173,19 @@ static void on_link_failure(void *arg, const struct lapse_error *why, bool hopel
     }
 }
 
+static void run_tasks(struct lapse_client *client, bool *stop)
+{
+    struct client_task *task;
+    while ((task = task_take(client, stop)) != NULL)
+        task->run(task);
+}
+
+/* Everything has ended. Tasks posted by the last callbacks find that out. */
 static void on_link_closed(void *arg)
 {
     struct lapse_client *client = arg;
+    bool stop;
+    run_tasks(client, &stop);
     uv_close((uv_handle_t *)&client->timer, NULL);
     uv_close((uv_handle_t *)&client->wake, NULL);
 }
@@ -198,10 +210,8 @@ static void end(struct lapse_client *client)
 static void on_wake(uv_async_t *async)
 {
     struct lapse_client *client = async->data;
-    struct client_task *task;
     bool stop;
-    while ((task = task_take(client, &stop)) != NULL)
-        task->run(task);
+    run_tasks(client, &stop);
     if (stop && !client->ending)
         end(client);
 }

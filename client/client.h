@@ -57,7 +57,7 @@ struct lapse_client {
     struct pending_queue waiting;
     struct watch_list watches; /* all that have not ended */
     TAILQ_HEAD(, lapse_call) running;
-    bool ending;
+    _Atomic bool ending; /* written here, read anywhere: nothing new begins */
 
     pthread_mutex_t lock; /* the four below */
     struct client_task *tasks;
@@ -69,8 +69,8 @@ struct lapse_client {
 };
 
 /* From any thread: runs `task` on the client's thread, in order, never on this stack. A task that is already queued is
- * not queued again. */
-void client_post(struct lapse_client *client, struct client_task *task);
+ * not queued again, and false tells so. */
+bool client_post(struct lapse_client *client, struct client_task *task);
 bool client_is_own_thread(const struct lapse_client *client);
 
 /* On the client's thread. Queues behind the others; the queue is looked at before the loop sleeps. */

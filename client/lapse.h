@@ -169,10 +169,10 @@ void lapse_grant_copy(const struct lapse_grant *grant, struct lapse_grant *copy)
  *
  * `timeout_ms`: the deadline for everything, repeats included; 0: 10,000; at most 3,600,000.
  *
- * The asynchronous one fails only with INVALID_ARGUMENT or RESOURCE_EXHAUSTED (calls_max), and then never calls back;
- * else `callback` is called exactly once, with the result (lent for the callback; NULL on failure) and `error->code`
- * LAPSE_OK or what went wrong. `call` may be NULL; otherwise it receives a handle that the caller releases with
- * lapse_call_free, before or after the callback.
+ * The asynchronous one fails only with INVALID_ARGUMENT, RESOURCE_EXHAUSTED (calls_max) or CANCELLED (the client is
+ * being freed), and then never calls back; else `callback` is called exactly once, with the result (lent for the
+ * callback; NULL on failure) and `error->code` LAPSE_OK or what went wrong. `call` may be NULL; otherwise it receives a
+ * handle that the caller releases with lapse_call_free, before or after the callback.
  *
  * Besides what each call names, all can end with UNAUTHENTICATED, PERMISSION_DENIED (a role is missing),
  * RESOURCE_EXHAUSTED (a limit of the cluster), UNAVAILABLE, UNKNOWN, DEADLINE_EXCEEDED, CANCELLED, INTERNAL. */

@@ -106,8 +106,8 @@ lapse_result admission_enter(struct admission *admission, const char *principal,
         entry->connections++;
         *out = entry;
     } else {
-        result = lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "%s has %u connections already: share them or close some", principal,
-                            entry->connections);
+        result = lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "%s has %u connections already: share them or close some",
+                            principal, entry->connections);
     }
     unlock(admission);
     return result;
@@ -148,8 +148,9 @@ lapse_result admission_request(struct admission *admission, struct admission_ent
     if (entry->tokens >= THOUSANDTHS)
         entry->tokens -= THOUSANDTHS;
     else
-        result = lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "more than %u requests in a second: slow down and try again",
-                            admission->limits.requests_per_second);
+        result =
+            lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "more than %u requests in a second: slow down and try again",
+                       admission->limits.requests_per_second);
     unlock(admission);
     return result;
 }

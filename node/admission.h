@@ -21,7 +21,8 @@ struct admission_limits {
 struct admission *admission_new(const struct admission_limits *limits);
 void admission_free(struct admission *admission);
 
-/* Before the handshake, when nobody knows yet who it is. False: refuse. Each true is given back by admission_hang_up. */
+/* Before the handshake, when nobody knows yet who it is. False: refuse. Each true is given back by admission_hang_up.
+ */
 bool admission_answer(struct admission *admission);
 void admission_hang_up(struct admission *admission);
 
@@ -34,7 +35,8 @@ void admission_leave(struct admission *admission, struct admission_entry *entry)
 lapse_result admission_request(struct admission *admission, struct admission_entry *entry, int64_t now_ms,
                                struct lapse_error *error) LAPSE_MUST_USE;
 /* One call in flight more; given back by admission_end. */
-lapse_result admission_begin(struct admission *admission, struct admission_entry *entry, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result admission_begin(struct admission *admission, struct admission_entry *entry,
+                             struct lapse_error *error) LAPSE_MUST_USE;
 void admission_end(struct admission *admission, struct admission_entry *entry);
 
 #endif

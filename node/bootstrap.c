@@ -152,17 +152,17 @@ static void canonical_text(const struct cluster_plan *plan, struct buf *text)
     CHECK(lapse_is_ok(result));
 }
 
-void cluster_plan_id(const struct cluster_plan *plan, char id[LIMIT_CLUSTER_ID + 1])
+void cluster_plan_id(const struct cluster_plan *plan, char id[CLUSTER_PLAN_ID_SIZE])
 {
     struct buf text;
     uint8_t digest[EVP_MAX_MD_SIZE];
-    _Static_assert(CLUSTER_NAME_MAX + 1 + 16 <= LIMIT_CLUSTER_ID, "an id fits");
+    
 
     buf_init(&text, sizeof *plan + 4096);
     canonical_text(plan, &text);
     CHECK(EVP_Digest(text.data, text.len, digest, NULL, EVP_sha256(), NULL) == 1);
     buf_free(&text);
-    int n = snprintf(id, LIMIT_CLUSTER_ID + 1, "%s-", plan->name);
+    int n = snprintf(id, CLUSTER_PLAN_ID_SIZE, "%s-", plan->name);
     for (size_t i = 0; i < 8; i++)
         n += snprintf(id + n, 3, "%02x", digest[i]);
 }
@@ -242,7 +242,7 @@ lapse_result bootstrap_member(const struct cluster_plan *plan, uint64_t node_id,
 {
     struct log_entry entries[2] = {0};
     struct log_identity identity = {.node_id = node_id};
-    char cluster[LIMIT_CLUSTER_ID + 1];
+    char cluster[CLUSTER_PLAN_ID_SIZE];
     _Static_assert(sizeof cluster <= sizeof identity.cluster, "a cluster's id fits");
 
     if (!has_member(plan, node_id))

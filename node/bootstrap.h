@@ -14,8 +14,9 @@
 #include "base/result.h"
 #include "node/address.h"
 
-/* A name, a hyphen and 16 digits fit in LIMIT_CLUSTER_ID. */
+/* The id is a name, a hyphen, 16 digits and a NUL. */
 #define CLUSTER_NAME_MAX 40
+#define CLUSTER_PLAN_ID_SIZE (CLUSTER_NAME_MAX + 1 + 16 + 1)
 #define CLUSTER_TOKEN_MAX 128
 
 struct cluster_member {
@@ -35,7 +36,7 @@ struct cluster_plan {
  * clusters apart that are otherwise made alike. INVALID_ARGUMENT names the flag; `plan` is then unspecified. */
 lapse_result cluster_plan_make(const char *name, const char *members, const char *operator, const char *token,
                                struct cluster_plan *plan, struct lapse_error *error) LAPSE_MUST_USE;
-void cluster_plan_id(const struct cluster_plan *plan, char id[LIMIT_CLUSTER_ID + 1]);
+void cluster_plan_id(const struct cluster_plan *plan, char id[CLUSTER_PLAN_ID_SIZE]);
 /* A node's number as it was typed. INVALID_ARGUMENT unless 1 .. INT64_MAX. */
 lapse_result node_id_parse(const char *text, uint64_t *id, struct lapse_error *error) LAPSE_MUST_USE;
 

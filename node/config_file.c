@@ -23,7 +23,7 @@ struct reader {
     const char *file;
     struct config *config;
     struct lapse_error *error;
-    bool failed;        /* the first fault is the one that is reported */
+    uint32_t fault;     /* the line of the first fault, which is the one that is reported; 0: none */
     struct slice rest;  /* of the text */
     uint32_t line;
     uint32_t set_in[64]; /* by setting: the line that set it; 0: none */
@@ -45,12 +45,13 @@ static lapse_result read_text(const char *file, struct buf *text, struct lapse_e
     return result;
 }
 
-/* Records the first fault. */
+/* Keeps the fault that stands first in the file. */
 static void fail_at(struct reader *reader, uint32_t line, const char *what)
 {
-    if (!reader->failed)
-        (void)lapse_fail(reader->error, LAPSE_FAILED_PRECONDITION, "%s:%u: %s", reader->file, line, what);
-    reader->failed = true;
+    if (reader->fault != 0 && reader->fault <= line)
+        return;
+    (void)lapse_fail(reader->error, LAPSE_FAILED_PRECONDITION, "%s:%u: %s", reader->file, line, what);
+    reader->fault = line;
 }
 
 static const char *fault_of(struct slice line, size_t room)
@@ -84,7 +85,7 @@ static struct slice take_line(struct reader *reader)
 static char *next_line(char *out, int room, void *stream)
 {
     struct reader *reader = stream;
-    if (reader->rest.len == 0 || reader->failed)
+    if (reader->rest.len == 0 || reader->fault != 0)
         return NULL;
     struct slice line = take_line(reader);
     const char *fault = fault_of(line, (size_t)room);
@@ -140,13 +141,13 @@ static int on_value(void *arg, const char *section, const char *key, const char 
 {
     struct reader *reader = arg;
     const struct setting *setting = find(section, key);
-    if (reader->failed)
+    if (reader->fault != 0)
         return 0;
     if (setting == NULL)
         report_unknown(reader, section, key);
     else
         set(reader, setting, value);
-    return !reader->failed;
+    return reader->fault == 0;
 }
 
 lapse_result config_read_file(const char *file, struct config *config, struct lapse_error *error)
@@ -163,11 +164,12 @@ lapse_result config_read_file(const char *file, struct config *config, struct la
         ini_max_line = LINE_SIZE;
 #endif
         /* inih's parser calls for lines through one pointer, its handler is given another: here both are the reader. */
+        /* The first line that inih did not understand, or whose value the handler refused. */
         int bad_line = ini_parse_stream(next_line, &reader, on_value, &reader);
         if (bad_line > 0)
             fail_at(&reader, (uint32_t)bad_line, "is neither [section] nor key = value");
         CHECK(bad_line >= 0);
-        if (reader.failed)
+        if (reader.fault != 0)
             result = lapse_failed(LAPSE_FAILED_PRECONDITION);
     }
     buf_free(&text);

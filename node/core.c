@@ -336,7 +336,8 @@ static void start_handles(struct core *core)
     CHECK(uv_timer_start(&core->pulse, on_pulse, 0, PULSE_MS) == 0);
 }
 
-/* Everything opened so far, in reverse; the loop has not run. Only core_open fails with handles open: the caller ends the process. */
+/* Everything opened so far, in reverse; the loop has not run. Only core_open fails with handles open: the caller ends
+ * the process. */
 static void close_files(struct core *core)
 {
     replica_free(core->replica);

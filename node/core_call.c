@@ -4,8 +4,8 @@
  *                      \-> read:  replica_read  --> on_read    --+--> core_call_answer
  *                      \-> at once (STATUS, SCAN, TRANSFER)    --+
  *
- * Answers are written straight from the store with base/wire.h: no generated struct of many kilobytes is filled on the core loop.
- * Field numbers are those of proto/lapse/v1; the end-to-end tests read every answer with generated code. */
+ * Answers are written straight from the store with base/wire.h: no generated struct of many kilobytes is filled on the
+ * core loop. Field numbers are those of proto/lapse/v1; the end-to-end tests read every answer with generated code. */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,10 +49,13 @@ void core_call_free(struct core_call *call)
     free(call);
 }
 
-/* The longest message that is kept: a List filter (subject, resource, requester, approver, ticket, policy) or a Check. */
-_Static_assert(CORE_CALL_TEXT_SIZE >= LIMIT_SUBJECT + LIMIT_RESOURCE + 2 * LIMIT_PRINCIPAL + LIMIT_TICKET + LIMIT_POLICY,
+/* The longest message that is kept: a List filter (subject, resource, requester, approver, ticket, policy) or a Check.
+ */
+_Static_assert(CORE_CALL_TEXT_SIZE >=
+                   LIMIT_SUBJECT + LIMIT_RESOURCE + 2 * LIMIT_PRINCIPAL + LIMIT_TICKET + LIMIT_POLICY,
                "a filter fits");
-_Static_assert(CORE_CALL_TEXT_SIZE >= LIMIT_SUBJECT + LIMIT_RESOURCE + LIMIT_ACTION + LIMIT_PRINCIPAL + 32 + 64, "a check fits");
+_Static_assert(CORE_CALL_TEXT_SIZE >= LIMIT_SUBJECT + LIMIT_RESOURCE + LIMIT_ACTION + LIMIT_PRINCIPAL + 32 + 64,
+               "a check fits");
 
 struct slice core_call_keep(struct core_call *call, const char *text, size_t len)
 {
@@ -126,7 +129,8 @@ static void answer_write(struct core_call *call, const struct store_outcome *out
 static bool may_see(const struct core_call *call, const struct grant *grant)
 {
     struct slice me = slice_str(call->principal);
-    return (call->roles & ROLES_THAT_SEE_ALL) != 0 || principal_same(me, grant->subject) || principal_same(me, grant->requester);
+    return (call->roles & ROLES_THAT_SEE_ALL) != 0 || principal_same(me, grant->subject) ||
+           principal_same(me, grant->requester);
 }
 
 static void run_get(struct core_call *call)
@@ -258,7 +262,8 @@ static void fill_store(const struct store *store, lapse_v1_StatusResponse *messa
     message->revision = store_revision(store);
     message->live_grants = counts.live;
     message->ended_grants = counts.ended;
-    (void)snprintf(message->digest, sizeof message->digest, "%016" PRIx64 "%016" PRIx64, digest.words[0], digest.words[1]);
+    (void)snprintf(message->digest, sizeof message->digest, "%016" PRIx64 "%016" PRIx64, digest.words[0],
+                   digest.words[1]);
 }
 
 static void run_status(struct core_call *call)
@@ -318,6 +323,32 @@ static void run_transfer(struct core_call *call)
         finish(call, proto_encode(lapse_v1_TransferLeadershipResponse_fields, &message, &call->response));
 }
 
+static void on_written(struct replica_write *write, const struct store_outcome *outcome);
+
+/* The first operator without an asterisk; nobody before INIT is applied. */
+static struct slice first_operator(const struct store *store)
+{
+    struct store_role_binding binding;
+    for (uint32_t i = 0; store_role_at(store, i, &binding); i++)
+        if ((binding.roles & ROLE_OPERATOR) != 0 && memchr(binding.member.data, '*', binding.member.len) == NULL)
+            return binding.member;
+    return slice_of(NULL, 0);
+}
+
+static void begin_seed(struct core_call *call)
+{
+    struct slice first = first_operator(store_of(call));
+    struct command command;
+    if (first.len == 0) {
+        refuse(call, LAPSE_UNAVAILABLE, "the cluster has not begun yet");
+        return;
+    }
+    CHECK(lapse_is_ok(command_decode(buf_slice(&call->command), &command)));
+    command.principal = first;
+    call->write = (struct replica_write){.done = on_written, .owner = call};
+    replica_write(call->core->replica, &call->write, &command, call->timeout_ms);
+}
+
 /* --- the way through ---------------------------------------------------------------------------------------------- */
 
 static const struct {
@@ -367,7 +398,8 @@ static void on_written(struct replica_write *write, const struct store_outcome *
     struct core_call *call = write->owner;
     call->error = outcome->error;
     if (outcome->error.code != LAPSE_OK) {
-        metric_add(METRIC_WRITES_FAILED, outcome->error.code == LAPSE_UNKNOWN || outcome->error.code == LAPSE_UNAVAILABLE);
+        metric_add(METRIC_WRITES_FAILED,
+                   outcome->error.code == LAPSE_UNKNOWN || outcome->error.code == LAPSE_UNAVAILABLE);
         core_call_answer(call);
         return;
     }
@@ -383,37 +415,14 @@ static void begin_write(struct core_call *call)
     replica_write(call->core->replica, &call->write, &command, call->timeout_ms);
 }
 
-/* The first operator without an asterisk; nobody before INIT is applied. */
-static struct slice first_operator(const struct store *store)
-{
-    struct store_role_binding binding;
-    for (uint32_t i = 0; store_role_at(store, i, &binding); i++)
-        if ((binding.roles & ROLE_OPERATOR) != 0 && memchr(binding.member.data, '*', binding.member.len) == NULL)
-            return binding.member;
-    return slice_of(NULL, 0);
-}
-
-static void begin_seed(struct core_call *call)
-{
-    struct slice operator= first_operator(store_of(call));
-    struct command command;
-    if (operator.len == 0) {
-        refuse(call, LAPSE_UNAVAILABLE, "the cluster has not begun yet");
-        return;
-    }
-    CHECK(lapse_is_ok(command_decode(buf_slice(&call->command), &command)));
-    command.principal = operator;
-    call->write = (struct replica_write){.done = on_written, .owner = call};
-    replica_write(call->core->replica, &call->write, &command, call->timeout_ms);
-}
-
 static void on_read(struct replica_read *read, lapse_result result, int64_t time_ms)
 {
     struct core_call *call = read->owner;
     if (!lapse_is_ok(result)) {
         refuse(call, result.code,
-               result.code == LAPSE_UNAVAILABLE ? "no quorum answered in time: ask again, or look at `lapse cluster status`"
-                                                : lapse_code_name(result.code));
+               result.code == LAPSE_UNAVAILABLE
+                   ? "no quorum answered in time: ask again, or look at `lapse cluster status`"
+                   : lapse_code_name(result.code));
         return;
     }
     if (!ops[call->op].writes)
@@ -438,8 +447,9 @@ void core_call_run(struct mail *mail)
         refuse(call, LAPSE_UNAVAILABLE, "this node is stopping: ask another one");
         return;
     }
-    /* Someone without any role here may have been given one that this node hasn't applied yet: look again after a quorum answered, rather than let
-     * strangers write to the log. The store checks the roles of every command once more. */
+    /* Someone without any role here may have been given one that this node hasn't applied yet: look again after a
+     * quorum answered, rather than let strangers write to the log. The store checks the roles of every command once
+     * more. */
     if (ops[call->op].writes && !is_stranger(call))
         begin_write(call);
     else if (ops[call->op].writes || ops[call->op].quorum)

@@ -20,7 +20,7 @@ enum core_op {
     CORE_ROLES,      /* -> ListRolesResponse */
     CORE_TRANSFER,   /* `node_id` -> TransferLeadershipResponse */
     CORE_WATCH_OPEN, /* -> `revision`, `epoch`, `time_ms`, `roles` of the caller, linearizable */
-    CORE_SCAN,       /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
+    CORE_SCAN, /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_OPS
 };
 
@@ -62,8 +62,8 @@ struct core_call {
     struct replica_read read;
 };
 
-/* Copies a NUL-terminated text into the call's own memory; an empty slice when it is empty. The texts of one message always
- * fit: CORE_CALL_TEXT_SIZE is checked against their limits in core_call.c. */
+/* Copies a NUL-terminated text into the call's own memory; an empty slice when it is empty. The texts of one message
+ * always fit: CORE_CALL_TEXT_SIZE is checked against their limits in core_call.c. */
 struct slice core_call_keep(struct core_call *call, const char *text, size_t len);
 
 struct core_call *core_call_new(enum core_op op, const char *principal, int64_t timeout_ms);

@@ -29,7 +29,7 @@ struct core {
     uv_timer_t pulse;     /* gauges, readiness, disk space */
     uint64_t iteration_ns, idle_ns; /* see measure_iteration */
 
-    bool events_waiting;  /* the ring has grown since the edges were last woken */
+    bool events_waiting; /* the ring has grown since the edges were last woken */
     bool closing;
     struct lapse_error fatal; /* code LAPSE_OK: none */
 

@@ -38,7 +38,8 @@ struct grant_id edge_new_grant_id(const struct edge *edge)
     return grant_id_make(now_ms != 0 ? now_ms : clock_wall_ms(), random);
 }
 
-/* --- connections ---------------------------------------------------------------------------------------------------- */
+/* --- connections ----------------------------------------------------------------------------------------------------
+ */
 
 static bool on_open(struct grpc_connection *grpc, const struct stream_peer *peer)
 {
@@ -116,11 +117,13 @@ static bool on_accept(void *arg, struct stream *stream, const char *address)
     if (connection->next != NULL)
         connection->next->prev = connection;
     edge->connections = connection;
-    connection->grpc = grpc_serve(edge->loop, stream, edge->methods, edge->n_methods, NULL, &server_handler, connection);
+    connection->grpc =
+        grpc_serve(edge->loop, stream, edge->methods, edge->n_methods, NULL, &server_handler, connection);
     return true;
 }
 
-/* --- the loop ------------------------------------------------------------------------------------------------------- */
+/* --- the loop -------------------------------------------------------------------------------------------------------
+ */
 
 static void on_ring_wake(uv_async_t *wake)
 {
@@ -141,8 +144,8 @@ static void add_methods(struct edge *edge, const struct grpc_method *methods, si
 
 static void collect_methods(struct edge *edge)
 {
-    const struct grpc_method *(*const services[])(size_t * n) = {service_grants_methods, service_watch_methods,
-                                                                 service_cluster_methods, health_methods, reflection_methods};
+    const struct grpc_method *(*const services[])(size_t * n) = {
+        service_grants_methods, service_watch_methods, service_cluster_methods, health_methods, reflection_methods};
     for (size_t i = 0; i < ARRAY_LEN(services); i++) {
         size_t n = 0;
         const struct grpc_method *methods = services[i](&n);
@@ -159,7 +162,8 @@ static void open_handles(struct edge *edge)
     CHECK(uv_timer_start(&edge->tick, on_tick, TICK_MS, TICK_MS) == 0);
 }
 
-lapse_result edge_open(uv_loop_t *loop, const struct edge_options *options, struct edge **out, struct lapse_error *error)
+lapse_result edge_open(uv_loop_t *loop, const struct edge_options *options, struct edge **out,
+                       struct lapse_error *error)
 {
     static const struct tls_options tls = {.alpn = "h2"};
     struct edge *edge = mem_calloc(1, sizeof *edge);
@@ -168,8 +172,8 @@ lapse_result edge_open(uv_loop_t *loop, const struct edge_options *options, stru
     edge->core = options->core;
     edge->admission = options->admission;
     edge->identity = tls_identity_ref(options->identity);
-    lapse_result result = tls_listen(loop, options->config->client_host, options->port, true, edge->identity, &tls, on_accept,
-                                     edge, &edge->listener, error);
+    lapse_result result = tls_listen(loop, options->config->client_host, options->port, true, edge->identity, &tls,
+                                     on_accept, edge, &edge->listener, error);
     if (!lapse_is_ok(result)) {
         edge_free(edge);
         return result;
@@ -205,7 +209,8 @@ void edge_set_identity(struct edge *edge, struct tls_identity *identity)
             grpc_connection_shutdown(connection->grpc, 0);
 }
 
-/* --- the end -------------------------------------------------------------------------------------------------------- */
+/* --- the end --------------------------------------------------------------------------------------------------------
+ */
 
 static void on_listener_closed(void *arg)
 {

@@ -56,17 +56,19 @@ void watch_pump_all(struct edge *edge);
 void watch_tick_all(struct edge *edge);
 void watch_end_all(struct edge *edge);
 
-/* service_unary.c: what every unary method shares. `prepare` decodes and validates the message into `call`; on failure the call ends with its error. */
-typedef lapse_result (*unary_prepare)(struct edge *edge, struct slice message, struct core_call *call, struct lapse_error *error);
+/* service_unary.c: what every unary method shares. `prepare` decodes and validates the message into `call`; on failure
+ * the call ends with its error. */
+typedef lapse_result (*unary_prepare)(struct edge *edge, struct slice message, struct core_call *call,
+                                      struct lapse_error *error);
 struct unary_method {
     enum core_op op;
     unary_prepare prepare;
 };
 void unary_on_message(struct grpc_call *call, struct slice message);
 void unary_on_close(struct grpc_call *call);
-#define UNARY_METHOD(path_, spec) \
-    {                             \
-        .path = (path_), .on_message = unary_on_message, .on_close = unary_on_close, .data = (void *)(spec) \
+#define UNARY_METHOD(path_, spec)                                                                                      \
+    {                                                                                                                  \
+        .path = (path_), .on_message = unary_on_message, .on_close = unary_on_close, .data = (void *)(spec)            \
     }
 
 #endif

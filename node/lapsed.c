@@ -19,7 +19,7 @@ static const struct command {
 };
 
 /* Which of the exit codes of sysexits.h a failure is: an operator's script, and systemd, tell by it whether another start can help. */
-static int exit_code_of(enum lapse_code code)
+int lapsed_exit_code(enum lapse_code code)
 {
     switch (code) {
     case LAPSE_OK:
@@ -47,7 +47,7 @@ static int exit_code_of(enum lapse_code code)
 int lapsed_fail(const struct lapse_error *error)
 {
     fprintf(stderr, "lapsed: %s\n", error->message);
-    return exit_code_of(error->code);
+    return lapsed_exit_code(error->code);
 }
 
 int lapsed_misused(const char *command, const struct lapse_error *error)

@@ -4,7 +4,9 @@
 
 #include "node/node.h"
 
-/* Says on standard error what went wrong and returns the exit code that stands for it (sysexits.h; lapsed.8 lists them). */
+/* The exit code that stands for a failure (sysexits.h; lapsed.8 lists them). */
+int lapsed_exit_code(enum lapse_code code);
+/* Says on standard error what went wrong and returns its exit code. */
 int lapsed_fail(const struct lapse_error *error);
 /* The same for wrong use, with the way to the help of `command` (NULL: the program's own): EX_USAGE. */
 int lapsed_misused(const char *command, const struct lapse_error *error);

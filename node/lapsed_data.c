@@ -103,7 +103,7 @@ int lapsed_init(int n, char **args)
     struct cluster_plan plan;
     uint64_t node_id = 0;
     const char *data_dir = NULL;
-    char cluster[LIMIT_CLUSTER_ID + 1];
+    char cluster[CLUSTER_PLAN_ID_SIZE];
 
     if (!lapse_is_ok(read_init_args(n, args, &plan, &node_id, &data_dir, &error)))
         return lapsed_misused("init", &error);

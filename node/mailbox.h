@@ -1,7 +1,7 @@
 /* How loops talk: a bounded queue of messages that run on the receiving loop, in the order in which they were posted.
  *
- * Nothing else crosses threads but the event ring and the metrics. A mail is embedded in whatever it carries; its owner is
- * the receiver from the moment it is posted. */
+ * Nothing else crosses threads but the event ring and the metrics. A mail is embedded in whatever it carries; its owner
+ * is the receiver from the moment it is posted. */
 #ifndef LAPSE_NODE_MAILBOX_H
 #define LAPSE_NODE_MAILBOX_H
 

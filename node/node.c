@@ -1,7 +1,7 @@
 /* A node's threads, and how it ends:
  *
- *   RUNNING --stop, fatal--> DRAINING: edges drain, leadership is handed over --all done--> CLOSING: the core answers what waits
- *   and closes --> the edges deliver these answers and close --> the loops run out --> node_wait joins
+ *   RUNNING --stop, fatal--> DRAINING: edges drain, leadership is handed over --all done--> CLOSING: the core answers
+ * what waits and closes --> the edges deliver these answers and close --> the loops run out --> node_wait joins
  *
  * The order matters: as long as an edge has a question at the core, both must be there to meet its answer. */
 #include "node/node.h"
@@ -50,7 +50,8 @@ struct node {
     struct lapse_error end; /* why it had to end; LAPSE_OK for a stop that was asked for */
 };
 
-/* --- the end -------------------------------------------------------------------------------------------------------- */
+/* --- the end --------------------------------------------------------------------------------------------------------
+ */
 
 static void close_edge(struct mail *mail)
 {
@@ -124,7 +125,8 @@ static void on_fatal(void *arg, const struct lapse_error *error)
     CHECK(uv_async_send(&node->stop) == 0);
 }
 
-/* --- events and certificates ---------------------------------------------------------------------------------------- */
+/* --- events and certificates ----------------------------------------------------------------------------------------
+ */
 
 static void on_events(void *arg)
 {
@@ -180,7 +182,8 @@ static void on_reload(uv_async_t *reload)
     log_info("certificates and deny list reloaded");
 }
 
-/* --- the start ------------------------------------------------------------------------------------------------------ */
+/* --- the start ------------------------------------------------------------------------------------------------------
+ */
 
 static lapse_result open_edge(struct node *node, uint32_t i, struct lapse_error *error)
 {
@@ -304,7 +307,8 @@ bool node_is_ready(const struct node *node)
     return metric_get(METRIC_READY) == 1;
 }
 
-/* --- seeding -------------------------------------------------------------------------------------------------------- */
+/* --- seeding --------------------------------------------------------------------------------------------------------
+ */
 
 struct seed {
     struct core_call *call;

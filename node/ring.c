@@ -130,8 +130,8 @@ void ring_append(struct ring *ring, struct ring_event *event)
     CHECK(pthread_mutex_unlock(&ring->lock) == 0);
 }
 
-enum ring_status ring_read(struct ring *ring, uint64_t epoch, uint64_t *revision, struct ring_event **events, uint32_t max,
-                           uint32_t *n)
+enum ring_status ring_read(struct ring *ring, uint64_t epoch, uint64_t *revision, struct ring_event **events,
+                           uint32_t max, uint32_t *n)
 {
     enum ring_status status = RING_RESYNC;
     uint32_t count = 0;

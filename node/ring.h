@@ -4,9 +4,10 @@
  *   [ 101 | 102 | 103 | ... | 198 | 199 | 200 ]          bounded in events and in bytes
  *              ^ cursor 102: 103 is read next
  *
- * The core appends; edges read batches behind their cursors whenever a connection is writable. Nothing is ever pushed, so a
- * slow or hostile subscriber holds no memory beyond its cursor. A cursor that has fallen off, comes from another epoch, or
- * is ahead of the ring gets RING_RESYNC, never a silent gap (guarantee G7). Any thread may read; one thread appends. */
+ * The core appends; edges read batches behind their cursors whenever a connection is writable. Nothing is ever pushed,
+ * so a slow or hostile subscriber holds no memory beyond its cursor. A cursor that has fallen off, comes from another
+ * epoch, or is ahead of the ring gets RING_RESYNC, never a silent gap (guarantee G7). Any thread may read; one thread
+ * appends. */
 #ifndef LAPSE_NODE_RING_H
 #define LAPSE_NODE_RING_H
 
@@ -34,8 +35,8 @@ struct ring;
 struct ring *ring_new(uint32_t events_max, size_t bytes_max);
 void ring_free(struct ring *ring);
 
-/* Starts (again) empty behind (epoch, revision): after start, and when a snapshot replaced the store. A cursor at exactly
- * this point connects. */
+/* Starts (again) empty behind (epoch, revision): after start, and when a snapshot replaced the store. A cursor at
+ * exactly this point connects. */
 void ring_reset(struct ring *ring, uint64_t epoch, uint64_t revision);
 /* INIT gives a cluster its epoch with its first event; it changes no revision. */
 void ring_set_epoch(struct ring *ring, uint64_t epoch);
@@ -47,8 +48,8 @@ enum ring_status {
     RING_RESYNC /* the cursor does not connect: take a snapshot, then start behind its revision */
 };
 /* Reads up to `max` events behind `*revision` (the last one seen) and advances it. The caller drops the references. */
-enum ring_status ring_read(struct ring *ring, uint64_t epoch, uint64_t *revision, struct ring_event **events, uint32_t max,
-                           uint32_t *n);
+enum ring_status ring_read(struct ring *ring, uint64_t epoch, uint64_t *revision, struct ring_event **events,
+                           uint32_t max, uint32_t *n);
 
 /* The epoch, the earliest cursor that connects, and the newest revision. */
 void ring_bounds(struct ring *ring, uint64_t *epoch, uint64_t *oldest, uint64_t *newest);

@@ -7,7 +7,8 @@
 #include "proto/codec.h"
 #include "proto/convert.h"
 
-static lapse_result prepare_status(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_status(struct edge *edge, struct slice bytes, struct core_call *call,
+                                   struct lapse_error *error)
 {
     (void)edge;
     (void)call;
@@ -15,7 +16,8 @@ static lapse_result prepare_status(struct edge *edge, struct slice bytes, struct
     return proto_decode(lapse_v1_StatusRequest_fields, bytes, &message, error);
 }
 
-static lapse_result prepare_list_roles(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_list_roles(struct edge *edge, struct slice bytes, struct core_call *call,
+                                       struct lapse_error *error)
 {
     (void)edge;
     (void)call;
@@ -23,7 +25,8 @@ static lapse_result prepare_list_roles(struct edge *edge, struct slice bytes, st
     return proto_decode(lapse_v1_ListRolesRequest_fields, bytes, &message, error);
 }
 
-static lapse_result prepare_set_roles(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_set_roles(struct edge *edge, struct slice bytes, struct core_call *call,
+                                      struct lapse_error *error)
 {
     (void)edge;
     lapse_v1_SetRolesRequest message;
@@ -39,7 +42,8 @@ static lapse_result prepare_set_roles(struct edge *edge, struct slice bytes, str
     return parse_command(call, &command, message.request_id, NULL, error);
 }
 
-static lapse_result prepare_transfer(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_transfer(struct edge *edge, struct slice bytes, struct core_call *call,
+                                     struct lapse_error *error)
 {
     (void)edge;
     lapse_v1_TransferLeadershipRequest message;
@@ -49,16 +53,18 @@ static lapse_result prepare_transfer(struct edge *edge, struct slice bytes, stru
     return result;
 }
 
-static const struct unary_method status = {CORE_STATUS, prepare_status}, set_roles = {CORE_SET_ROLES, prepare_set_roles},
-                                 list_roles = {CORE_ROLES, prepare_list_roles}, transfer = {CORE_TRANSFER, prepare_transfer};
+static const struct unary_method status_method = {CORE_STATUS, prepare_status};
+static const struct unary_method set_roles_method = {CORE_SET_ROLES, prepare_set_roles};
+static const struct unary_method list_roles_method = {CORE_ROLES, prepare_list_roles};
+static const struct unary_method transfer_method = {CORE_TRANSFER, prepare_transfer};
 
 const struct grpc_method *service_cluster_methods(size_t *n)
 {
     static const struct grpc_method methods[] = {
-        UNARY_METHOD("/lapse.v1.Cluster/Status", &status),
-        UNARY_METHOD("/lapse.v1.Cluster/SetRoles", &set_roles),
-        UNARY_METHOD("/lapse.v1.Cluster/ListRoles", &list_roles),
-        UNARY_METHOD("/lapse.v1.Cluster/TransferLeadership", &transfer),
+        UNARY_METHOD("/lapse.v1.Cluster/Status", &status_method),
+        UNARY_METHOD("/lapse.v1.Cluster/SetRoles", &set_roles_method),
+        UNARY_METHOD("/lapse.v1.Cluster/ListRoles", &list_roles_method),
+        UNARY_METHOD("/lapse.v1.Cluster/TransferLeadership", &transfer_method),
     };
     *n = ARRAY_LEN(methods);
     return methods;

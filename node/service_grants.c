@@ -8,11 +8,12 @@
 #include "proto/convert.h"
 
 /* Decodes into a struct of its own, which lives until the question is filled. */
-#define DECODE(type_, message_, bytes_, error_)                                    \
-    type_ *message_ = mem_calloc(1, sizeof *(message_));                           \
+#define DECODE(type_, message_, bytes_, error_)                                                                        \
+    type_ *message_ = mem_calloc(1, sizeof *(message_));                                                               \
     lapse_result result = proto_decode(type_##_fields, (bytes_), (message_), (error_))
 
-static lapse_result prepare_request(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_request(struct edge *edge, struct slice bytes, struct core_call *call,
+                                    struct lapse_error *error)
 {
     struct command command = {0};
     DECODE(lapse_v1_RequestRequest, message, bytes, error);
@@ -26,7 +27,8 @@ static lapse_result prepare_request(struct edge *edge, struct slice bytes, struc
     return result;
 }
 
-static lapse_result prepare_decision(enum command_type type, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_decision(enum command_type type, struct slice bytes, struct core_call *call,
+                                     struct lapse_error *error)
 {
     struct command command = {.type = type};
     DECODE(lapse_v1_DecisionRequest, message, bytes, error);
@@ -38,7 +40,8 @@ static lapse_result prepare_decision(enum command_type type, struct slice bytes,
     return result;
 }
 
-static lapse_result prepare_end(enum command_type type, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_end(enum command_type type, struct slice bytes, struct core_call *call,
+                                struct lapse_error *error)
 {
     struct command command = {.type = type};
     DECODE(lapse_v1_EndRequest, message, bytes, error);
@@ -50,37 +53,43 @@ static lapse_result prepare_end(enum command_type type, struct slice bytes, stru
     return result;
 }
 
-static lapse_result prepare_approve(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_approve(struct edge *edge, struct slice bytes, struct core_call *call,
+                                    struct lapse_error *error)
 {
     (void)edge;
     return prepare_decision(COMMAND_APPROVE, bytes, call, error);
 }
 
-static lapse_result prepare_deny(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_deny(struct edge *edge, struct slice bytes, struct core_call *call,
+                                 struct lapse_error *error)
 {
     (void)edge;
     return prepare_decision(COMMAND_DENY, bytes, call, error);
 }
 
-static lapse_result prepare_cancel(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_cancel(struct edge *edge, struct slice bytes, struct core_call *call,
+                                   struct lapse_error *error)
 {
     (void)edge;
     return prepare_end(COMMAND_CANCEL, bytes, call, error);
 }
 
-static lapse_result prepare_complete(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_complete(struct edge *edge, struct slice bytes, struct core_call *call,
+                                     struct lapse_error *error)
 {
     (void)edge;
     return prepare_end(COMMAND_COMPLETE, bytes, call, error);
 }
 
-static lapse_result prepare_revoke(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_revoke(struct edge *edge, struct slice bytes, struct core_call *call,
+                                   struct lapse_error *error)
 {
     (void)edge;
     return prepare_end(COMMAND_REVOKE, bytes, call, error);
 }
 
-static lapse_result prepare_use(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_use(struct edge *edge, struct slice bytes, struct core_call *call,
+                                struct lapse_error *error)
 {
     (void)edge;
     struct command command = {.type = COMMAND_USE};
@@ -93,7 +102,8 @@ static lapse_result prepare_use(struct edge *edge, struct slice bytes, struct co
     return result;
 }
 
-static lapse_result prepare_get(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_get(struct edge *edge, struct slice bytes, struct core_call *call,
+                                struct lapse_error *error)
 {
     (void)edge;
     DECODE(lapse_v1_GetRequest, message, bytes, error);
@@ -103,7 +113,8 @@ static lapse_result prepare_get(struct edge *edge, struct slice bytes, struct co
     return result;
 }
 
-static lapse_result prepare_list(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_list(struct edge *edge, struct slice bytes, struct core_call *call,
+                                 struct lapse_error *error)
 {
     (void)edge;
     DECODE(lapse_v1_ListRequest, message, bytes, error);
@@ -119,7 +130,8 @@ static lapse_result prepare_list(struct edge *edge, struct slice bytes, struct c
     return result;
 }
 
-static lapse_result prepare_check(struct edge *edge, struct slice bytes, struct core_call *call, struct lapse_error *error)
+static lapse_result prepare_check(struct edge *edge, struct slice bytes, struct core_call *call,
+                                  struct lapse_error *error)
 {
     (void)edge;
     DECODE(lapse_v1_CheckRequest, message, bytes, error);
@@ -129,20 +141,30 @@ static lapse_result prepare_check(struct edge *edge, struct slice bytes, struct 
     return result;
 }
 
-static const struct unary_method request = {CORE_WRITE, prepare_request}, approve = {CORE_WRITE, prepare_approve},
-                                 deny = {CORE_WRITE, prepare_deny}, cancel = {CORE_WRITE, prepare_cancel},
-                                 use = {CORE_WRITE, prepare_use}, complete = {CORE_WRITE, prepare_complete},
-                                 revoke = {CORE_WRITE, prepare_revoke}, get = {CORE_GET, prepare_get},
-                                 list = {CORE_LIST, prepare_list}, check = {CORE_CHECK, prepare_check};
+static const struct unary_method request_method = {CORE_WRITE, prepare_request};
+static const struct unary_method approve_method = {CORE_WRITE, prepare_approve};
+static const struct unary_method deny_method = {CORE_WRITE, prepare_deny};
+static const struct unary_method cancel_method = {CORE_WRITE, prepare_cancel};
+static const struct unary_method use_method = {CORE_WRITE, prepare_use};
+static const struct unary_method complete_method = {CORE_WRITE, prepare_complete};
+static const struct unary_method revoke_method = {CORE_WRITE, prepare_revoke};
+static const struct unary_method get_method = {CORE_GET, prepare_get};
+static const struct unary_method list_method = {CORE_LIST, prepare_list};
+static const struct unary_method check_method = {CORE_CHECK, prepare_check};
 
 const struct grpc_method *service_grants_methods(size_t *n)
 {
     static const struct grpc_method methods[] = {
-        UNARY_METHOD("/lapse.v1.Grants/Request", &request),   UNARY_METHOD("/lapse.v1.Grants/Approve", &approve),
-        UNARY_METHOD("/lapse.v1.Grants/Deny", &deny),         UNARY_METHOD("/lapse.v1.Grants/Cancel", &cancel),
-        UNARY_METHOD("/lapse.v1.Grants/Use", &use),           UNARY_METHOD("/lapse.v1.Grants/Complete", &complete),
-        UNARY_METHOD("/lapse.v1.Grants/Revoke", &revoke),     UNARY_METHOD("/lapse.v1.Grants/Get", &get),
-        UNARY_METHOD("/lapse.v1.Grants/List", &list),         UNARY_METHOD("/lapse.v1.Grants/Check", &check),
+        UNARY_METHOD("/lapse.v1.Grants/Request", &request_method),
+        UNARY_METHOD("/lapse.v1.Grants/Approve", &approve_method),
+        UNARY_METHOD("/lapse.v1.Grants/Deny", &deny_method),
+        UNARY_METHOD("/lapse.v1.Grants/Cancel", &cancel_method),
+        UNARY_METHOD("/lapse.v1.Grants/Use", &use_method),
+        UNARY_METHOD("/lapse.v1.Grants/Complete", &complete_method),
+        UNARY_METHOD("/lapse.v1.Grants/Revoke", &revoke_method),
+        UNARY_METHOD("/lapse.v1.Grants/Get", &get_method),
+        UNARY_METHOD("/lapse.v1.Grants/List", &list_method),
+        UNARY_METHOD("/lapse.v1.Grants/Check", &check_method),
     };
     *n = ARRAY_LEN(methods);
     return methods;

@@ -36,12 +36,12 @@ lapse_result parse_grant_id(const char *text, struct grant_id *id, struct lapse_
 {
     if (lapse_is_ok(grant_id_parse(slice_str(text), id)))
         return lapse_ok();
-    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "grant_id \"%s\": a grant's id has 26 characters, as `lapse list` prints them",
-                      text);
+    return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                      "grant_id \"%s\": a grant's id has 26 characters, as `lapse list` prints them", text);
 }
 
-lapse_result parse_command(struct core_call *call, struct command *command, const char *request_id, const char *grant_id,
-                           struct lapse_error *error)
+lapse_result parse_command(struct core_call *call, struct command *command, const char *request_id,
+                           const char *grant_id, struct lapse_error *error)
 {
     lapse_result result = lapse_ok();
     command->principal = slice_str(call->principal);
@@ -110,7 +110,8 @@ static lapse_result validate_query(const lapse_v1_CheckRequest *message, struct 
         result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "certificate_sha256: 32 bytes, or none");
     if (lapse_is_ok(result) && message->address[0] != '\0' && inet_pton(AF_INET, message->address, address) != 1 &&
         inet_pton(AF_INET6, message->address, address) != 1)
-        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "address \"%s\": an IPv4 or IPv6 address without a port", message->address);
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "address \"%s\": an IPv4 or IPv6 address without a port",
+                            message->address);
     return result;
 }
 
@@ -124,7 +125,8 @@ lapse_result parse_query(struct core_call *call, const lapse_v1_CheckRequest *me
         .resource = keep_text(call, message->resource),
         .action = keep_text(call, message->action),
         .spiffe_id = keep_text(call, message->spiffe_id),
-        .certificate_sha256 = core_call_keep(call, (const char *)message->certificate_sha256.bytes, message->certificate_sha256.size),
+        .certificate_sha256 =
+            core_call_keep(call, (const char *)message->certificate_sha256.bytes, message->certificate_sha256.size),
         .address = keep_text(call, message->address),
     };
     return lapse_ok();

@@ -1,18 +1,21 @@
-/* From the generated messages of a call to what the core understands: shared by the services. Each fails with INVALID_ARGUMENT (or OUT_OF_RANGE) and a
- * message that names the field. */
+/* From the generated messages of a call to what the core understands: shared by the services. Each fails with
+ * INVALID_ARGUMENT (or OUT_OF_RANGE) and a message that names the field. */
 #ifndef LAPSE_NODE_SERVICE_PARSE_H
 #define LAPSE_NODE_SERVICE_PARSE_H
 
 #include "node/core_call.h"
 #include "proto/lapse/v1/grants.pb.h"
 
-/* Completes the command (principal, request key, grant id unless `grant_id` is NULL), validates it and encodes it into the call. An empty request_id gets
- * a random key: such a call can't be repeated by its caller, but still by this node. */
-lapse_result parse_command(struct core_call *call, struct command *command, const char *request_id, const char *grant_id,
-                           struct lapse_error *error) LAPSE_MUST_USE;
+/* Completes the command (principal, request key, grant id unless `grant_id` is NULL), validates it and encodes it into
+ * the call. An empty request_id gets a random key: such a call can't be repeated by its caller, but still by this node.
+ */
+lapse_result parse_command(struct core_call *call, struct command *command, const char *request_id,
+                           const char *grant_id, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result parse_grant_id(const char *text, struct grant_id *id, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result parse_page_token(const char *token, uint64_t *cursor, struct lapse_error *error) LAPSE_MUST_USE;
-lapse_result parse_filter(struct core_call *call, const lapse_v1_Filter *message, struct lapse_error *error) LAPSE_MUST_USE;
-lapse_result parse_query(struct core_call *call, const lapse_v1_CheckRequest *message, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result parse_filter(struct core_call *call, const lapse_v1_Filter *message,
+                          struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result parse_query(struct core_call *call, const lapse_v1_CheckRequest *message,
+                         struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

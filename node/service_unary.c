@@ -10,10 +10,10 @@
 #include "node/metrics.h"
 
 struct unary_call {
-    struct core_call *core;         /* NULL when the core is not (or no longer) concerned */
-    struct grpc_call *grpc;         /* NULL once the stream is closed */
+    struct core_call *core; /* NULL when the core is not (or no longer) concerned */
+    struct grpc_call *grpc; /* NULL once the stream is closed */
     struct admission *admission;
-    struct admission_entry *entry;  /* in flight until this struct ends */
+    struct admission_entry *entry; /* in flight until this struct ends */
 };
 
 static void release(struct unary_call *call)
@@ -63,7 +63,8 @@ static lapse_result ask(struct unary_call *call, struct edge *edge, struct slice
         if (core_ask(edge->core, core))
             return lapse_ok();
         call->core = NULL;
-        result = lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "this node has too much to do: try again, or ask another one");
+        result =
+            lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "this node has too much to do: try again, or ask another one");
     }
     core_call_free(core);
     return result;
@@ -86,7 +87,8 @@ void unary_on_message(struct grpc_call *grpc, struct slice message)
         grpc_call_finish(grpc, error.code, error.message);
 }
 
-/* In flight means: its stream is open. What the core still does for a stream that is gone is bounded by its timeout and by the core's mailbox. */
+/* In flight means: its stream is open. What the core still does for a stream that is gone is bounded by its timeout and
+ * by the core's mailbox. */
 void unary_on_close(struct grpc_call *grpc)
 {
     struct unary_call *call = grpc_call_data(grpc);

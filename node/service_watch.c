@@ -6,9 +6,10 @@
  *      |  snapshot wanted, or the      v                                 |
  *      +--cursor doesn't connect--> SNAPSHOT: slice by slice ------------+
  *
- * A snapshot is taken in slices while the store goes on changing. Its end carries the revision at which it *began*, and the events after that
- * revision follow from the ring: so nothing is missed, each event is sent once, and a snapshot's grant that is already newer than an event says so by its
- * own revision. No message is ever pushed at a connection that isn't writable: the watch waits, and its place in the ring is all that it holds. */
+ * A snapshot is taken in slices while the store goes on changing. Its end carries the revision at which it *began*, and
+ * the events after that revision follow from the ring: so nothing is missed, each event is sent once, and a snapshot's
+ * grant that is already newer than an event says so by its own revision. No message is ever pushed at a connection that
+ * isn't writable: the watch waits, and its place in the ring is all that it holds. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -39,12 +40,12 @@ struct watch {
     enum watch_stage stage;
     bool writable;
     bool wants_snapshot;
-    bool recheck;            /* roles have changed: look again whether this principal may watch */
+    bool recheck; /* roles have changed: look again whether this principal may watch */
     uint64_t epoch, revision;
     uint64_t snapshot_revision;
     uint32_t roles;
     uint32_t progress_ms;
-    int64_t sent_ms;         /* when the last message went out */
+    int64_t sent_ms; /* when the last message went out */
     struct watch *next, *prev;
 };
 
@@ -285,9 +286,11 @@ static lapse_result parse_scope(struct watch *watch, const lapse_v1_WatchRequest
     const lapse_v1_Filter *scope = &message->scope;
     uint32_t progress = message->progress_ms == 0 ? PROGRESS_MS_DEFAULT : message->progress_ms;
     if (scope->approver[0] != '\0' || scope->ticket[0] != '\0' || scope->policy[0] != '\0')
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "scope: a watch can be limited by subject, resource, requester, parent and states");
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "scope: a watch can be limited by subject, resource, requester, parent and states");
     if (progress < PROGRESS_MS_MIN || progress > PROGRESS_MS_MAX)
-        return lapse_fail(error, LAPSE_OUT_OF_RANGE, "progress_ms %u: from %d to %d", progress, PROGRESS_MS_MIN, PROGRESS_MS_MAX);
+        return lapse_fail(error, LAPSE_OUT_OF_RANGE, "progress_ms %u: from %d to %d", progress, PROGRESS_MS_MIN,
+                          PROGRESS_MS_MAX);
     watch->progress_ms = progress;
     watch->epoch = message->epoch;
     watch->revision = message->revision;
@@ -368,7 +371,8 @@ static void on_close(struct grpc_call *grpc)
     release(watch);
 }
 
-/* --- for the edge -------------------------------------------------------------------------------------------------- */
+/* --- for the edge --------------------------------------------------------------------------------------------------
+ */
 
 void watch_pump_all(struct edge *edge)
 {
@@ -380,22 +384,22 @@ void watch_tick_all(struct edge *edge)
 {
     int64_t now_ms = clock_boot_ms();
     for (struct watch *watch = edge->watches; watch != NULL; watch = watch->next)
-        if (watch->stage == WATCH_STREAMING && watch->writable && !watch->waits && now_ms - watch->sent_ms >= watch->progress_ms)
+        if (watch->stage == WATCH_STREAMING && watch->writable && !watch->waits &&
+            now_ms - watch->sent_ms >= watch->progress_ms)
             send_point(watch, watch->revision, proto_encode_watch_progress);
 }
 
 void watch_end_all(struct edge *edge)
 {
     for (struct watch *watch = edge->watches; watch != NULL; watch = watch->next)
-        end(watch, LAPSE_UNAVAILABLE, "this node is stopping: go on watching on another one, behind the last revision you saw");
+        end(watch, LAPSE_UNAVAILABLE,
+            "this node is stopping: go on watching on another one, behind the last revision you saw");
 }
 
 const struct grpc_method *service_watch_methods(size_t *n)
 {
-    static const struct grpc_method methods[] = {{.path = "/lapse.v1.Grants/Watch",
-                                                  .on_message = on_message,
-                                                  .on_writable = on_writable,
-                                                  .on_close = on_close}};
+    static const struct grpc_method methods[] = {
+        {.path = "/lapse.v1.Grants/Watch", .on_message = on_message, .on_writable = on_writable, .on_close = on_close}};
     *n = ARRAY_LEN(methods);
     return methods;
 }

@@ -371,7 +371,11 @@ struct walk {
 
 static bool read_element(pb_istream_t *stream, struct buf *bytes)
 {
-    return lapse_is_ok(buf_reserve(bytes, stream->bytes_left)) && pb_read(stream, bytes->data, bytes->len = stream->bytes_left);
+    size_t len = stream->bytes_left;
+    if (!lapse_is_ok(buf_reserve(bytes, len)) || !pb_read(stream, bytes->data, len))
+        return false;
+    bytes->len = len;
+    return true;
 }
 
 static bool on_listed_grant(pb_istream_t *stream, const pb_field_t *field, void **arg)

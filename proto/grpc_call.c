@@ -2,7 +2,7 @@
  * messages and one status. Everything is submitted to nghttp2 and leaves in the connection's next turn. */
 #include "proto/grpc_call.h"
 
-#include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -421,7 +421,7 @@ static int64_t answer_due_ms(const struct grpc_call *call)
 
 static int64_t deadline_due_ms(const struct grpc_call *call)
 {
-    return call->finished ? INT64_MAX : call->deadline_ms;
+    return call->finished || !call->headers_done ? INT64_MAX : call->deadline_ms;
 }
 
 int64_t grpc_call_due_ms(const struct grpc_call *call)
@@ -441,7 +441,7 @@ static void expire(struct grpc_call *call)
 
 bool grpc_call_act(struct grpc_call *call, int64_t now_ms)
 {
-    if (deadline_due_ms(call) <= now_ms && call->headers_done)
+    if (deadline_due_ms(call) <= now_ms)
         expire(call);
     if (request_due_ms(call) <= now_ms)
         return h2_refuse(&call->connection->h2, H2_REFUSED_FLOOD, "a request that stays incomplete"), false;

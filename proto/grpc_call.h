@@ -30,7 +30,6 @@ struct grpc_connection {
     int64_t opened_ms;
     int64_t shutdown_at_ms; /* INT64_MAX: not shutting down */
     bool settled;           /* the client's first SETTINGS arrived */
-    bool announced;         /* the owner knows of the connection (on_open was called) */
 };
 
 struct grpc_call {

@@ -9,11 +9,13 @@ enum { ITEM_FIELD_NODE = 1, ITEM_FIELD_SEQUENCE = 2, ITEM_FIELD_COMMAND = 3 };
 
 /* An item's own fields: tags, lengths, node and sequence. */
 #define ITEM_OVERHEAD 40u
+/* Far beyond any date; microseconds still fit. */
+#define TIME_MS_MAX (1ll << 52)
 #define ENTRY_BYTES_MAX (LIMIT_ENTRY_BYTES + LIMIT_COMMAND_BYTES + ITEM_OVERHEAD)
 
 void entry_begin(struct entry_writer *writer, int64_t time_ms)
 {
-    CHECK(time_ms > 0);
+    CHECK(time_ms > 0 && time_ms < TIME_MS_MAX);
     *writer = (struct entry_writer){.n = 0};
     buf_init(&writer->bytes, ENTRY_BYTES_MAX);
     struct wire_writer wire = wire_writer(&writer->bytes);
@@ -77,7 +79,7 @@ static bool header_read(struct wire_reader *wire, struct wire_field *field, int6
     if (!wire_next(wire, field) || field->number != ENTRY_FIELD_TIME || field->type != WIRE_VARINT)
         return false;
     *time_ms = (int64_t)field->value;
-    return *time_ms > 0;
+    return *time_ms > 0 && *time_ms < TIME_MS_MAX;
 }
 
 static bool items_verify(struct slice items)

@@ -8,8 +8,8 @@
 #include "base/limits.h"
 #include "raft/log_internal.h"
 
-/* A new log's first segment: a newcomer's is replaced as soon as it gets a snapshot. */
-#define FIRST_SEGMENT_BYTES (16u * 1024)
+/* A new log's first segment holds little more than a bootstrap; the next one has the configured size. */
+#define FIRST_SEGMENT_BYTES 1024u
 
 static lapse_result identity_write(struct disk *disk, const char *name, const struct log_identity *identity,
                                    struct lapse_error *error)

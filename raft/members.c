@@ -8,7 +8,7 @@
  * up to a multiple of 8. Integers are little-endian. */
 #define ENCODING_VERSION 1
 
-_Static_assert(REPLICA_STANDBY == RAFT_STANDBY && REPLICA_VOTER == RAFT_VOTER && REPLICA_SPARE == RAFT_SPARE,
+_Static_assert((int)REPLICA_STANDBY == (int)RAFT_STANDBY && (int)REPLICA_VOTER == (int)RAFT_VOTER && (int)REPLICA_SPARE == (int)RAFT_SPARE,
                "roles are libraft's");
 
 struct cursor {

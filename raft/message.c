@@ -16,6 +16,9 @@ enum kind { KIND_U64, KIND_FIXED, KIND_I64, KIND_BOOL, KIND_BYTES };
 #define ON_VOTES (ON(MESSAGE_VOTE_REQUEST) | ON(MESSAGE_VOTE))
 #define ON_READS (ON(MESSAGE_READ) | ON(MESSAGE_READ_INDEX))
 
+/* Far beyond any date, and small enough that sums and products by 1000 can't overflow. */
+#define TIME_MAX (1ull << 52)
+
 /* A chunk's configuration is small; its data is one read of the disk. */
 #define CONFIGURATION_BYTES_MAX 4096u
 
@@ -133,7 +136,7 @@ static bool take_field(const struct rule *rule, const struct wire_field *field, 
         return field->value > 0;
     case KIND_I64:
         *(int64_t *)member = (int64_t)field->value;
-        return field->value > 0 && field->value <= INT64_MAX;
+        return field->value > 0 && field->value <= TIME_MAX;
     case KIND_BOOL:
         *(bool *)member = true;
         return field->value == 1;

@@ -161,15 +161,19 @@ const struct index_list *index_find(const struct store *store, enum index_kind k
     return item == 0 ? NULL : list_at(store, item);
 }
 
+bool index_holds(const struct store *store, enum index_kind kind, string_id string, uint32_t slot)
+{
+    return string_of(store_record(store, slot), place_of(store, kind, string, slot)) == string;
+}
+
 uint32_t index_next(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot)
 {
     return links_at(store, slot)->index[place_of(store, kind, list_string, slot)].next;
 }
 
-uint64_t index_order(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot)
+uint64_t index_order(const struct store *store, enum index_kind kind, uint32_t slot)
 {
     const struct record *record = store_record(store, slot);
-    (void)list_string;
-    /* With several approvals, the approver's place in the list is that of the grant's request all the same: see below. */
+    /* Whoever raises STORE_APPROVALS_NEEDED has to give each approval a revision of its own for this. */
     return u48_get(kind == INDEX_APPROVER ? record->approved_revision : record->requested_revision);
 }

@@ -143,10 +143,12 @@ void index_add_approval(struct store *store, uint32_t slot, uint32_t approval);
 void index_remove_all(struct store *store, uint32_t slot);
 /* NULL when no grant has that string in that role. */
 const struct index_list *index_find(const struct store *store, enum index_kind kind, struct slice text);
+/* Whether the grant in `slot`, which is in use, is in the list of `string`. */
+bool index_holds(const struct store *store, enum index_kind kind, string_id string, uint32_t slot);
 /* The next slot of the list of `list_string`, 0 at its end. */
 uint32_t index_next(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot);
-/* What a list is ordered by. */
-uint64_t index_order(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot);
+/* What a list is ordered by: a revision, ascending. */
+uint64_t index_order(const struct store *store, enum index_kind kind, uint32_t slot);
 
 /* families.c */
 void family_adopt(struct store *store, uint32_t parent_slot, uint32_t child_slot);
@@ -171,10 +173,5 @@ int64_t timers_next_due(const struct store *store);
 uint32_t timers_due(const struct store *store, int64_t now_ms, enum heap_kind *kind);
 /* The ended grant that may leave first; 0 when there is none. */
 uint32_t timers_oldest_ended(const struct store *store);
-
-/* The state in which commands must see a grant at `now_ms`, whether ADVANCE has got to it or not (G3). */
-enum grant_state state_at(const struct store *store, uint32_t slot, int64_t now_ms);
-/* The same, but for what its ancestors do to it. */
-enum grant_state own_state_at(const struct store *store, uint32_t slot, int64_t now_ms);
 
 #endif

@@ -120,6 +120,14 @@ const struct key_entry *keys_find(const struct keys *keys, const struct request_
     return NULL;
 }
 
+const struct key_entry *keys_newest(const struct keys *keys)
+{
+    if (keys->n == 0)
+        return NULL;
+    uint32_t place = keys->first + keys->n - 1;
+    return &keys->segments[segment_number(keys, place / KEY_SEGMENT)]->entries[place % KEY_SEGMENT];
+}
+
 struct store_digest keys_digest(const struct key_entry *entry)
 {
     struct key_entry copy = *entry;

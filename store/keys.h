@@ -45,6 +45,8 @@ void keys_free(struct keys *keys);
 
 /* The entry of `key` if it is not older than the window at `now_ms`; NULL otherwise. */
 const struct key_entry *keys_find(const struct keys *keys, const struct request_key *key, int64_t now_ms);
+/* NULL when there is none. */
+const struct key_entry *keys_newest(const struct keys *keys);
 /* Appends; the caller has made room (keys_evict). The digest of the entry is added to `sum`. */
 void keys_append(struct keys *keys, const struct key_entry *entry, struct store_digest *sum);
 /* Drops the oldest entries: as many as are over `max - room`, and up to `extra` of those past the window. */

@@ -2,7 +2,8 @@
  *
  *   thinking --> asking --> waiting --(OK, refused)--> thinking
  *                  ^           |
- *                  '--backing--'  not known, not available, connection lost, or no answer in time: the same command, the same key, any node */
+ *                  '--backing--'  not known, not available, connection lost, or no answer in time: the same command,
+ * the same key, any node */
 #include "tests/sim/client.h"
 
 #include <inttypes.h>
@@ -64,6 +65,10 @@ static void back_off(struct client *client)
     struct sim *sim = client->clients->sim;
     client->waiting = false;
     client->attempt++;
+    if (sim->now_us > sim->quiet_at_us && !client->node->ending) {
+        sim_fail(sim, "liveness", "node %" PRIu64 " did not serve client %u although nothing is wrong",
+                 client->node->id, client->number);
+    }
     if (client->attempts >= ATTEMPTS_MAX && client->pinned == NULL) {
         think(client);
         return;
@@ -93,7 +98,7 @@ static bool answered(struct client *client)
 
 static bool asks_again(enum lapse_code code)
 {
-    return code == LAPSE_UNKNOWN || code == LAPSE_UNAVAILABLE || code == LAPSE_RESOURCE_EXHAUSTED;
+    return code == LAPSE_UNKNOWN || code == LAPSE_UNAVAILABLE;
 }
 
 static void on_written(struct replica_write *write, const struct store_outcome *outcome)
@@ -106,8 +111,8 @@ static void on_written(struct replica_write *write, const struct store_outcome *
     sim_trace(sim, client->node->id, "answer", client->number, outcome->error.code, outcome->revision);
     if (outcome->error.code == LAPSE_OK) {
         if (store_revision(replica_store(client->node->replica)) < outcome->revision) {
-            sim_fail(sim, "G1", "node %" PRIu64 " acknowledges revision %" PRIu64 " before it has applied it", client->node->id,
-                     outcome->revision);
+            sim_fail(sim, "G1", "node %" PRIu64 " acknowledges revision %" PRIu64 " before it has applied it",
+                     client->node->id, outcome->revision);
         }
         oracle_acknowledged(sim->oracle, client->op.command.key, outcome);
         workload_succeeded(client->clients->workload, &client->op);

@@ -1,4 +1,5 @@
-/* People and programs who ask, approve, use and revoke, on any node, and ask again with the same key when they aren't told. */
+/* People and programs who ask, approve, use and revoke, on any node, and ask again with the same key when they aren't
+ * told. */
 #ifndef LAPSE_SIM_CLIENT_H
 #define LAPSE_SIM_CLIENT_H
 

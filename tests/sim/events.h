@@ -1,6 +1,7 @@
 /* What is going to happen, ordered by virtual time: the simulator's one source of progress.
  *
- * Two events of the same moment happen in the order in which they were added, so that a run depends on its seed alone. */
+ * Two events of the same moment happen in the order in which they were added, so that a run depends on its seed alone.
+ */
 #ifndef LAPSE_SIM_EVENTS_H
 #define LAPSE_SIM_EVENTS_H
 

@@ -54,7 +54,8 @@ struct network *network_new(struct sim *sim)
     struct network *network = mem_calloc(1, sizeof(*network));
     network->sim = sim;
     network->n = sim->n_nodes;
-    int64_t typical = sim_between(sim, 100, 3000);
+    /* Without faults no frame takes as long as an election's timeout. */
+    int64_t typical = sim_between(sim, 100, sim->profile->fault_gap_us == 0 ? 1000 : 3000);
     for (uint32_t i = 0; i < network->n; i++) {
         for (uint32_t j = 0; j < network->n; j++) {
             struct link *link = &network->links[i][j];
@@ -170,7 +171,8 @@ void network_mend(struct network *network, uint32_t from, uint32_t to)
         struct flight *flight = link->held;
         link->held = flight->next;
         link->last_us = (link->last_us > sim->now_us ? link->last_us : sim->now_us) + 1;
-        events_add(&sim->events, (struct event){.at_us = link->last_us, .run = arrive, .drop = flight_free, .arg = flight});
+        events_add(&sim->events,
+                   (struct event){.at_us = link->last_us, .run = arrive, .drop = flight_free, .arg = flight});
     }
     held_drop(link);
 }

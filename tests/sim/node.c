@@ -1,6 +1,7 @@
 /* A node's loop, clocks, and the wiring between a replica and the simulated world. */
 #include "tests/sim/node.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -83,7 +84,8 @@ static void wake_when_due(struct sim_node *node)
     if (left <= 0) {
         wake_soon(node);
     } else {
-        wake_at(node, node->sim->now_us + left - left * node->drift_ppm / 1000000 + 1 + (int64_t)sim_below(node->sim, LOOP_DELAY_US));
+        wake_at(node, node->sim->now_us + left - left * node->drift_ppm / 1000000 + 1 +
+                          (int64_t)sim_below(node->sim, LOOP_DELAY_US));
     }
 }
 
@@ -138,7 +140,8 @@ static void restart(void *arg, uint64_t tag)
 static void stop_failed(struct sim_node *node)
 {
     sim_after(node->sim, sim_between(node->sim, 10, 5000), end_by_itself, node, node->incarnation);
-    sim_after(node->sim, sim_between(node->sim, 20 * SIM_MILLISECOND, 600 * SIM_MILLISECOND), restart, node, node->incarnation);
+    sim_after(node->sim, sim_between(node->sim, 20 * SIM_MILLISECOND, 600 * SIM_MILLISECOND), restart, node,
+              node->incarnation);
 }
 
 static void loop(void *arg, uint64_t tag)
@@ -240,7 +243,7 @@ static void on_applied(void *arg, uint64_t index, const struct command *command,
     oracle_applied(node->sim->oracle, node->place, index, command, outcome, store);
     sim_trace(node->sim, node->id, "applied", index, command->type, store_digest(store).words[0]);
     if (command->type == COMMAND_INIT) {
-        ring_reset(node->ring, store_epoch(store), store_revision(store));
+        ring_set_epoch(node->ring, store_epoch(store));
     }
 }
 
@@ -320,7 +323,8 @@ void node_start(struct sim_node *node)
     struct log_state state = {0};
     struct lapse_error error = {0};
     if (!lapse_is_ok(log_open(node->disk, &options, &node->log, &state, &error))) {
-        sim_fail(sim, "G1", "node %llu cannot open its log, which nobody damaged: %s", (unsigned long long)node->id, error.message);
+        sim_fail(sim, "G1", "node %llu cannot open its log, which nobody damaged: %s", (unsigned long long)node->id,
+                 error.message);
         return;
     }
     sim_trace(sim, node->id, "start", state.term, state.first_index, state.n_entries);
@@ -427,8 +431,10 @@ void nodes_new(struct sim *sim)
 void nodes_free(struct sim *sim)
 {
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        node_end(sim->nodes[i], NODE_KILLED);
+    }
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
         struct sim_node *node = sim->nodes[i];
-        node_end(node, NODE_KILLED);
         node->disk->ops->destroy(node->disk);
         free(node);
         sim->nodes[i] = NULL;

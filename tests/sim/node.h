@@ -4,8 +4,8 @@
  *    ^                \--its disk fails--> up, fatal --(the process ends by itself)--> down
  *    '--- restart --------------------------------------------------------------------'
  *
- * As in lapsed's core loop, inputs (frames, finished storage jobs, calls) gather in an inbox, one iteration takes them all, ticks if something is due, and
- * flushes once. */
+ * As in lapsed's core loop, inputs (frames, finished storage jobs, calls) gather in an inbox, one iteration takes them
+ * all, ticks if something is due, and flushes once. */
 #ifndef LAPSE_SIM_NODE_H
 #define LAPSE_SIM_NODE_H
 
@@ -33,11 +33,11 @@ struct sim_node {
 
     /* The machine. */
     struct disk *disk;
-    int64_t boot_origin_us;   /* true time at which `boot_base_us` was the boot clock's reading */
+    int64_t boot_origin_us; /* true time at which `boot_base_us` was the boot clock's reading */
     int64_t boot_base_us;
     int32_t drift_ppm;
-    int64_t wall_offset_ms;   /* from the truth */
-    uint32_t disk_slowness;   /* factor on every job's duration */
+    int64_t wall_offset_ms; /* from the truth */
+    uint32_t disk_slowness; /* factor on every job's duration */
 
     /* The process. */
     uint64_t incarnation;

@@ -1,5 +1,6 @@
-/* The disk's side of a node: jobs wait in their lane, are done together after a while by the real storage_execute() over the virtual disk, and are reported a
- * while later still. A process can end in each of these gaps, and in the middle of the work. */
+/* The disk's side of a node: jobs wait in their lane, are done together after a while by the real storage_execute()
+ * over the virtual disk, and are reported a while later still. A process can end in each of these gaps, and in the
+ * middle of the work. */
 #include "tests/sim/node.h"
 
 #include <stdlib.h>
@@ -187,8 +188,9 @@ static void lane_work(void *arg, uint64_t tag)
     sim_trace(node->sim, node->id, "executed", report->jobs->type, report->jobs->index, report->jobs->result.code);
     int64_t at_us = node->sim->now_us + (int64_t)sim_below(node->sim, 200);
     lane->reported_us = at_us > lane->reported_us ? at_us : lane->reported_us; /* reports keep the lane's order */
-    events_add(&node->sim->events,
-               (struct event){.at_us = lane->reported_us, .run = report_done, .drop = report_drop, .arg = report, .tag = tag});
+    events_add(
+        &node->sim->events,
+        (struct event){.at_us = lane->reported_us, .run = report_done, .drop = report_drop, .arg = report, .tag = tag});
     lane_begin(lane);
 }
 

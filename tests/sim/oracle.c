@@ -1,7 +1,8 @@
 /* One history.
  *
- * The first node that applies a command writes it down; every other node, and the same one after each restart, must apply the same command at the same place,
- * with the same outcome, and reach the same digest. A cursor for each node says where it stands. */
+ * The first node that applies a command writes it down; every other node, and the same one after each restart, must
+ * apply the same command at the same place, with the same outcome, and reach the same digest. A cursor for each node
+ * says where it stands. */
 #include "tests/sim/oracle.h"
 
 #include <inttypes.h>
@@ -23,9 +24,9 @@ struct history_key {
 };
 
 struct cursor {
-    size_t next;        /* position in the history of the command that this node applies next */
-    uint64_t revision;  /* of its store */
-    uint64_t events;    /* hash over the events since the last command */
+    size_t next;       /* position in the history of the command that this node applies next */
+    uint64_t revision; /* of its store */
+    uint64_t events;   /* hash over the events since the last command */
 };
 
 struct oracle {
@@ -104,7 +105,8 @@ uint64_t oracle_hash_event(const struct store_event *event)
     return sim_hash_bytes(sim_mix(hash, event->roles), event->member) | 1;
 }
 
-static uint64_t hash_command(const struct command *command, const struct store_outcome *outcome, uint64_t events, int64_t time_ms)
+static uint64_t hash_command(const struct command *command, const struct store_outcome *outcome, uint64_t events,
+                             int64_t time_ms)
 {
     struct buf bytes;
     buf_init(&bytes, LIMIT_COMMAND_BYTES);
@@ -141,7 +143,8 @@ static bool digests_equal(struct store_digest a, struct store_digest b)
     return a.words[0] == b.words[0] && a.words[1] == b.words[1];
 }
 
-static void place_cursor(struct oracle *oracle, uint32_t place, uint64_t applied, const struct store *store, const char *how)
+static void place_cursor(struct oracle *oracle, uint32_t place, uint64_t applied, const struct store *store,
+                         const char *how)
 {
     struct cursor *cursor = &oracle->cursors[place];
     *cursor = (struct cursor){.next = position_behind(oracle, applied)};
@@ -150,7 +153,9 @@ static void place_cursor(struct oracle *oracle, uint32_t place, uint64_t applied
     }
     cursor->revision = store_revision(store);
     if (cursor->next == 0 || !digests_equal(oracle->commands[cursor->next - 1].digest, store_digest(store))) {
-        sim_fail(oracle->sim, "G2", "node %u has a store %s entry %" PRIu64 " that differs from the history there (its revision: %" PRIu64 ")",
+        sim_fail(oracle->sim, "G2",
+                 "node %u has a store %s entry %" PRIu64 " that differs from the history there (its revision: %" PRIu64
+                 ")",
                  place + 1, how, applied, store_revision(store));
         return;
     }
@@ -185,15 +190,16 @@ void oracle_event(struct oracle *oracle, uint32_t place, const struct store_even
     struct cursor *cursor = &oracle->cursors[place];
     uint64_t hash = oracle_hash_event(event);
     if (event->revision != cursor->revision + 1) {
-        sim_fail(oracle->sim, "G7", "node %u has an event of revision %" PRIu64 " behind %" PRIu64, place + 1, event->revision,
-                 cursor->revision);
+        sim_fail(oracle->sim, "G7", "node %u has an event of revision %" PRIu64 " behind %" PRIu64, place + 1,
+                 event->revision, cursor->revision);
         return;
     }
     cursor->revision = event->revision;
     cursor->events = sim_mix(cursor->events, hash);
     if (event->revision <= oracle->n_events) {
         if (oracle->event_hashes[event->revision - 1] != hash) {
-            sim_fail(oracle->sim, "G2", "node %u has another event (%s) of revision %" PRIu64 " than the first that applied it", place + 1,
+            sim_fail(oracle->sim, "G2",
+                     "node %u has another event (%s) of revision %" PRIu64 " than the first that applied it", place + 1,
                      store_event_name(event->type), event->revision);
         }
         return;
@@ -240,8 +246,8 @@ void oracle_inspect(struct oracle *oracle, uint32_t place, const struct store *s
     while (store_list(store, &filter, &cursor, 1000, listing_add, &listing)) {
     }
     if (listing.hash != oracle_live_hash(oracle, store_revision(store))) {
-        sim_fail(oracle->sim, "G4", "the grants listed on node %u at revision %" PRIu64 " are not those of its events", place + 1,
-                 store_revision(store));
+        sim_fail(oracle->sim, "G4", "the grants listed on node %u at revision %" PRIu64 " are not those of its events",
+                 place + 1, store_revision(store));
     }
 }
 
@@ -266,7 +272,8 @@ static void note_key(struct oracle *oracle, struct request_key key, const struct
     }
     struct history_key *known = find_key(oracle, key);
     if (outcome->repeated != (known != NULL)) {
-        sim_fail(oracle->sim, "G4", "a request key %s", known != NULL ? "took effect twice" : "is called a repetition of nothing");
+        sim_fail(oracle->sim, "G4", "a request key %s",
+                 known != NULL ? "took effect twice" : "is called a repetition of nothing");
         return;
     }
     if (known != NULL) {
@@ -297,7 +304,8 @@ static void first_application(struct oracle *oracle, struct history_command appl
         sim_fail(sim, "G2", "entry %" PRIu64 " is applied first after a later one", applied.index);
     }
     if (time_ms < oracle->applied_time_ms) {
-        sim_fail(sim, "G3", "cluster time goes back by %" PRId64 " ms at entry %" PRIu64, oracle->applied_time_ms - time_ms, applied.index);
+        sim_fail(sim, "G3", "cluster time goes back by %" PRId64 " ms at entry %" PRIu64,
+                 oracle->applied_time_ms - time_ms, applied.index);
     }
     oracle->applied_time_ms = time_ms;
     history_append(oracle, applied);
@@ -312,18 +320,21 @@ void oracle_applied(struct oracle *oracle, uint32_t place, uint64_t index, const
 {
     struct cursor *cursor = &oracle->cursors[place];
     int64_t time_ms = store_time_ms(store);
-    struct history_command applied = {index, hash_command(command, outcome, cursor->events, time_ms), store_digest(store)};
+    struct history_command applied = {index, hash_command(command, outcome, cursor->events, time_ms),
+                                      store_digest(store)};
     cursor->events = 0;
     if (store_revision(store) != cursor->revision) {
-        sim_fail(oracle->sim, "G7", "node %u is at revision %" PRIu64 " after an event of %" PRIu64, place + 1, store_revision(store),
-                 cursor->revision);
+        sim_fail(oracle->sim, "G7", "node %u is at revision %" PRIu64 " after an event of %" PRIu64, place + 1,
+                 store_revision(store), cursor->revision);
     }
     if (cursor->next == oracle->n_commands) {
         first_application(oracle, applied, command, outcome, time_ms);
     } else {
         const struct history_command *known = &oracle->commands[cursor->next];
         if (known->index != index || known->hash != applied.hash) {
-            sim_fail(oracle->sim, "G2", "node %u applies another command (type %d) at entry %" PRIu64 " than the history has at entry %" PRIu64,
+            sim_fail(oracle->sim, "G2",
+                     "node %u applies another command (type %d) at entry %" PRIu64
+                     " than the history has at entry %" PRIu64,
                      place + 1, command->type, index, known->index);
         } else if (!digests_equal(known->digest, applied.digest)) {
             sim_fail(oracle->sim, "G2", "node %u has another digest after entry %" PRIu64, place + 1, index);
@@ -348,7 +359,8 @@ void oracle_leadership(struct oracle *oracle, uint32_t place, enum replica_state
         oracle->terms_max = max;
     }
     if (oracle->leaders[term] != 0 && oracle->leaders[term] != place + 1) {
-        sim_fail(oracle->sim, "G2", "term %" PRIu64 " has two leaders: %" PRIu64 " and %u", term, oracle->leaders[term], place + 1);
+        sim_fail(oracle->sim, "G2", "term %" PRIu64 " has two leaders: %" PRIu64 " and %u", term, oracle->leaders[term],
+                 place + 1);
     }
     oracle->leaders[term] = place + 1;
 }
@@ -357,8 +369,8 @@ void oracle_acknowledged(struct oracle *oracle, struct request_key key, const st
 {
     const struct history_key *known = find_key(oracle, key);
     if (known == NULL || known->revision != outcome->revision) {
-        sim_fail(oracle->sim, "G1", "a write is acknowledged at revision %" PRIu64 " that no node has applied%s", outcome->revision,
-                 known == NULL ? "" : " there");
+        sim_fail(oracle->sim, "G1", "a write is acknowledged at revision %" PRIu64 " that no node has applied%s",
+                 outcome->revision, known == NULL ? "" : " there");
         return;
     }
     oracle->counts.acknowledged++;
@@ -382,12 +394,14 @@ void oracle_read_done(struct oracle *oracle, const struct oracle_read *read, con
     struct sim *sim = oracle->sim;
     oracle->counts.reads++;
     if (store_revision(store) < read->revision) {
-        sim_fail(sim, "linearizability", "a read begun after revision %" PRIu64 " was acknowledged sees revision %" PRIu64, read->revision,
+        sim_fail(sim, "linearizability",
+                 "a read begun after revision %" PRIu64 " was acknowledged sees revision %" PRIu64, read->revision,
                  store_revision(store));
         return;
     }
     if (time_ms < read->time_ms) {
-        sim_fail(sim, "G3", "a read is told a cluster time that lies %" PRId64 " ms before one seen earlier", read->time_ms - time_ms);
+        sim_fail(sim, "G3", "a read is told a cluster time that lies %" PRId64 " ms before one seen earlier",
+                 read->time_ms - time_ms);
         return;
     }
     int64_t low_ms = clock_model_low_ms(&oracle->clock, read->begun_us);
@@ -409,7 +423,8 @@ void oracle_allowed(struct oracle *oracle, const struct oracle_read *read, const
     struct sim *sim = oracle->sim;
     uint64_t ended;
     if (grant->deadline_ms <= time_ms || grant->deadline_ms <= read->time_ms) {
-        sim_fail(sim, "G3", "a check at %" PRId64 " allows a grant whose deadline is %" PRId64, time_ms, grant->deadline_ms);
+        sim_fail(sim, "G3", "a check at %" PRId64 " allows a grant whose deadline is %" PRId64, time_ms,
+                 grant->deadline_ms);
     } else if (grant->deadline_ms <= clock_model_low_ms(&oracle->clock, read->begun_us)) {
         sim_fail(sim, "G3", "a check begun after a grant's deadline %" PRId64 " allows it", grant->deadline_ms);
     } else if (grants_model_ended(oracle->grants, grant->id, &ended) && ended <= read->revision) {
@@ -434,15 +449,16 @@ void oracle_check_converged(struct oracle *oracle)
 {
     struct sim *sim = oracle->sim;
     if (!oracle_has_converged(oracle)) {
-        sim_fail(sim, "G1", "not every node has applied all of the %zu commands that were applied somewhere", oracle->n_commands);
+        sim_fail(sim, "G1", "not every node has applied all of the %zu commands that were applied somewhere",
+                 oracle->n_commands);
         return;
     }
     struct store_digest first = store_digest(replica_store(sim->nodes[0]->replica));
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
         const struct store *store = replica_store(sim->nodes[i]->replica);
         if (!digests_equal(first, store_digest(store)) || store_revision(store) != oracle->n_events) {
-            sim_fail(sim, "G2", "node %u differs at the end (revision %" PRIu64 " of %" PRIu64 ")", i + 1, store_revision(store),
-                     oracle->n_events);
+            sim_fail(sim, "G2", "node %u differs at the end (revision %" PRIu64 " of %" PRIu64 ")", i + 1,
+                     store_revision(store), oracle->n_events);
         }
         oracle_inspect(oracle, i, store);
     }

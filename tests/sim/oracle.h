@@ -1,9 +1,9 @@
 /* What must be true, checked as it happens, written from DESIGN.md's guarantees and from nothing else.
  *
- *   oracle.c         G1, G2: one history of commands, whatever node applies it and however often; acknowledged writes are in it; one leader a term;
- *                    reads that see what was acknowledged before they began
- *   oracle_grants.c  G4, G7: one history of events, and in it each grant's life, by a model of its own
- *   oracle_clock.c   G3: cluster time against true time
+ *   oracle.c         G1, G2: one history of commands, whatever node applies it and however often; acknowledged writes
+ * are in it; one leader a term; reads that see what was acknowledged before they began oracle_grants.c  G4, G7: one
+ * history of events, and in it each grant's life, by a model of its own oracle_clock.c   G3: cluster time against true
+ * time
  *
  * The oracle stands outside of the cluster: it sees all nodes at once, and true time. */
 #ifndef LAPSE_SIM_ORACLE_H
@@ -42,7 +42,8 @@ struct oracle_read {
 };
 void oracle_read_begins(struct oracle *oracle, struct oracle_read *read);
 /* The store of the answering node, and the time at which it is to be asked. */
-void oracle_read_done(struct oracle *oracle, const struct oracle_read *read, const struct store *store, int64_t time_ms);
+void oracle_read_done(struct oracle *oracle, const struct oracle_read *read, const struct store *store,
+                      int64_t time_ms);
 /* A check after such a read said that `grant` allows at `time_ms`. */
 void oracle_allowed(struct oracle *oracle, const struct oracle_read *read, const struct grant *grant, int64_t time_ms);
 

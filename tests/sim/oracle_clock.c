@@ -1,7 +1,8 @@
 /* G3: cluster time against true time.
  *
- * Cluster time is nobody's clock, so it is known by its effects. An entry that was applied proves that cluster time had come that far; a read's answer
- * is an upper bound of it. Between two such moments it must have advanced as clocks do that are wrong by no more than their drift:
+ * Cluster time is nobody's clock, so it is known by its effects. An entry that was applied proves that cluster time had
+ * come that far; a read's answer is an upper bound of it. Between two such moments it must have advanced as clocks do
+ * that are wrong by no more than their drift:
  *
  *      ms ^            .' at most           A failover that resets, freezes or jumps cluster time leaves the corridor.
  *         |         .'  .'
@@ -9,8 +10,8 @@
  *         |        .x'                      fastest of the frames that told the next leader what time it is.
  *         +-----------------------> us
  *
- * The corridor holds while a majority has known cluster time without a gap. After that wall clocks may decide anew; where these are honest, cluster
- * time must stay near to them through everything. */
+ * The corridor holds while a majority has known cluster time without a gap. After that wall clocks may decide anew;
+ * where these are honest, cluster time must stay near to them through everything. */
 #include "tests/sim/oracle_internal.h"
 
 #include <inttypes.h>

@@ -1,17 +1,21 @@
 /* G4, G7: each grant's life, by a model that knows the diagram in store/grant.h and nothing of the store.
  *
- * It is fed with the one history of events. It accepts only the arrows of the diagram, times that agree with deadlines, and one end for each grant. After each
- * event it keeps the combined hash of all live grants: what a listing or a subscriber at that revision must arrive at. */
+ * It is fed with the one history of events. It accepts only the arrows of the diagram, times that agree with deadlines,
+ * and one end for each grant. After each event it keeps the combined hash of all live grants: what a listing or a
+ * subscriber at that revision must arrive at. */
 #include "tests/sim/oracle_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
+/* A timer's command leaves within a loop's iteration. */
+#define LATE_MS 20
+
 struct model_grant {
     struct grant_id id;
     uint32_t state;
     uint32_t uses, max_uses;
-    int64_t requested_ms, duration_ms, not_before_ms, deadline_ms, pending_until_ms;
+    int64_t requested_ms, approved_ms, duration_ms, not_before_ms, deadline_ms, pending_until_ms;
     bool fixed; /* the deadline may not move any more */
     uint64_t ended_revision;
     uint64_t live_hash;
@@ -185,6 +189,22 @@ static const char *check_deadline(const struct model_grant *known, const struct 
     return NULL;
 }
 
+/* Nobody waits for an end that is due while nothing goes wrong. */
+static const char *check_lateness(const struct grants_model *model, const struct model_grant *known,
+                                  const struct store_event *event)
+{
+    int64_t due_ms = INT64_MAX;
+    if (event->type == STORE_EVENT_EXPIRED) {
+        due_ms = known->deadline_ms;
+    } else if (event->type == STORE_EVENT_LAPSED) {
+        due_ms = known->pending_until_ms;
+    } else if (event->type == STORE_EVENT_ACTIVATED && known->not_before_ms > known->requested_ms) {
+        due_ms = known->not_before_ms > known->approved_ms ? known->not_before_ms : known->approved_ms;
+    }
+    bool quiet = model->sim->now_us > model->sim->quiet_at_us;
+    return quiet && due_ms < event->time_ms - LATE_MS ? "comes late although nothing is wrong" : NULL;
+}
+
 static const char *check_uses(const struct model_grant *known, const struct store_event *event)
 {
     const struct grant *grant = event->grant;
@@ -210,6 +230,9 @@ static void remember(struct model_grant *known, const struct store_event *event)
         known->pending_until_ms = grant->pending_until_ms;
         known->max_uses = grant->max_uses;
     }
+    if (event->type == STORE_EVENT_APPROVED) {
+        known->approved_ms = event->time_ms;
+    }
     known->state = grant->state;
     known->uses = grant->uses;
     known->deadline_ms = grant->deadline_ms;
@@ -228,11 +251,12 @@ static void grant_event(struct grants_model *model, const struct store_event *ev
     }
     const char *wrong = check_arrow(known, event);
     wrong = wrong != NULL ? wrong : check_deadline(known, event);
+    wrong = wrong != NULL ? wrong : check_lateness(model, known, event);
     wrong = wrong != NULL || event->type == STORE_EVENT_REQUESTED ? wrong : check_uses(known, event);
     if (wrong != NULL) {
-        sim_fail(model->sim, "G4", "revision %" PRIu64 " (%s at %" PRId64 ", grant in %s, deadline %" PRId64 ") %s", event->revision,
-                 store_event_name(event->type), event->time_ms, known->state == 0 ? "no state" : grant_state_name(known->state),
-                 known->deadline_ms, wrong);
+        sim_fail(model->sim, "G4", "revision %" PRIu64 " (%s at %" PRId64 ", grant in %s, deadline %" PRId64 ") %s",
+                 event->revision, store_event_name(event->type), event->time_ms,
+                 known->state == 0 ? "no state" : grant_state_name(known->state), known->deadline_ms, wrong);
     }
     model->live_hash ^= known->live_hash;
     remember(known, event);

@@ -19,7 +19,8 @@ int64_t grants_model_next_deadline(const struct grants_model *model);
 
 /* --- oracle_clock.c --- */
 
-/* What true time says about cluster time: two lines through observations, which rise with the drift that clocks may have. */
+/* What true time says about cluster time: two lines through observations, which rise with the drift that clocks may
+ * have. */
 struct clock_model {
     struct sim *sim;
     bool anchored; /* a majority has known cluster time without a gap since `anchored_us` */
@@ -29,7 +30,8 @@ struct clock_model {
     int64_t high_us, high_ms; /* at most */
 };
 void clock_model_init(struct clock_model *model, struct sim *sim);
-/* At the present moment cluster time is proven to be at least `time_ms`. Fails the run when that is more than earlier observations allow. */
+/* At the present moment cluster time is proven to be at least `time_ms`. Fails the run when that is more than earlier
+ * observations allow. */
 void clock_model_at_least(struct clock_model *model, int64_t time_ms);
 /* The same for an upper bound that was estimated during the last `estimated_ms`, and may be as much too high. */
 void clock_model_at_most(struct clock_model *model, int64_t time_ms, int64_t estimated_ms);

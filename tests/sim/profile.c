@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-#define SECONDS(n) ((int64_t)((n) * 1000000.0))
+#define SECONDS(n) ((int64_t)((n)*1000000.0))
 
 static const struct profile profiles[] = {
     {
@@ -169,10 +169,22 @@ static const struct profile profiles[] = {
     {
         .name = "everything",
         .guarantee = "G1",
-        .weights = {[FAULT_CRASH] = 3,        [FAULT_CRASH_ALL] = 1, [FAULT_POWER_LOSS] = 3, [FAULT_POWER_LOSS_ALL] = 1,
-                    [FAULT_PAUSE] = 3,        [FAULT_ISOLATE] = 2,   [FAULT_ISOLATE_LEADER] = 2, [FAULT_ONE_WAY] = 2,
-                    [FAULT_BRIDGE] = 1,       [FAULT_BREAK] = 2,     [FAULT_SLOW_LINK] = 2,  [FAULT_WALL_STEP] = 2,
-                    [FAULT_DISK_FAIL] = 2,    [FAULT_DISK_FULL] = 1, [FAULT_DISK_SLOW] = 2,  [FAULT_TRANSFER] = 1},
+        .weights = {[FAULT_CRASH] = 3,
+                    [FAULT_CRASH_ALL] = 1,
+                    [FAULT_POWER_LOSS] = 3,
+                    [FAULT_POWER_LOSS_ALL] = 1,
+                    [FAULT_PAUSE] = 3,
+                    [FAULT_ISOLATE] = 2,
+                    [FAULT_ISOLATE_LEADER] = 2,
+                    [FAULT_ONE_WAY] = 2,
+                    [FAULT_BRIDGE] = 1,
+                    [FAULT_BREAK] = 2,
+                    [FAULT_SLOW_LINK] = 2,
+                    [FAULT_WALL_STEP] = 2,
+                    [FAULT_DISK_FAIL] = 2,
+                    [FAULT_DISK_FULL] = 1,
+                    [FAULT_DISK_SLOW] = 2,
+                    [FAULT_TRANSFER] = 1},
         .fault_gap_us = SECONDS(0.3),
         .fault_length_us = SECONDS(0.5),
         .drift_ppm = 5000,

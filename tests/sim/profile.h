@@ -8,40 +8,40 @@
 
 /* What may go wrong. Each fault is undone after a while, at the latest when the run heals at its end. */
 enum fault {
-    FAULT_CRASH,         /* kill -9: what was written survives */
+    FAULT_CRASH, /* kill -9: what was written survives */
     FAULT_CRASH_ALL,
-    FAULT_POWER_LOSS,    /* what was not synced may be lost or torn */
+    FAULT_POWER_LOSS, /* what was not synced may be lost or torn */
     FAULT_POWER_LOSS_ALL,
-    FAULT_PAUSE,         /* SIGSTOP, or a suspended VM: inputs wait, boot time goes on */
-    FAULT_ISOLATE,       /* one node is cut off */
+    FAULT_PAUSE,   /* SIGSTOP, or a suspended VM: inputs wait, boot time goes on */
+    FAULT_ISOLATE, /* one node is cut off */
     FAULT_ISOLATE_LEADER,
-    FAULT_ONE_WAY,       /* one node is no longer heard, or hears nothing */
-    FAULT_BRIDGE,        /* two nodes no longer hear each other, a third hears both */
-    FAULT_BREAK,         /* a connection breaks and is dialled again */
+    FAULT_ONE_WAY, /* one node is no longer heard, or hears nothing */
+    FAULT_BRIDGE,  /* two nodes no longer hear each other, a third hears both */
+    FAULT_BREAK,   /* a connection breaks and is dialled again */
     FAULT_SLOW_LINK,
-    FAULT_WALL_STEP,     /* a wall clock is set to another time */
-    FAULT_DISK_FAIL,     /* a write or sync fails: the node must stop */
+    FAULT_WALL_STEP, /* a wall clock is set to another time */
+    FAULT_DISK_FAIL, /* a write or sync fails: the node must stop */
     FAULT_DISK_FULL,
     FAULT_DISK_SLOW,
-    FAULT_TRANSFER,      /* not a fault: a leader is asked to hand over */
+    FAULT_TRANSFER, /* not a fault: a leader is asked to hand over */
     FAULT_COUNT
 };
 
 struct profile {
     const char *name;
-    const char *guarantee;       /* whose test it serves first */
+    const char *guarantee; /* whose test it serves first */
     uint32_t weights[FAULT_COUNT];
-    int64_t fault_gap_us;        /* mean time between faults; 0: none */
-    int64_t fault_length_us;     /* mean length of a fault */
-    uint32_t drift_ppm;          /* boot clocks run wrong by up to this */
-    int64_t wall_skew_ms;        /* wall clocks of a start differ by up to this from the truth */
-    int64_t wall_step_ms;        /* a step's size; 0: walls are honest */
+    int64_t fault_gap_us;    /* mean time between faults; 0: none */
+    int64_t fault_length_us; /* mean length of a fault */
+    uint32_t drift_ppm;      /* boot clocks run wrong by up to this */
+    int64_t wall_skew_ms;    /* wall clocks of a start differ by up to this from the truth */
+    int64_t wall_step_ms;    /* a step's size; 0: walls are honest */
     uint64_t snapshot_entries;
     uint64_t trailing_entries;
-    uint32_t loss_ppm;           /* frames lost without breaking the order of the others */
-    bool datagrams;              /* frames may be reordered and duplicated, which connections don't do */
-    uint32_t ring_events;        /* capacity; small: subscribers fall off */
-    int64_t think_us;            /* clients' mean pause between operations */
+    uint32_t loss_ppm;    /* frames lost without breaking the order of the others */
+    bool datagrams;       /* frames may be reordered and duplicated, which connections don't do */
+    uint32_t ring_events; /* capacity; small: subscribers fall off */
+    int64_t think_us;     /* clients' mean pause between operations */
 };
 
 /* The profile of that name, NULL when there is none. */

@@ -1,5 +1,6 @@
-/* A whole cluster in one thread, on virtual time: the same replica, log, store and ring as in `lapsed`, with a clock, a disk and a network that do their
- * worst, and an oracle that knows the guarantees (DESIGN.md, section 2) and nothing of the implementation.
+/* A whole cluster in one thread, on virtual time: the same replica, log, store and ring as in `lapsed`, with a clock, a
+ * disk and a network that do their worst, and an oracle that knows the guarantees (DESIGN.md, section 2) and nothing of
+ * the implementation.
  *
  *            chaos --faults--> +-------------------------------------+
  *   clients --write, read----> | node: replica, log, store, ring     | --frames--> network --> other nodes
@@ -19,10 +20,10 @@
 #include "tests/sim/profile.h"
 
 #define SIM_NODES_MAX 5u
-#define SIM_MILLISECOND 1000LL
-#define SIM_SECOND 1000000LL
+#define SIM_MILLISECOND INT64_C(1000)
+#define SIM_SECOND INT64_C(1000000)
 /* What the calendar says when a run begins. */
-#define SIM_EPOCH_WALL_MS 1800000000000LL
+#define SIM_EPOCH_WALL_MS INT64_C(1800000000000)
 
 /* Ways to break the house on purpose, to show that the oracle would notice. All are in the simulator's own driver. */
 enum sim_break {
@@ -71,6 +72,7 @@ struct sim {
     bool trace;
     uint64_t trace_hash; /* over everything that was traced */
     bool healed;         /* the eventful part is over: no more faults */
+    int64_t quiet_at_us; /* from then on nothing excuses a delay: no faults, and a leader has been there for a while */
     uint64_t n_events;
 
     bool failed;

@@ -226,7 +226,8 @@ static void directory_apply(struct directory *directory, const struct name_chang
     size_t i = directory_find(directory, change->from);
     if (change->from[0] != '\0' && i < directory->n) {
         inode_unref(directory->entries[i].inode);
-        memmove(&directory->entries[i], &directory->entries[i + 1], (directory->n - i - 1) * sizeof directory->entries[0]);
+        memmove(&directory->entries[i], &directory->entries[i + 1],
+                (directory->n - i - 1) * sizeof directory->entries[0]);
         directory->n--;
     }
     if (change->to[0] == '\0')
@@ -360,7 +361,8 @@ static lapse_result virtual_read(struct disk *base, struct disk_file *file, uint
     if (disk_of(base)->stopped)
         return fault(error, file->name);
     if (offset + len > content->size)
-        return lapse_fail(error, LAPSE_OUT_OF_RANGE, "%s: ends at byte %llu", file->name, (unsigned long long)content->size);
+        return lapse_fail(error, LAPSE_OUT_OF_RANGE, "%s: ends at byte %llu", file->name,
+                          (unsigned long long)content->size);
     uint64_t held = content->len > offset ? content->len - offset : 0;
     if (held > len)
         held = len;
@@ -370,8 +372,8 @@ static lapse_result virtual_read(struct disk *base, struct disk_file *file, uint
     return lapse_ok();
 }
 
-static lapse_result virtual_write(struct disk *base, struct disk_file *file, uint64_t offset, const void *data, size_t len,
-                                  struct lapse_error *error)
+static lapse_result virtual_write(struct disk *base, struct disk_file *file, uint64_t offset, const void *data,
+                                  size_t len, struct lapse_error *error)
 {
     struct virtual_disk *disk = disk_of(base);
     if (disk->stopped)
@@ -386,7 +388,8 @@ static lapse_result virtual_write(struct disk *base, struct disk_file *file, uin
     return failing ? fault(error, file->name) : result;
 }
 
-static lapse_result virtual_truncate(struct disk *base, struct disk_file *file, uint64_t size, struct lapse_error *error)
+static lapse_result virtual_truncate(struct disk *base, struct disk_file *file, uint64_t size,
+                                     struct lapse_error *error)
 {
     if (disk_of(base)->stopped)
         return fault(error, file->name);

@@ -74,7 +74,7 @@ static enum command_type draw_type(struct workload *workload)
     static const struct {
         enum command_type type;
         uint32_t weight;
-    } kinds[] = {{COMMAND_REQUEST, 30}, {COMMAND_APPROVE, 30}, {COMMAND_DENY, 2},    {COMMAND_CANCEL, 3},
+    } kinds[] = {{COMMAND_REQUEST, 30}, {COMMAND_APPROVE, 30}, {COMMAND_DENY, 2},   {COMMAND_CANCEL, 3},
                  {COMMAND_USE, 10},     {COMMAND_COMPLETE, 4}, {COMMAND_REVOKE, 10}};
     uint64_t ball = sim_below(workload->sim, 89);
     size_t i = 0;
@@ -222,7 +222,6 @@ void workload_succeeded(struct workload *workload, const struct workload_op *op)
 
 void workload_query(const struct workload_op *op, struct grant_query *query)
 {
-    *query = (struct grant_query){.subject = op->command.terms.subject,
-                                  .resource = op->command.terms.resource,
-                                  .action = slice_str("read")};
+    *query = (struct grant_query){
+        .subject = op->command.terms.subject, .resource = op->command.terms.resource, .action = slice_str("read")};
 }

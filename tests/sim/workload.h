@@ -1,4 +1,5 @@
-/* What clients want: commands and questions drawn at random, near to what others did lately, so that they get in each other's way. */
+/* What clients want: commands and questions drawn at random, near to what others did lately, so that they get in each
+ * other's way. */
 #ifndef LAPSE_SIM_WORKLOAD_H
 #define LAPSE_SIM_WORKLOAD_H
 
@@ -18,7 +19,8 @@ struct workload_op {
 struct workload *workload_new(struct sim *sim);
 void workload_free(struct workload *workload);
 
-/* Decides what comes next; workload_fill completes it when it is sent for the first time, at about this cluster time. */
+/* Decides what comes next; workload_fill completes it when it is sent for the first time, at about this cluster time.
+ */
 void workload_next(struct workload *workload, struct workload_op *op);
 void workload_fill(struct workload *workload, struct workload_op *op, int64_t now_ms);
 void workload_succeeded(struct workload *workload, const struct workload_op *op);

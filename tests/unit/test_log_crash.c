@@ -156,17 +156,11 @@ static bool op_snapshot(struct model *model)
         return op_vote(model);
     uint64_t index = lowest + prng_below(&model->prng, model->now.last - lowest + 1);
     uint64_t keep_from = model->now.base + 1 + prng_below(&model->prng, index - model->now.base + 1);
-    if (index <= model->now.base)
-        return op_vote(model);
     model->next = model->now;
     model->next.snapshot_index = index;
     model->next.snapshot_term = model->now.terms[index];
     model->next.base = keep_from - 1;
-    if (!lapse_is_ok(node_snapshot(&model->node, index, model->next.snapshot_term, keep_from))) {
-        model->now.base = model->next.base; /* what may go may have gone, but not before the snapshot is there */
-        return false;
-    }
-    return true;
+    return lapse_is_ok(node_snapshot(&model->node, index, model->next.snapshot_term, keep_from));
 }
 
 static bool op_install(struct model *model)

@@ -271,10 +271,16 @@ static void raw_start(struct raw *raw)
     CHECK(pthread_create(&raw->thread, NULL, raw_main, raw) == 0);
 }
 
-static void raw_join(struct raw *raw)
+static void raw_release(struct raw *raw)
 {
     if (raw->hold)
         (void)pthread_mutex_unlock(&raw->lock);
+    raw->hold = false;
+}
+
+static void raw_join(struct raw *raw)
+{
+    raw_release(raw);
     CHECK(pthread_join(raw->thread, NULL) == 0);
     CHECK(pthread_mutex_destroy(&raw->lock) == 0);
 }
@@ -821,8 +827,9 @@ Test(tls, a_few_key_updates_are_fine)
     }
     cr_assert_not(server.closed, "%s", server.why.message);
     stream_close(server.stream, NULL);
-    raw_join(&raw);
+    raw_release(&raw);
     RUN_UNTIL(server.closed);
+    raw_join(&raw);
 }
 
 Test(tls, a_certificate_that_expires_ends_its_open_stream)

@@ -1,0 +1,630 @@
+/* Applying commands: the only place where state is written.
+ *
+ *   store_apply: clock -> limits and form -> seen before? -> permission -> state -> transition(s) -> remember
+ *
+ * A transition is one call of move(): it takes the grant's old numbers off the digest, writes the new ones with a revision
+ * of their own, keeps timers and counts in step and tells the event. Everything above it only decides whether to call it.
+ *
+ * Only what took effect is remembered under its request key. A refused command changed nothing and may succeed when it is
+ * sent again, once the reason for the refusal is gone. */
+#include <string.h>
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "store/command_internal.h"
+#include "store/pair.h"
+#include "store/rules.h"
+
+/* How many strings and keys each command cleans up: more than it can leave behind, so that the heap of them shrinks. */
+#define STRINGS_PER_APPLY 32u
+#define KEYS_PER_APPLY 8u
+
+static const char parent_ended[] = "parent ended";
+
+struct apply {
+    struct store *store;
+    const struct command *command;
+    int64_t now_ms;
+    store_event_cb on_event;
+    void *arg;
+    struct store_outcome *outcome;
+};
+
+static struct lapse_error *error_of(struct apply *apply)
+{
+    return &apply->outcome->error;
+}
+
+static void emit(struct apply *apply, enum store_event_type type, uint32_t slot)
+{
+    struct store *store = apply->store;
+    struct store_event event = {.revision = store->revision, .time_ms = apply->now_ms, .type = type};
+    struct grant grant;
+    apply->outcome->n_events++;
+    if (apply->on_event == NULL)
+        return;
+    if (slot != 0) {
+        record_read(store_record(store, slot), store->strings.chunks, &grant);
+        event.grant = &grant;
+    } else {
+        event.member = apply->command->member;
+        event.roles = roles_bound(&store->roles, event.member);
+    }
+    apply->on_event(apply->arg, &event);
+}
+
+static void next_revision(struct store *store)
+{
+    CHECK(store->revision < U48_MAX);
+    store->revision++;
+}
+
+/* Writes the state, the revision and the times that belong to it. */
+static void write_step(struct record *record, enum grant_state next, uint64_t revision, int64_t now_ms)
+{
+    struct u48 now = u48_of((uint64_t)now_ms), at = u48_of(revision);
+    if (next == GRANT_PENDING && record->state == GRANT_NONE) {
+        record->requested_ms = now;
+        record->requested_revision = at;
+    } else if (next == GRANT_APPROVED && record->state == GRANT_PENDING) {
+        record->approved_revision = at;
+    } else if (next == GRANT_ACTIVE && record->state == GRANT_APPROVED) {
+        record->activated_ms = now;
+        record->activated_revision = at;
+    } else if (grant_state_is_ended(next)) {
+        record->ended_ms = now;
+    }
+    record->revision = at;
+    record->state = (uint8_t)next;
+}
+
+/* The one writer of states. The record's other numbers have been set by the caller through edit(). */
+static void move(struct apply *apply, uint32_t slot, const struct rule *rule)
+{
+    struct store *store = apply->store;
+    struct record *record = records_edit(&store->records, slot);
+    enum grant_state before = (enum grant_state)record->state, next = (enum grant_state)rule->next;
+    CHECK(!grant_state_is_ended(before));
+    next_revision(store);
+    write_step(record, next, store->revision, apply->now_ms);
+    digest_add(&store->sum, digest_grant_numbers(record));
+    if (before != next) {
+        if (before != GRANT_NONE)
+            store->states[before]--;
+        store->states[next]++;
+        timers_arm(store, slot);
+    }
+    emit(apply, rule->event, slot);
+}
+
+/* The record for changing its numbers: until move() puts them back, the digest is without them. */
+static struct record *edit(struct apply *apply, uint32_t slot)
+{
+    struct record *record = records_edit(&apply->store->records, slot);
+    digest_sub(&apply->store->sum, digest_grant_numbers(record));
+    return record;
+}
+
+/* Removes an ended grant without children, and readies its parent to leave if it was the last child. */
+static void drop(struct store *store, uint32_t slot)
+{
+    const struct record *record = store_record(store, slot);
+    digest_sub(&store->sum, digest_grant(record, store->strings.chunks));
+    store->states[record->state]--;
+    timers_disarm(store, slot);
+    index_remove_all(store, slot);
+    uint32_t parent = family_leave(store, slot);
+    slot_give(store, slot);
+    if (parent != 0)
+        timers_arm(store, parent);
+}
+
+/* More ended grants than the store may hold: the oldest leave early, a bounded number in one command. Returns how many. */
+static uint32_t trim_ended(struct store *store)
+{
+    uint32_t n = 0;
+    for (; n < LIMIT_ADVANCE_BATCH && store_ended(store) > store->ended_max; n++) {
+        uint32_t oldest = timers_oldest_ended(store);
+        if (oldest == 0)
+            break;
+        drop(store, oldest);
+    }
+    return n;
+}
+
+static void end(struct apply *apply, uint32_t slot, const struct rule *rule, struct slice by, struct slice reason)
+{
+    struct store *store = apply->store;
+    uint32_t parent = family_parent(store, slot);
+    edit(apply, slot);
+    slot_set_ending(store, slot, by, reason);
+    digest_add(&store->sum, digest_grant_ending(store_record(store, slot), store->strings.chunks));
+    family_child_ended(store, slot);
+    move(apply, slot, rule);
+    /* A parent that ended before may have waited for this one. */
+    if (parent != 0 && grant_state_is_ended((enum grant_state)store_record(store, parent)->state))
+        timers_arm(store, parent);
+}
+
+/* Ends a grant below an ended one; by its own clock if that ran out first. An approved one past its deadline has no way to
+ * EXPIRED but through ACTIVE, so it is revoked all the same. */
+static void end_below(struct apply *apply, uint32_t ancestor, uint32_t slot)
+{
+    struct store *store = apply->store;
+    int state = store_record(store, slot)->state;
+    struct slice by, reason;
+    if (state != GRANT_APPROVED && grant_state_is_ended(own_state_at(store, slot, apply->now_ms))) {
+        end(apply, slot, rules_find(COMMAND_ADVANCE, state), (struct slice){0}, (struct slice){0});
+        return;
+    }
+    pair_split(store_string(store, store_record(store, ancestor)->ending), &by, &reason);
+    end(apply, slot, rules_find(RULE_PARENT_ENDED, state), by, slice_str(parent_ended));
+}
+
+/* Ends the descendants of `slot` breadth first, as many as one command may; the timers of the others' parents are due. */
+static void cascade(struct apply *apply, uint32_t slot)
+{
+    uint32_t ended[LIMIT_CASCADE + 1], n = 0;
+    ended[n++] = slot;
+    for (uint32_t i = 0; i < n; i++) {
+        uint32_t child;
+        while (n <= LIMIT_CASCADE && (child = family_live_child(apply->store, ended[i])) != 0) {
+            end_below(apply, ended[i], child);
+            ended[n++] = child;
+        }
+    }
+}
+
+static lapse_result no_such_grant(struct apply *apply)
+{
+    char id[GRANT_ID_TEXT_SIZE];
+    grant_id_format(apply->command->grant, id);
+    return lapse_fail(error_of(apply), LAPSE_NOT_FOUND,
+                      "no grant %s here; check the id, or look into the audit log if it ended a while ago", id);
+}
+
+/* The grant that the command names, and the rule that lets it be changed. Permission comes before state, so that nobody
+ * learns from a refusal what they may not ask. */
+static lapse_result find_transition(struct apply *apply, uint32_t *slot, const struct rule **rule)
+{
+    const struct command *command = apply->command;
+    *slot = slot_find(apply->store, command->grant);
+    if (*slot == 0)
+        return no_such_grant(apply);
+    enum grant_state state = state_at(apply->store, *slot, apply->now_ms);
+    *rule = rules_find(command->type, (int)state);
+    const struct rule *authority = *rule;
+    for (int any = GRANT_PENDING; authority == NULL; any++)
+        authority = rules_find(command->type, any);
+    lapse_result result = rules_permit(apply->store, authority, command->principal, *slot, error_of(apply));
+    if (lapse_is_ok(result) && *rule == NULL)
+        result = rules_wrong_state(apply->store, command->type, *slot, apply->now_ms, error_of(apply));
+    return result;
+}
+
+/* REQUEST */
+
+static lapse_result check_times(struct apply *apply, const struct grant *terms)
+{
+    int64_t now = apply->now_ms, start = terms->not_before_ms > now ? terms->not_before_ms : now;
+    if (terms->not_before_ms > now + LIMIT_NOT_BEFORE_AHEAD_MS_MAX)
+        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "not_before is more than %lld days ahead",
+                          (long long)(LIMIT_NOT_BEFORE_AHEAD_MS_MAX / 86400000));
+    if (terms->deadline_ms > 0 && terms->deadline_ms <= now)
+        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "the deadline has passed already");
+    if (terms->deadline_ms > start + LIMIT_DURATION_MS_MAX)
+        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "the deadline is more than %lld days after the start",
+                          (long long)(LIMIT_DURATION_MS_MAX / 86400000));
+    if (terms->pending_until_ms > 0 && terms->pending_until_ms <= now)
+        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "pending_until has passed already");
+    if (terms->pending_until_ms > now + LIMIT_PENDING_MS_MAX)
+        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "pending_until is more than %lld days ahead",
+                          (long long)(LIMIT_PENDING_MS_MAX / 86400000));
+    return lapse_ok();
+}
+
+static bool actions_covered(const struct grant *parent, const struct grant *child)
+{
+    uint32_t p = 0;
+    for (uint32_t c = 0; c < child->n_actions; c++, p++) {
+        while (p < parent->n_actions && !slice_equal(parent->actions[p], child->actions[c]))
+            p++;
+        if (p == parent->n_actions)
+            return false;
+    }
+    return true;
+}
+
+static uint32_t depth_of(const struct store *store, uint32_t slot)
+{
+    uint32_t depth = 0;
+    for (; slot != 0; slot = family_parent(store, slot))
+        depth++;
+    return depth;
+}
+
+/* A child may have nothing that its parent has not. */
+static lapse_result check_parent(struct apply *apply, const struct grant *terms, uint32_t slot, struct grant *parent)
+{
+    char id[GRANT_ID_TEXT_SIZE];
+    grant_id_format(terms->parent, id);
+    if (slot == 0)
+        return lapse_fail(error_of(apply), LAPSE_NOT_FOUND, "no parent grant %s here; name a live one", id);
+    record_read(store_record(apply->store, slot), apply->store->strings.chunks, parent);
+    if (!principal_same(parent->subject, apply->command->principal) && !principal_same(parent->subject, terms->subject))
+        return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
+                          "parent grant %s belongs to neither the requester nor the subject; name one of theirs", id);
+    enum grant_state state = state_at(apply->store, slot, apply->now_ms);
+    if (state != GRANT_APPROVED && state != GRANT_ACTIVE)
+        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
+                          "parent grant %s is %s; name one that is APPROVED or ACTIVE", id, grant_state_name(state));
+    if (!resource_covers(parent->resource, terms->resource) || !actions_covered(parent, terms))
+        return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
+                          "parent grant %s doesn't cover the resource and all actions asked for; ask for less", id);
+    if (depth_of(apply->store, slot) >= LIMIT_GRANT_DEPTH)
+        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
+                          "parent grant %s has %u ancestors already; request from one further up", id,
+                          LIMIT_GRANT_DEPTH - 1);
+    return lapse_ok();
+}
+
+static lapse_result check_room(struct apply *apply)
+{
+    struct store *store = apply->store;
+    if (store_live(store) >= store->live_max)
+        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
+                          "%u grants are live, which is the limit; end some that aren't needed", store->live_max);
+    if (slot_find(store, apply->command->grant) == 0)
+        return lapse_ok();
+    char id[GRANT_ID_TEXT_SIZE];
+    grant_id_format(apply->command->grant, id);
+    return lapse_fail(error_of(apply), LAPSE_ALREADY_EXISTS, "grant %s exists already; request with a new id", id);
+}
+
+static void insert_grant(struct apply *apply, uint32_t parent_slot, int64_t deadline_ms)
+{
+    struct store *store = apply->store;
+    const struct command *command = apply->command;
+    uint32_t slot = slot_take(store, command->grant);
+    slot_set_terms(store, slot, &command->terms, command->principal);
+    records_edit(&store->records, slot)->deadline_ms = u48_of((uint64_t)deadline_ms);
+    digest_add(&store->sum, digest_grant_terms(store_record(store, slot), store->strings.chunks));
+    for (int kind = 0; kind < INDEX_APPROVER; kind++)
+        index_add(store, slot, (enum index_kind)kind);
+    if (parent_slot != 0)
+        family_adopt(store, parent_slot, slot);
+    move(apply, slot, rules_find(COMMAND_REQUEST, GRANT_NONE));
+}
+
+static lapse_result apply_request(struct apply *apply)
+{
+    struct store *store = apply->store;
+    const struct command *command = apply->command;
+    const struct grant *terms = &command->terms;
+    uint32_t parent_slot = 0;
+    int64_t deadline_ms = terms->deadline_ms;
+    struct grant parent;
+    const struct rule *rule = rules_find(COMMAND_REQUEST, GRANT_NONE);
+    lapse_result result = rules_permit(store, rule, command->principal, 0, error_of(apply));
+    if (lapse_is_ok(result))
+        result = check_times(apply, terms);
+    if (lapse_is_ok(result) && !grant_id_is_zero(terms->parent)) {
+        parent_slot = slot_find(store, terms->parent);
+        result = check_parent(apply, terms, parent_slot, &parent);
+        if (lapse_is_ok(result) && deadline_ms > parent.deadline_ms)
+            deadline_ms = parent.deadline_ms;
+    }
+    if (lapse_is_ok(result))
+        result = check_room(apply);
+    if (lapse_is_ok(result))
+        insert_grant(apply, parent_slot, deadline_ms);
+    return result;
+}
+
+/* APPROVE */
+
+/* Start and deadline as they would be if the grant were approved now. */
+static lapse_result decide_times(struct apply *apply, uint32_t slot, int64_t *start_ms, int64_t *deadline_ms)
+{
+    struct store *store = apply->store;
+    struct grant terms;
+    uint32_t parent = family_parent(store, slot);
+    slot_read_shared(store, slot, &terms);
+    *start_ms = terms.not_before_ms > apply->now_ms ? terms.not_before_ms : apply->now_ms;
+    *deadline_ms = terms.duration_ms > 0 ? *start_ms + terms.duration_ms : terms.deadline_ms;
+    if (parent == 0)
+        return lapse_ok();
+    const struct record *record = store_record(store, parent);
+    int64_t parent_deadline_ms = (int64_t)u48_get(record->deadline_ms);
+    if (*deadline_ms > parent_deadline_ms)
+        *deadline_ms = parent_deadline_ms;
+    if (*deadline_ms <= *start_ms)
+        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
+                          "its parent ends before it would start; request a new one with an earlier not_before");
+    slot_read_shared(store, parent, &terms);
+    if (record->state == GRANT_APPROVED && *start_ms < terms.not_before_ms)
+        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
+                          "its parent is not active yet; approve it once the parent is");
+    return lapse_ok();
+}
+
+static void add_approval(struct apply *apply, uint32_t slot, struct record *record)
+{
+    struct store *store = apply->store;
+    uint32_t i = record->n_approvals++;
+    record->approvers[i] = strings_intern(&store->strings, apply->command->principal);
+    record->comments[i] = strings_intern(&store->strings, apply->command->text);
+    record->approval_ms[i] = u48_of((uint64_t)apply->now_ms);
+    digest_add(&store->sum, digest_grant_approval(record, i, store->strings.chunks));
+    index_add_approval(store, slot, i);
+}
+
+static lapse_result apply_approve(struct apply *apply)
+{
+    uint32_t slot;
+    const struct rule *rule;
+    int64_t start_ms, deadline_ms;
+    lapse_result result = find_transition(apply, &slot, &rule);
+    if (lapse_is_ok(result))
+        result = decide_times(apply, slot, &start_ms, &deadline_ms);
+    if (!lapse_is_ok(result))
+        return result;
+    struct record *record = edit(apply, slot);
+    add_approval(apply, slot, record);
+    if (record->n_approvals < STORE_APPROVALS_NEEDED) {
+        struct rule waits = *rule;
+        waits.next = GRANT_PENDING;
+        move(apply, slot, &waits);
+        return lapse_ok();
+    }
+    record->deadline_ms = u48_of((uint64_t)deadline_ms);
+    move(apply, slot, rule);
+    if (start_ms <= apply->now_ms) {
+        edit(apply, slot);
+        move(apply, slot, rules_find(COMMAND_ADVANCE, GRANT_APPROVED));
+    }
+    return lapse_ok();
+}
+
+/* DENY, CANCEL, COMPLETE, REVOKE */
+static lapse_result apply_end(struct apply *apply)
+{
+    uint32_t slot;
+    const struct rule *rule;
+    lapse_result result = find_transition(apply, &slot, &rule);
+    if (!lapse_is_ok(result))
+        return result;
+    end(apply, slot, rule, apply->command->principal, apply->command->text);
+    cascade(apply, slot);
+    return lapse_ok();
+}
+
+static lapse_result apply_use(struct apply *apply)
+{
+    uint32_t slot, count = apply->command->count;
+    const struct rule *rule;
+    struct grant terms;
+    lapse_result result = find_transition(apply, &slot, &rule);
+    if (!lapse_is_ok(result))
+        return result;
+    slot_read_shared(apply->store, slot, &terms);
+    uint32_t uses = store_record(apply->store, slot)->uses, max = terms.max_uses;
+    if (max > 0 && count > max - uses)
+        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED, "%u uses asked for, %u of %u left", count,
+                          max - uses, max);
+    /* Without a maximum the counter stops at its limit; the grant goes on. */
+    uses = uses + count > LIMIT_USES_MAX ? LIMIT_USES_MAX : uses + count;
+    edit(apply, slot)->uses = uses;
+    move(apply, slot, rule);
+    if (uses == max) {
+        end(apply, slot, rules_find(RULE_LAST_USE, GRANT_ACTIVE), apply->command->principal, (struct slice){0});
+        cascade(apply, slot);
+    }
+    return lapse_ok();
+}
+
+/* ADVANCE */
+
+/* The nearest ancestor that has ended and not yet ended this one; 0 when all live. */
+static uint32_t ended_ancestor(const struct store *store, uint32_t slot)
+{
+    uint32_t ancestor = family_parent(store, slot);
+    while (ancestor != 0 && !grant_state_is_ended((enum grant_state)store_record(store, ancestor)->state))
+        ancestor = family_parent(store, ancestor);
+    return ancestor;
+}
+
+/* What the first timer of HEAP_LIVE is for. That it is due was checked against this command's time. */
+static void fire(struct apply *apply, uint32_t slot)
+{
+    struct store *store = apply->store;
+    int state = store_record(store, slot)->state;
+    const struct rule *rule = rules_find(COMMAND_ADVANCE, state);
+    if (grant_state_is_ended((enum grant_state)state)) {
+        end_below(apply, slot, family_live_child(store, slot));
+    } else if (state != GRANT_APPROVED) {
+        end(apply, slot, rule, (struct slice){0}, (struct slice){0});
+    } else if (ended_ancestor(store, slot) != 0) {
+        end_below(apply, ended_ancestor(store, slot), slot);
+    } else {
+        edit(apply, slot);
+        move(apply, slot, rule);
+    }
+}
+
+static lapse_result apply_advance(struct apply *apply)
+{
+    struct store *store = apply->store;
+    uint32_t count = apply->command->count < LIMIT_ADVANCE_BATCH ? apply->command->count : LIMIT_ADVANCE_BATCH;
+    lapse_result result = rules_permit(store, rules_find(COMMAND_ADVANCE, GRANT_NONE), apply->command->principal, 0,
+                                       error_of(apply));
+    if (!lapse_is_ok(result))
+        return result;
+    for (uint32_t done = 0; done < count; done++) {
+        enum heap_kind kind;
+        uint32_t slot = timers_due(store, apply->now_ms, &kind);
+        if (slot == 0)
+            break;
+        if (kind == HEAP_LIVE)
+            fire(apply, slot);
+        else
+            drop(store, slot);
+        /* What leaves early is work, too. */
+        done += trim_ended(store);
+    }
+    return lapse_ok();
+}
+
+/* SET_ROLES, INIT */
+
+static lapse_result check_binding(struct apply *apply)
+{
+    const struct roles *roles = &apply->store->roles;
+    const struct command *command = apply->command;
+    uint32_t bound = roles_bound(roles, command->member);
+    if (bound == 0 && command->roles == 0)
+        return lapse_fail(error_of(apply), LAPSE_NOT_FOUND, "that member has no binding; look at the list of roles");
+    if (bound == 0 && roles->n >= LIMIT_ROLE_BINDINGS)
+        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
+                          "%u bindings exist, which is the limit; bind prefixes ended by an asterisk instead",
+                          LIMIT_ROLE_BINDINGS);
+    if ((command->roles & ROLE_OPERATOR) == 0 && (bound & ROLE_OPERATOR) != 0 &&
+        !roles_held_beside(roles, command->member, ROLE_OPERATOR))
+        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
+                          "this is the last operator; bind another one first");
+    return lapse_ok();
+}
+
+static lapse_result apply_set_roles(struct apply *apply)
+{
+    struct store *store = apply->store;
+    const struct command *command = apply->command;
+    const struct rule *rule = rules_find(COMMAND_SET_ROLES, GRANT_NONE);
+    lapse_result result = rules_permit(store, rule, command->principal, 0, error_of(apply));
+    if (lapse_is_ok(result))
+        result = check_binding(apply);
+    if (!lapse_is_ok(result))
+        return result;
+    roles_set(&store->roles, command->member, command->roles, &store->sum);
+    next_revision(store);
+    emit(apply, rule->event, 0);
+    return lapse_ok();
+}
+
+static lapse_result apply_init(struct apply *apply)
+{
+    struct store *store = apply->store;
+    const struct command *command = apply->command;
+    const struct rule *rule = rules_find(COMMAND_INIT, GRANT_NONE);
+    lapse_result result = rules_permit(store, rule, command->principal, 0, error_of(apply));
+    if (!lapse_is_ok(result))
+        return result;
+    if (store->epoch != 0)
+        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
+                          "this cluster is initialised already; start a new one on empty nodes");
+    store->epoch = command->epoch;
+    memcpy(store->cluster, command->cluster.data, command->cluster.len);
+    store->cluster_len = (uint32_t)command->cluster.len;
+    roles_set(&store->roles, command->member, command->roles | ROLE_OPERATOR, &store->sum);
+    next_revision(store);
+    emit(apply, rule->event, 0);
+    return lapse_ok();
+}
+
+/* Dispatch */
+
+static lapse_result dispatch(struct apply *apply)
+{
+    static lapse_result (*const handlers[])(struct apply *) = {
+        [COMMAND_REQUEST] = apply_request, [COMMAND_APPROVE] = apply_approve,     [COMMAND_DENY] = apply_end,
+        [COMMAND_CANCEL] = apply_end,      [COMMAND_USE] = apply_use,             [COMMAND_COMPLETE] = apply_end,
+        [COMMAND_REVOKE] = apply_end,      [COMMAND_ADVANCE] = apply_advance,     [COMMAND_SET_ROLES] = apply_set_roles,
+        [COMMAND_INIT] = apply_init,
+    };
+    enum command_type type = apply->command->type;
+    if (apply->store->epoch == 0 && type != COMMAND_INIT && type != COMMAND_ADVANCE)
+        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION, "this cluster is not initialised yet");
+    return handlers[type](apply);
+}
+
+static uint32_t content_hash(struct apply *apply)
+{
+    struct buf *scratch = &apply->store->scratch;
+    buf_clear(scratch);
+    lapse_result result = command_encode_content(apply->command, scratch);
+    CHECK(lapse_is_ok(result));
+    return (uint32_t)XXH3_64bits(scratch->data, scratch->len);
+}
+
+static lapse_result repeat(struct apply *apply, const struct key_entry *entry, uint32_t content)
+{
+    if (entry->content != content)
+        return lapse_fail(error_of(apply), LAPSE_ALREADY_EXISTS,
+                          "this request_id was used for a different command; choose a new one");
+    apply->outcome->repeated = true;
+    apply->outcome->grant = entry->grant;
+    apply->outcome->revision = u48_get(entry->revision);
+    apply->outcome->time_ms = (int64_t)u48_get(entry->time_ms);
+    return lapse_ok();
+}
+
+static void remember(struct apply *apply, uint32_t content)
+{
+    struct store *store = apply->store;
+    struct key_entry entry = {
+        .key = apply->command->key,
+        .grant = apply->outcome->grant,
+        .content = content,
+        .time_ms = u48_of((uint64_t)apply->now_ms),
+        .revision = u48_of(store->revision),
+    };
+    keys_evict(&store->keys, 1, 0, apply->now_ms, &store->sum);
+    keys_append(&store->keys, &entry, &store->sum);
+}
+
+static lapse_result apply_once(struct apply *apply)
+{
+    if (request_key_is_zero(&apply->command->key))
+        return dispatch(apply);
+    uint32_t content = content_hash(apply);
+    const struct key_entry *entry = keys_find(&apply->store->keys, &apply->command->key, apply->now_ms);
+    if (entry != NULL)
+        return repeat(apply, entry, content);
+    lapse_result result = dispatch(apply);
+    if (lapse_is_ok(result))
+        remember(apply, content);
+    return result;
+}
+
+/* The last moment whose grants still end within LIMIT_TIME_MS_MAX. */
+#define LAST_MS (LIMIT_TIME_MS_MAX - LIMIT_NOT_BEFORE_AHEAD_MS_MAX - LIMIT_DURATION_MS_MAX)
+
+static int64_t tick(struct store *store, int64_t time_ms)
+{
+    if (time_ms > LAST_MS)
+        time_ms = LAST_MS;
+    if (time_ms > store->time_ms)
+        store->time_ms = time_ms;
+    return store->time_ms;
+}
+
+void store_apply(struct store *store, const struct command *command, int64_t time_ms, store_event_cb on_event, void *arg,
+                 struct store_outcome *outcome)
+{
+    struct apply apply = {store, command, tick(store, time_ms), on_event, arg, outcome};
+    outcome->error.code = LAPSE_OK;
+    outcome->error.message[0] = '\0';
+    outcome->repeated = false;
+    outcome->n_events = 0;
+    outcome->grant = command->grant;
+    outcome->time_ms = apply.now_ms;
+    strings_drain(&store->strings, STRINGS_PER_APPLY);
+    keys_evict(&store->keys, 0, KEYS_PER_APPLY, apply.now_ms, &store->sum);
+    lapse_result result = command_validate(command, error_of(&apply));
+    if (lapse_is_ok(result))
+        result = apply_once(&apply);
+    CHECK(result.code == outcome->error.code);
+    (void)trim_ended(store);
+    if (!outcome->repeated)
+        outcome->revision = store->revision;
+}

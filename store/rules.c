@@ -1,0 +1,172 @@
+#include "store/rules.h"
+
+#include "base/check.h"
+
+#define ASK_REQUESTER "ask an operator for the role requester"
+#define OTHER_APPROVER "it takes the role approver, and nobody decides on a grant for themselves; ask another approver"
+#define REQUESTER_OR_OPERATOR "only its requester or an operator may; ask one of them"
+#define REQUESTER_OR_SUBJECT "only its requester or subject may say that the task is done"
+#define ENFORCERS "only enforcement points report uses; ask an operator for the role enforcer"
+#define REVOKERS "only an operator, one who approved it or its requester may; ask one of them"
+#define OPERATORS "only an operator may; ask one"
+#define CLUSTER "only the cluster itself may"
+
+#define MAY_REVOKE (BY_OPERATOR | BY_ITS_APPROVER | BY_THE_REQUESTER)
+
+/* Who may is the same in every state of a command: permission is checked before the state is told. */
+static const struct rule rules[] = {
+    /* command           state           who                              next             event                      */
+    {COMMAND_REQUEST, GRANT_NONE, BY_ROLE_REQUESTER, GRANT_PENDING, STORE_EVENT_REQUESTED, ASK_REQUESTER},
+    {COMMAND_APPROVE, GRANT_PENDING, BY_OTHER_APPROVER, GRANT_APPROVED, STORE_EVENT_APPROVED, OTHER_APPROVER},
+    {COMMAND_DENY, GRANT_PENDING, BY_OTHER_APPROVER, GRANT_DENIED, STORE_EVENT_DENIED, OTHER_APPROVER},
+    {COMMAND_CANCEL, GRANT_PENDING, BY_THE_REQUESTER | BY_OPERATOR, GRANT_CANCELLED, STORE_EVENT_CANCELLED,
+     REQUESTER_OR_OPERATOR},
+    {COMMAND_CANCEL, GRANT_APPROVED, BY_THE_REQUESTER | BY_OPERATOR, GRANT_CANCELLED, STORE_EVENT_CANCELLED,
+     REQUESTER_OR_OPERATOR},
+    {COMMAND_USE, GRANT_ACTIVE, BY_ENFORCER, GRANT_ACTIVE, STORE_EVENT_USED, ENFORCERS},
+    {COMMAND_COMPLETE, GRANT_ACTIVE, BY_THE_REQUESTER | BY_THE_SUBJECT, GRANT_COMPLETED, STORE_EVENT_COMPLETED,
+     REQUESTER_OR_SUBJECT},
+    {COMMAND_REVOKE, GRANT_APPROVED, MAY_REVOKE, GRANT_REVOKED, STORE_EVENT_REVOKED, REVOKERS},
+    {COMMAND_REVOKE, GRANT_ACTIVE, MAY_REVOKE, GRANT_REVOKED, STORE_EVENT_REVOKED, REVOKERS},
+    /* When its timer is due. */
+    {COMMAND_ADVANCE, GRANT_PENDING, BY_CLUSTER, GRANT_LAPSED, STORE_EVENT_LAPSED, CLUSTER},
+    {COMMAND_ADVANCE, GRANT_APPROVED, BY_CLUSTER, GRANT_ACTIVE, STORE_EVENT_ACTIVATED, CLUSTER},
+    {COMMAND_ADVANCE, GRANT_ACTIVE, BY_CLUSTER, GRANT_EXPIRED, STORE_EVENT_EXPIRED, CLUSTER},
+    {RULE_LAST_USE, GRANT_ACTIVE, BY_ENFORCER, GRANT_EXHAUSTED, STORE_EVENT_EXHAUSTED, ENFORCERS},
+    /* A request was never a grant, so it is not revoked but cancelled. */
+    {RULE_PARENT_ENDED, GRANT_PENDING, BY_CLUSTER, GRANT_CANCELLED, STORE_EVENT_CANCELLED, CLUSTER},
+    {RULE_PARENT_ENDED, GRANT_APPROVED, BY_CLUSTER, GRANT_REVOKED, STORE_EVENT_REVOKED, CLUSTER},
+    {RULE_PARENT_ENDED, GRANT_ACTIVE, BY_CLUSTER, GRANT_REVOKED, STORE_EVENT_REVOKED, CLUSTER},
+    /* About no grant. */
+    {COMMAND_ADVANCE, GRANT_NONE, BY_CLUSTER, GRANT_NONE, 0, CLUSTER},
+    {COMMAND_SET_ROLES, GRANT_NONE, BY_OPERATOR, GRANT_NONE, STORE_EVENT_ROLES_CHANGED, OPERATORS},
+    {COMMAND_INIT, GRANT_NONE, BY_CLUSTER, GRANT_NONE, STORE_EVENT_INITIALIZED, CLUSTER},
+};
+
+const struct rule *rules_at(size_t n)
+{
+    return n < ARRAY_LEN(rules) ? &rules[n] : NULL;
+}
+
+const struct rule *rules_find(int command, int state)
+{
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++)
+        if (rules[i].command == command && rules[i].state == state)
+            return &rules[i];
+    return NULL;
+}
+
+const char *command_name(int command)
+{
+    static const char *const names[] = {NULL,  "REQUEST",  "APPROVE", "DENY",    "CANCEL",
+                                        "USE", "COMPLETE", "REVOKE",  "ADVANCE", "SET_ROLES", "INIT"};
+    return command > 0 && (unsigned)command < ARRAY_LEN(names) ? names[command] : "UNKNOWN";
+}
+
+static bool approved_by(const struct store *store, const struct record *record, struct slice principal)
+{
+    for (uint32_t i = 0; i < record->n_approvals; i++)
+        if (principal_same(store_string(store, record->approvers[i]), principal))
+            return true;
+    return false;
+}
+
+/* What the principal is to this grant. */
+static uint32_t relation(const struct store *store, const struct record *record, struct slice principal)
+{
+    uint32_t held = 0;
+    if (principal_same(store_string(store, record->requester), principal))
+        held |= BY_THE_REQUESTER;
+    if (principal_same(store_string(store, record->subject), principal))
+        held |= BY_THE_SUBJECT;
+    if (approved_by(store, record, principal))
+        held |= BY_ITS_APPROVER;
+    return held;
+}
+
+/* Only the bits of `asked` are worked out. */
+static uint32_t authority_of(const struct store *store, uint32_t asked, struct slice principal, uint32_t slot)
+{
+    static const uint32_t by_relation = BY_OTHER_APPROVER | BY_THE_REQUESTER | BY_THE_SUBJECT | BY_ITS_APPROVER;
+    static const uint32_t by_role = BY_OTHER_APPROVER | BY_ROLE_REQUESTER | BY_ENFORCER | BY_OPERATOR;
+    if (principal.len == 0)
+        return BY_CLUSTER;
+    uint32_t held = 0;
+    if (slot != 0 && (asked & by_relation) != 0)
+        held |= relation(store, store_record(store, slot), principal);
+    uint32_t roles = (asked & by_role) != 0 ? roles_of(&store->roles, principal) : 0;
+    held |= (roles & ROLE_REQUESTER) != 0 ? BY_ROLE_REQUESTER : 0;
+    held |= (roles & ROLE_OPERATOR) != 0 ? BY_OPERATOR : 0;
+    held |= (roles & ROLE_ENFORCER) != 0 ? BY_ENFORCER : 0;
+    if ((roles & ROLE_APPROVER) != 0 && (held & (BY_THE_REQUESTER | BY_THE_SUBJECT | BY_ITS_APPROVER)) == 0)
+        held |= BY_OTHER_APPROVER;
+    return held;
+}
+
+lapse_result rules_permit(const struct store *store, const struct rule *rule, struct slice principal, uint32_t slot,
+                          struct lapse_error *error)
+{
+    if ((authority_of(store, rule->who, principal, slot) & rule->who) != 0)
+        return lapse_ok();
+    /* The name is cut so that the advice behind it always fits. */
+    int len = principal.len > 100 ? 100 : (int)principal.len;
+    return lapse_fail(error, LAPSE_PERMISSION_DENIED, "%.*s may not %s: %s", len,
+                      len == 0 ? "" : (const char *)principal.data, command_name(rule->command), rule->refusal);
+}
+
+static const char *advice(enum grant_state state)
+{
+    switch (state) {
+    case GRANT_PENDING:
+        return "it waits for an approver to decide, or CANCEL it";
+    case GRANT_APPROVED:
+        return "it becomes active at its not_before; until then it can be cancelled or revoked";
+    case GRANT_ACTIVE:
+        return "the decision has been made; REVOKE it to end it";
+    default:
+        return "request a new one";
+    }
+}
+
+lapse_result rules_wrong_state(const struct store *store, int command, uint32_t slot, int64_t now_ms,
+                               struct lapse_error *error)
+{
+    char id[GRANT_ID_TEXT_SIZE];
+    const struct record *record = store_record(store, slot);
+    enum grant_state seen = state_at(store, slot, now_ms);
+    grant_id_format(record->id, id);
+    if (seen == (enum grant_state)record->state)
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "can't %s: grant %s is %s since revision %llu; %s",
+                          command_name(command), id, grant_state_name(seen),
+                          (unsigned long long)u48_get(record->revision), advice(seen));
+    const char *why = seen == GRANT_EXPIRED  ? "is past its deadline"
+                      : seen == GRANT_LAPSED ? "was not decided in time"
+                                             : "has lost its parent";
+    return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "can't %s: grant %s %s (%s); request a new one",
+                      command_name(command), id, why, grant_state_name(seen));
+}
+
+enum grant_state own_state_at(const struct store *store, uint32_t slot, int64_t now_ms)
+{
+    const struct record *record = store_record(store, slot);
+    enum grant_state state = (enum grant_state)record->state;
+    if (state == GRANT_PENDING) {
+        struct grant terms;
+        slot_read_shared(store, slot, &terms);
+        return now_ms >= pending_until_ms(&terms, (int64_t)u48_get(record->requested_ms)) ? GRANT_LAPSED : state;
+    }
+    bool decided = state == GRANT_APPROVED || state == GRANT_ACTIVE;
+    return decided && now_ms >= (int64_t)u48_get(record->deadline_ms) ? GRANT_EXPIRED : state;
+}
+
+enum grant_state state_at(const struct store *store, uint32_t slot, int64_t now_ms)
+{
+    enum grant_state state = own_state_at(store, slot, now_ms);
+    if (grant_state_is_ended(state))
+        return state;
+    uint32_t parent = family_parent(store, slot);
+    for (; parent != 0; parent = family_parent(store, parent))
+        if (grant_state_is_ended(own_state_at(store, parent, now_ms)))
+            return (enum grant_state)rules_find(RULE_PARENT_ENDED, (int)state)->next;
+    return state;
+}

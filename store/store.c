@@ -1,0 +1,161 @@
+/* A store's life, and what can be read off it in O(1). */
+#include "store/store.h"
+
+#include <stdlib.h>
+#include <sys/random.h>
+#include <xxhash.h>
+
+#include "base/check.h"
+#include "store/internal.h"
+
+/* Room for the encoding of one command, or of one grant's shared terms. */
+#define SCRATCH_BYTES LIMIT_COMMAND_BYTES
+
+const char *store_event_name(enum store_event_type type)
+{
+    static const char *const names[] = {NULL,        "REQUESTED", "APPROVED",  "ACTIVATED", "USED",
+                                        "EXPIRED",   "REVOKED",   "COMPLETED", "EXHAUSTED", "DENIED",
+                                        "CANCELLED", "LAPSED",    "ROLES_CHANGED", "INITIALIZED"};
+    return type > 0 && (unsigned)type < ARRAY_LEN(names) ? names[type] : "UNKNOWN";
+}
+
+static uint64_t hash_slot(const void *owner, uint32_t slot)
+{
+    const struct store *store = owner;
+    return XXH3_64bits_withSeed(store_record(store, slot)->id.bytes, sizeof(struct grant_id), store->seed);
+}
+
+static uint32_t *next_slot(const void *owner, uint32_t slot)
+{
+    return &links_at(owner, slot)->next_id;
+}
+
+static const struct table_ops id_table = {hash_slot, next_slot};
+
+/* Where things lie in the hash tables is this process's secret. Nothing else depends on the seed: neither order nor
+ * digests. */
+static uint64_t make_seed(void)
+{
+    uint64_t seed = 0;
+    CHECK(getentropy(&seed, sizeof seed) == 0);
+    return seed;
+}
+
+struct store *store_new(const struct store_options *options)
+{
+    static const struct store_options defaults;
+    struct store *store = mem_calloc(1, sizeof *store);
+    options = options == NULL ? &defaults : options;
+    store->live_max = options->live_grants_max != 0 ? options->live_grants_max : LIMIT_LIVE_GRANTS;
+    store->ended_max = options->ended_grants_max != 0 ? options->ended_grants_max : LIMIT_ENDED_GRANTS;
+    store->retention_ms = options->ended_retention_ms != 0 ? options->ended_retention_ms : LIMIT_ENDED_RETENTION_MS;
+    uint32_t keys_max = options->request_ids_max != 0 ? options->request_ids_max : LIMIT_REQUEST_IDS;
+    store->seed = make_seed();
+    buf_init(&store->scratch, SCRATCH_BYTES);
+    records_init(&store->records);
+    strings_init(&store->strings, store->seed);
+    keys_init(&store->keys, keys_max, store->seed);
+    pool_init(&store->links, sizeof(struct links));
+    pool_init(&store->families, sizeof(struct family));
+    table_init(&store->ids, &id_table, store);
+    index_init(store);
+    return store;
+}
+
+void store_free(struct store *store)
+{
+    if (store == NULL)
+        return;
+    CHECK(store->view == NULL);
+    timers_free(store);
+    index_free(store);
+    table_free(&store->ids);
+    pool_free(&store->families);
+    pool_free(&store->links);
+    roles_free(&store->roles);
+    keys_free(&store->keys);
+    strings_free(&store->strings);
+    records_free(&store->records);
+    buf_free(&store->scratch);
+    free(store);
+}
+
+uint64_t store_revision(const struct store *store)
+{
+    return store->revision;
+}
+
+uint64_t store_epoch(const struct store *store)
+{
+    return store->epoch;
+}
+
+struct slice store_cluster(const struct store *store)
+{
+    return slice_of(store->cluster, store->cluster_len);
+}
+
+int64_t store_time_ms(const struct store *store)
+{
+    return store->time_ms;
+}
+
+int64_t store_next_due_ms(const struct store *store)
+{
+    return timers_next_due(store);
+}
+
+struct store_digest store_digest_of(const struct store_digest *sum, uint64_t revision, uint64_t epoch, int64_t time_ms,
+                                    struct slice cluster)
+{
+    uint8_t bytes[3 * 8 + LIMIT_CLUSTER];
+    uint64_t numbers[3] = {revision, epoch, (uint64_t)time_ms};
+    memcpy(bytes, numbers, sizeof numbers);
+    if (cluster.len > 0)
+        memcpy(bytes + sizeof numbers, cluster.data, cluster.len);
+    struct store_digest digest = digest_of(DIGEST_STORE, bytes, sizeof numbers + cluster.len);
+    digest_add(&digest, *sum);
+    return digest;
+}
+
+struct store_digest store_digest(const struct store *store)
+{
+    return store_digest_of(&store->sum, store->revision, store->epoch, store->time_ms, store_cluster(store));
+}
+
+static uint64_t bytes_held(const struct store *store)
+{
+    uint64_t bytes = records_bytes(&store->records) + strings_bytes(&store->strings) + keys_bytes(&store->keys);
+    bytes += pool_bytes(&store->links) + pool_bytes(&store->list_pool) + pool_bytes(&store->families);
+    bytes += table_bytes(&store->ids) + table_bytes(&store->lists);
+    for (int kind = 0; kind < 2; kind++)
+        bytes += store->heaps[kind].capacity * sizeof(struct timer);
+    return bytes + sizeof *store;
+}
+
+void store_counts(const struct store *store, struct store_counts *counts)
+{
+    *counts = (struct store_counts){
+        .live = store_live(store),
+        .ended = store_ended(store),
+        .pending = store->states[GRANT_PENDING],
+        .active = store->states[GRANT_ACTIVE],
+        .request_ids = store->keys.n,
+        .roles = store->roles.n,
+        .bytes = bytes_held(store),
+    };
+}
+
+uint32_t store_roles_of(const struct store *store, struct slice principal)
+{
+    return principal.len == 0 ? 0 : roles_of(&store->roles, principal);
+}
+
+bool store_role_at(const struct store *store, uint32_t i, struct store_role_binding *binding)
+{
+    if (i >= store->roles.n)
+        return false;
+    binding->member = role_member(&store->roles.entries[i]);
+    binding->roles = store->roles.entries[i].roles;
+    return true;
+}

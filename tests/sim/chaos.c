@@ -1,0 +1,297 @@
+/* Faults overlap freely. Each has one undo, scheduled when it begins; undoing what has healed already does nothing. */
+#include "tests/sim/chaos.h"
+
+#include <stdlib.h>
+
+#include "tests/sim/network.h"
+#include "tests/sim/node.h"
+#include "tests/sim/virtual_disk.h"
+
+struct chaos {
+    struct sim *sim;
+    uint32_t total_weight;
+};
+
+static struct sim_node *draw_node(struct sim *sim)
+{
+    return sim->nodes[sim_below(sim, sim->n_nodes)];
+}
+
+/* Leaders are what faults are about. */
+static struct sim_node *draw_victim(struct sim *sim)
+{
+    struct sim_node *leader = nodes_leader(sim);
+    return leader != NULL && sim_chance(sim, 400000) ? leader : draw_node(sim);
+}
+
+static int64_t draw_length(struct sim *sim)
+{
+    return sim_around(sim, sim->profile->fault_length_us);
+}
+
+/* --- Undoing --- */
+
+static void undo_end(void *arg, uint64_t tag)
+{
+    (void)tag;
+    struct sim_node *node = arg;
+    if (!node->up) {
+        node_start(node);
+    }
+}
+
+static void undo_pause(void *arg, uint64_t tag)
+{
+    (void)tag;
+    node_resume(arg);
+}
+
+static void undo_disk(void *arg, uint64_t tag)
+{
+    (void)tag;
+    struct sim_node *node = arg;
+    node->disk_slowness = 1;
+    virtual_disk_heal(node->disk);
+    virtual_disk_set_capacity(node->disk, 0);
+}
+
+/* The tag is from * SIM_NODES_MAX + to. */
+static void undo_cut(void *arg, uint64_t tag)
+{
+    struct sim *sim = arg;
+    network_mend(sim->network, (uint32_t)(tag / SIM_NODES_MAX), (uint32_t)(tag % SIM_NODES_MAX));
+}
+
+static void undo_delay(void *arg, uint64_t tag)
+{
+    struct sim *sim = arg;
+    network_set_delay(sim->network, (uint32_t)(tag / SIM_NODES_MAX), (uint32_t)(tag % SIM_NODES_MAX), 0);
+}
+
+/* --- Doing --- */
+
+static void end_one(struct sim_node *node, enum node_end how)
+{
+    node_end(node, how);
+    sim_after(node->sim, draw_length(node->sim), undo_end, node, 0);
+}
+
+static void end_all(struct sim *sim, enum node_end how)
+{
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        end_one(sim->nodes[i], how);
+    }
+}
+
+static void pause(struct sim *sim)
+{
+    struct sim_node *node = draw_victim(sim);
+    if (node->up && !node->paused) {
+        node_pause(node);
+        sim_after(sim, draw_length(sim), undo_pause, node, 0);
+    }
+}
+
+static void cut(struct sim *sim, uint32_t from, uint32_t to, bool hold, int64_t length_us)
+{
+    network_cut(sim->network, from, to, hold);
+    sim_after(sim, length_us, undo_cut, sim, from * SIM_NODES_MAX + to);
+}
+
+static void isolate(struct sim *sim, const struct sim_node *node, bool inward, bool outward)
+{
+    bool hold = sim_chance(sim, 400000);
+    int64_t length_us = draw_length(sim);
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        if (i == node->place) {
+            continue;
+        }
+        if (inward) {
+            cut(sim, i, node->place, hold, length_us);
+        }
+        if (outward) {
+            cut(sim, node->place, i, hold, length_us);
+        }
+    }
+}
+
+/* Two nodes, in both directions; every third one reaches both. */
+static void bridge(struct sim *sim)
+{
+    uint32_t a = (uint32_t)sim_below(sim, sim->n_nodes);
+    uint32_t b = (a + 1 + (uint32_t)sim_below(sim, sim->n_nodes - 1)) % sim->n_nodes;
+    bool hold = sim_chance(sim, 400000);
+    int64_t length_us = draw_length(sim);
+    cut(sim, a, b, hold, length_us);
+    cut(sim, b, a, hold, length_us);
+}
+
+static void draw_link(struct sim *sim, uint32_t *from, uint32_t *to)
+{
+    *from = (uint32_t)sim_below(sim, sim->n_nodes);
+    *to = (*from + 1 + (uint32_t)sim_below(sim, sim->n_nodes - 1)) % sim->n_nodes;
+}
+
+static void slow_link(struct sim *sim)
+{
+    uint32_t from, to;
+    draw_link(sim, &from, &to);
+    network_set_delay(sim->network, from, to, sim_between(sim, 5, 120) * SIM_MILLISECOND);
+    sim_after(sim, draw_length(sim), undo_delay, sim, from * SIM_NODES_MAX + to);
+}
+
+static void break_link(struct sim *sim)
+{
+    uint32_t from, to;
+    draw_link(sim, &from, &to);
+    network_break(sim->network, from, to);
+}
+
+static void disk_fault(struct sim *sim, enum fault fault)
+{
+    struct sim_node *node = draw_victim(sim);
+    if (fault == FAULT_DISK_SLOW) {
+        node->disk_slowness = (uint32_t)sim_between(sim, 5, 300);
+    } else if (fault == FAULT_DISK_FULL) {
+        virtual_disk_set_capacity(node->disk, 1);
+    } else if (sim_chance(sim, 500000)) {
+        virtual_disk_fail_write(node->disk, 1 + sim_below(sim, 6));
+    } else {
+        virtual_disk_fail_sync(node->disk, 1 + sim_below(sim, 4));
+    }
+    sim_after(sim, draw_length(sim), undo_disk, node, 0);
+}
+
+static void step_wall(struct sim *sim)
+{
+    int64_t max_ms = sim->profile->wall_step_ms;
+    node_step_wall(draw_victim(sim), sim_between(sim, -max_ms, max_ms) >> sim_below(sim, 16));
+}
+
+static void transfer(struct sim *sim)
+{
+    struct sim_node *leader = nodes_leader(sim);
+    struct lapse_error error;
+    if (leader == NULL || leader->paused || leader->fatal) {
+        return;
+    }
+    /* Refused when it has none to hand over to, or no longer leads. */
+    lapse_result result = replica_transfer(leader->replica, sim_chance(sim, 500000) ? 0 : draw_node(sim)->id, &error);
+    sim_trace(sim, leader->id, "transfer", result.code, 0, 0);
+}
+
+static void strike_network(struct sim *sim, enum fault fault)
+{
+    struct sim_node *leader = nodes_leader(sim);
+    bool way = sim_chance(sim, 500000);
+    if (sim->n_nodes == 1) {
+        return;
+    }
+    switch (fault) {
+    case FAULT_ISOLATE:
+        isolate(sim, draw_node(sim), true, true);
+        break;
+    case FAULT_ISOLATE_LEADER:
+        isolate(sim, leader == NULL ? draw_node(sim) : leader, true, true);
+        break;
+    case FAULT_ONE_WAY:
+        isolate(sim, draw_victim(sim), way, !way);
+        break;
+    case FAULT_BRIDGE:
+        bridge(sim);
+        break;
+    case FAULT_SLOW_LINK:
+        slow_link(sim);
+        break;
+    default:
+        break_link(sim);
+        break;
+    }
+}
+
+static void strike(struct sim *sim, enum fault fault)
+{
+    sim_trace(sim, 0, fault_name(fault), 0, 0, 0);
+    switch (fault) {
+    case FAULT_CRASH:
+        end_one(draw_victim(sim), NODE_KILLED);
+        break;
+    case FAULT_POWER_LOSS:
+        end_one(draw_victim(sim), NODE_POWER_LOST);
+        break;
+    case FAULT_CRASH_ALL:
+        end_all(sim, NODE_KILLED);
+        break;
+    case FAULT_POWER_LOSS_ALL:
+        end_all(sim, NODE_POWER_LOST);
+        break;
+    case FAULT_PAUSE:
+        pause(sim);
+        break;
+    case FAULT_WALL_STEP:
+        step_wall(sim);
+        break;
+    case FAULT_DISK_FAIL:
+    case FAULT_DISK_FULL:
+    case FAULT_DISK_SLOW:
+        disk_fault(sim, fault);
+        break;
+    case FAULT_TRANSFER:
+        transfer(sim);
+        break;
+    default:
+        strike_network(sim, fault);
+        break;
+    }
+}
+
+static enum fault draw_fault(struct chaos *chaos)
+{
+    uint64_t ball = sim_below(chaos->sim, chaos->total_weight);
+    enum fault fault = 0;
+    while (ball >= chaos->sim->profile->weights[fault]) {
+        ball -= chaos->sim->profile->weights[fault];
+        fault++;
+    }
+    return fault;
+}
+
+static void turn(void *arg, uint64_t tag)
+{
+    struct chaos *chaos = arg;
+    if (chaos->sim->healed) {
+        return;
+    }
+    strike(chaos->sim, draw_fault(chaos));
+    sim_after(chaos->sim, sim_around(chaos->sim, chaos->sim->profile->fault_gap_us), turn, chaos, tag);
+}
+
+struct chaos *chaos_new(struct sim *sim)
+{
+    struct chaos *chaos = mem_calloc(1, sizeof(*chaos));
+    chaos->sim = sim;
+    for (uint32_t i = 0; i < FAULT_COUNT; i++) {
+        chaos->total_weight += sim->profile->weights[i];
+    }
+    if (chaos->total_weight > 0) {
+        sim_after(sim, sim_around(sim, sim->profile->fault_gap_us), turn, chaos, 0);
+    }
+    return chaos;
+}
+
+void chaos_free(struct chaos *chaos)
+{
+    free(chaos);
+}
+
+void chaos_heal(struct chaos *chaos)
+{
+    struct sim *sim = chaos->sim;
+    sim->healed = true;
+    network_heal(sim->network);
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        undo_disk(sim->nodes[i], 0);
+        undo_pause(sim->nodes[i], 0);
+        undo_end(sim->nodes[i], 0);
+    }
+}
