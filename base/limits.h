@@ -64,6 +64,11 @@
 #define LIMIT_ENTRY_COMMANDS 512u
 #define LIMIT_ENTRY_BYTES (1024u * 1024)
 
+/* A leader that can't commit stops taking commands here: what is in its log and not committed yet, and what other nodes
+ * have sent it and is not in the log yet. */
+#define LIMIT_UNCOMMITTED_BYTES (64u * 1024 * 1024)
+#define LIMIT_FORWARDED_BYTES (64u * 1024 * 1024)
+
 /* The log. */
 #define LIMIT_SEGMENT_BYTES (64u * 1024 * 1024)
 #define LIMIT_SNAPSHOT_CHUNK (256u * 1024)

@@ -75,9 +75,9 @@ static lapse_result parse_member(char *text, struct cluster_member *member, stru
                           text);
     *equals = '\0';
     if (!lapse_is_ok(node_id_parse(text, &member->id, &inner)) ||
-        !lapse_is_ok(address_parse(equals + 1, &member->address, &inner)))
+        !lapse_is_ok(host_port_parse(equals + 1, &member->address, &inner)))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: %s", inner.message);
-    if (member->address.port == 0 || address_is_wildcard(member->address.host))
+    if (member->address.port == 0 || host_is_wildcard(member->address.host))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
                           "--members: %s: the other nodes can't connect to it; give the peer port's address as they reach it",
                           equals + 1);
@@ -107,7 +107,7 @@ static lapse_result add_member(struct cluster_plan *plan, const struct cluster_m
 
 static lapse_result take_members(const char *members, struct cluster_plan *plan, struct lapse_error *error)
 {
-    char copy[LIMIT_PEERS * 2 * ADDRESS_TEXT_SIZE];
+    char copy[LIMIT_PEERS * 2 * HOST_PORT_SIZE];
     plan->n_members = 0;
     if (!slice_to_cstr(slice_str(members), copy, sizeof copy))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: is too long");
@@ -143,8 +143,8 @@ static void canonical_text(const struct cluster_plan *plan, struct buf *text)
 {
     lapse_result result = buf_printf(text, "lapse cluster 1\nname %s\n", plan->name);
     for (uint32_t i = 0; i < plan->n_members && lapse_is_ok(result); i++) {
-        char address[ADDRESS_TEXT_SIZE];
-        address_format(&plan->members[i].address, address);
+        char address[HOST_PORT_SIZE];
+        host_port_format(&plan->members[i].address, address);
         result = buf_printf(text, "member %" PRIu64 " %s\n", plan->members[i].id, address);
     }
     if (lapse_is_ok(result))
@@ -229,9 +229,9 @@ static lapse_result first_entries(const struct cluster_plan *plan, const char *c
                                   struct lapse_error *error)
 {
     struct replica_member members[LIMIT_PEERS];
-    char addresses[LIMIT_PEERS][ADDRESS_TEXT_SIZE];
+    char addresses[LIMIT_PEERS][HOST_PORT_SIZE];
     for (uint32_t i = 0; i < plan->n_members; i++) {
-        address_format(&plan->members[i].address, addresses[i]);
+        host_port_format(&plan->members[i].address, addresses[i]);
         members[i] = (struct replica_member){plan->members[i].id, addresses[i], REPLICA_VOTER};
     }
     return replica_bootstrap(members, plan->n_members, cluster, plan->operator, entries, error);

@@ -12,7 +12,7 @@
 
 #include "base/limits.h"
 #include "base/result.h"
-#include "node/address.h"
+#include "node/host_port.h"
 
 /* The id is a name, a hyphen, 16 digits and a NUL. */
 #define CLUSTER_NAME_MAX 40
@@ -21,7 +21,7 @@
 
 struct cluster_member {
     uint64_t id; /* 1 .. INT64_MAX */
-    struct address address;
+    struct host_port address;
 };
 
 struct cluster_plan {

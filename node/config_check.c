@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "node/address.h"
+#include "node/host_port.h"
 
 static lapse_result check_file(const char *setting, const char *path, struct lapse_error *error)
 {
@@ -52,7 +52,7 @@ struct listener {
 static bool collide(const struct listener *a, const struct listener *b)
 {
     return a->port != 0 && a->port == b->port &&
-           (address_is_wildcard(a->host) || address_is_wildcard(b->host) || strcmp(a->host, b->host) == 0);
+           (host_is_wildcard(a->host) || host_is_wildcard(b->host) || strcmp(a->host, b->host) == 0);
 }
 
 static lapse_result check_ports(const struct config *config, struct lapse_error *error)

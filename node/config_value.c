@@ -7,9 +7,9 @@
 #include <string.h>
 
 #include "base/check.h"
-#include "node/address.h"
+#include "node/host_port.h"
 
-_Static_assert(CONFIG_HOST_SIZE == ADDRESS_HOST_SIZE, "a host fits");
+_Static_assert(CONFIG_HOST_SIZE == HOST_SIZE, "a host fits");
 
 void setting_flag(const struct setting *setting, char name[SETTING_NAME_SIZE])
 {
@@ -152,12 +152,12 @@ static lapse_result parse_path(const struct setting *setting, const char *value,
 static lapse_result parse_address(const struct setting *setting, const char *value, struct config *config,
                                   struct lapse_error *error)
 {
-    struct address address;
+    struct host_port address;
     struct lapse_error inner;
     char accepted[SETTING_ACCEPTED_SIZE];
     bool off = setting->enabled != 0 && strcmp(value, "off") == 0;
 
-    if (!off && !lapse_is_ok(address_parse(value, &address, &inner))) {
+    if (!off && !lapse_is_ok(host_port_parse(value, &address, &inner))) {
         setting_accepted(setting, accepted);
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%.200s; accepted: %s", inner.message, accepted);
     }
@@ -172,15 +172,15 @@ static lapse_result parse_address(const struct setting *setting, const char *val
 
 static void format_address(const struct setting *setting, const struct config *config, char value[SETTING_VALUE_SIZE])
 {
-    struct address address;
-    _Static_assert(SETTING_VALUE_SIZE >= ADDRESS_TEXT_SIZE, "an address fits");
+    struct host_port address;
+    _Static_assert(SETTING_VALUE_SIZE >= HOST_PORT_SIZE, "an address fits");
     if (setting->enabled != 0 && !*((const bool *)((const char *)config + setting->enabled))) {
         (void)snprintf(value, SETTING_VALUE_SIZE, "off");
         return;
     }
     memcpy(address.host, member_of(setting, config), sizeof address.host);
     address.port = *(const uint16_t *)((const char *)config + setting->port);
-    address_format(&address, value);
+    host_port_format(&address, value);
 }
 
 lapse_result setting_parse(const struct setting *setting, const char *value, struct config *config,

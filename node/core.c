@@ -8,7 +8,9 @@
 #include "base/clock.h"
 #include "node/core_internal.h"
 #include "node/metrics.h"
+#include "node/notify.h"
 #include "proto/encode.h"
+#include "proto/health.h"
 
 #define PULSE_MS 100
 /* A readiness probe that no quorum answers within this says "not ready". */
@@ -231,8 +233,10 @@ static void on_probe(struct replica_read *read, lapse_result result, int64_t tim
     (void)time_ms;
     core->probe_waits = false;
     metric_set(METRIC_READY, lapse_is_ok(result));
+    health_set(lapse_is_ok(result));
 }
 
+/* Numbers that nobody asks for more often than a scrape does. */
 static void set_gauges(struct core *core)
 {
     struct replica_status status;
@@ -251,9 +255,19 @@ static void set_gauges(struct core *core)
     metric_set(METRIC_STORE_BYTES, (int64_t)counts.bytes);
 }
 
+static void feed_watchdog(struct core *core)
+{
+    int64_t now_us = clock_boot_us();
+    if (core->watchdog_us == 0 || now_us - core->watchdog_fed_us < core->watchdog_us)
+        return;
+    core->watchdog_fed_us = now_us;
+    notify_watchdog();
+}
+
 static void on_pulse(uv_timer_t *timer)
 {
     struct core *core = timer->data;
+    feed_watchdog(core);
     bool low = log_is_low_on_space(core->log);
     set_gauges(core);
     metric_set(METRIC_LOW_ON_SPACE, low);
@@ -326,6 +340,7 @@ static void open_handles(struct core *core)
     CHECK(uv_timer_init(core->loop, &core->step_down) == 0);
     core->prepare.data = core->check.data = core->due.data = core->pulse.data = core->step_down.data = core;
     core->handles = 5;
+    core->watchdog_us = (int64_t)notify_watchdog_interval_us();
     mailbox_init(&core->mailbox, core->loop, CORE_MAILBOX_MAX);
 }
 

@@ -33,6 +33,8 @@ struct core {
     bool closing;
     struct lapse_error fatal; /* code LAPSE_OK: none */
 
+    int64_t watchdog_us, watchdog_fed_us; /* systemd's; 0: not asked for */
+
     struct replica_read probe; /* readiness: a linearizable read every now and then */
     bool probe_waits;
 

@@ -144,13 +144,18 @@ static void add_methods(struct edge *edge, const struct grpc_method *methods, si
 
 static void collect_methods(struct edge *edge)
 {
-    const struct grpc_method *(*const services[])(size_t * n) = {
-        service_grants_methods, service_watch_methods, service_cluster_methods, health_methods, reflection_methods};
+    const struct grpc_method *(*const services[])(size_t * n) = {service_grants_methods, service_watch_methods,
+                                                                 service_cluster_methods};
+    struct grpc_method health[HEALTH_METHODS];
     for (size_t i = 0; i < ARRAY_LEN(services); i++) {
         size_t n = 0;
         const struct grpc_method *methods = services[i](&n);
         add_methods(edge, methods, n);
     }
+    edge->health = health_new(edge->loop);
+    health_methods(edge->health, health);
+    add_methods(edge, health, HEALTH_METHODS);
+    add_methods(edge, reflection_methods, REFLECTION_METHODS);
 }
 
 static void open_handles(struct edge *edge)
@@ -233,6 +238,7 @@ void edge_drain(struct edge *edge, uint32_t grace_ms, void (*drained)(void *arg)
 void edge_close(struct edge *edge)
 {
     mailbox_close(&edge->mailbox);
+    health_free(edge->health);
     uv_close((uv_handle_t *)&edge->ring_wake, NULL);
     uv_close((uv_handle_t *)&edge->tick, NULL);
 }

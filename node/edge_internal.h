@@ -3,6 +3,7 @@
 #define LAPSE_NODE_EDGE_INTERNAL_H
 
 #include "node/edge.h"
+#include "proto/health.h"
 
 /* A call without a deadline of its own gets this one, and none gets more than the most. */
 #define CALL_TIMEOUT_MS_DEFAULT 5000
@@ -28,6 +29,7 @@ struct edge {
     struct mailbox mailbox;
     uv_async_t ring_wake;
     uv_timer_t tick; /* progress marks, revalidation of certificates */
+    struct health *health;
     struct grpc_method *methods;
     size_t n_methods;
     struct edge_connection *connections;

@@ -7,10 +7,10 @@
 #include <stdio.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sysexits.h>
+#include <unistd.h>
 
 #include "base/check.h"
-#include "node/address.h"
+#include "node/host_port.h"
 #include "node/lapsed_signals.h"
 #include "node/notify.h"
 
@@ -47,7 +47,7 @@ static void announce(const struct config *config, const struct node *node)
     log_info("serving", LOG_U64("node", config->node_id), LOG_STR("client_host", config->client_host),
              LOG_U64("client_port", ports.client), LOG_STR("peer_host", config->peer_host),
              LOG_U64("peer_port", ports.peer), LOG_U64("http_port", ports.http));
-    if (config->http_enabled && !address_is_loopback(config->http_host))
+    if (config->http_enabled && !host_is_loopback(config->http_host))
         log_warn("metrics and health are served in clear text beyond this machine", LOG_STR("host", config->http_host));
     (void)snprintf(status, sizeof status, "serving clients on port %u", (unsigned)ports.client);
     notify_ready(status);
@@ -69,6 +69,15 @@ static lapse_result serve(const struct lapsed_service *service, struct node *nod
     return lapse_fail(error, end.code, "%s", end.message);
 }
 
+static int report_end(lapse_result result, const struct lapse_error *error)
+{
+    if (lapse_is_ok(result))
+        log_info("stopped");
+    else
+        log_error("lapsed ends", LOG_STR("code", lapse_code_name(error->code)), LOG_STR("cause", error->message));
+    return lapsed_exit_code(result.code);
+}
+
 int lapsed_serve(const struct lapsed_service *service)
 {
     struct node *node = NULL;
@@ -80,15 +89,12 @@ int lapsed_serve(const struct lapsed_service *service)
     log_info("starting", LOG_STR("version", LAPSE_VERSION), LOG_STR("data_dir", service->config->data_dir));
     signals_start();
     lapse_result result = node_start(service->config, &node, &error);
-    if (lapse_is_ok(result)) {
-        signals_attach(node);
-        result = serve(service, node, &error);
-    }
+    /* What a failed start has begun is not taken apart again, and its threads may still run: no exit handlers. */
+    if (!lapse_is_ok(result))
+        _exit(report_end(result, &error));
+    signals_attach(node);
+    result = serve(service, node, &error);
     signals_end();
     node_free(node);
-    if (lapse_is_ok(result))
-        log_info("stopped");
-    else
-        log_error("lapsed ends", LOG_STR("code", lapse_code_name(error.code)), LOG_STR("cause", error.message));
-    return lapsed_exit_code(result.code);
+    return report_end(result, &error);
 }

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "base/check.h"
-#include "node/notify.h"
 
 /* Wakes the thread so that it sees `over`. */
 #define SIGNAL_WAKE SIGUSR2
@@ -26,8 +25,6 @@ static void on_stop(int signal)
         _exit(128 + signal);
     if (signals.node == NULL)
         _exit(0);
-    notify_stopping();
-    log_info("stopping", LOG_STR("signal", signal == SIGINT ? "SIGINT" : "SIGTERM"));
     node_stop(signals.node);
 }
 

@@ -103,7 +103,7 @@ static void begin_end(struct node *node)
         return;
     node->draining = true;
     node->still_draining = node->n_edges + 1;
-    health_set_serving(false);
+    health_set(false);
     notify_stopping();
     for (uint32_t i = 0; i < node->n_edges; i++) {
         node->edges[i].mail.run = drain_edge;

@@ -1,8 +1,9 @@
 /* A data directory on a real file system.
  *
- * All names are resolved relative to the directory's descriptor, which also holds the lock: two processes on one directory would
- * write one vote twice. Interrupted and short transfers are finished here; every other failure is reported once and never
- * retried, because after a failed fsync the kernel may have dropped the very pages that a second one would call clean. */
+ * All names are resolved relative to the directory's descriptor, which also holds the lock: two processes on one
+ * directory would write one vote twice. Interrupted and short transfers are finished here; every other failure is
+ * reported once and never retried, because after a failed fsync the kernel may have dropped the very pages that a
+ * second one would call clean. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -41,7 +42,8 @@ static lapse_result io_fail(struct lapse_error *error, const char *verb, const c
         return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "%s: cannot %s: %s; free some space", name, verb, why);
     if (cause == ENOENT)
         return lapse_fail(error, LAPSE_NOT_FOUND, "%s: cannot %s: %s", name, verb, why);
-    return lapse_fail(error, LAPSE_UNAVAILABLE, "%s: cannot %s: %s; check the disk and the kernel's log", name, verb, why);
+    return lapse_fail(error, LAPSE_UNAVAILABLE, "%s: cannot %s: %s; check the disk and the kernel's log", name, verb,
+                      why);
 }
 
 static lapse_result posix_open(struct disk *disk, const char *name, bool create, struct disk_file **file,
@@ -99,8 +101,8 @@ static lapse_result posix_read(struct disk *disk, struct disk_file *file, uint64
     return lapse_ok();
 }
 
-static lapse_result posix_write(struct disk *disk, struct disk_file *file, uint64_t offset, const void *data, size_t len,
-                                struct lapse_error *error)
+static lapse_result posix_write(struct disk *disk, struct disk_file *file, uint64_t offset, const void *data,
+                                size_t len, struct lapse_error *error)
 {
     (void)disk;
     size_t done = 0;
@@ -224,8 +226,8 @@ static lapse_result check_private(int fd, const char *path, struct lapse_error *
     if (fstat(fd, &stat) != 0)
         return io_fail(error, "stat", path, errno);
     if (stat.st_uid != geteuid())
-        return lapse_fail(error, LAPSE_PERMISSION_DENIED, "%s belongs to another user: chown it to the one lapsed runs as",
-                          path);
+        return lapse_fail(error, LAPSE_PERMISSION_DENIED,
+                          "%s belongs to another user: chown it to the one lapsed runs as", path);
     if ((stat.st_mode & 077) != 0)
         return lapse_fail(error, LAPSE_PERMISSION_DENIED, "%s is open to other users: chmod 0700 it", path);
     return lapse_ok();
@@ -240,7 +242,8 @@ static lapse_result lock_directory(int fd, const char *path, struct lapse_error 
     if (rc == 0)
         return lapse_ok();
     if (errno == EWOULDBLOCK)
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "%s is in use by another process: stop that one first", path);
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "%s is in use by another process: stop that one first",
+                          path);
     return io_fail(error, "lock", path, errno);
 }
 

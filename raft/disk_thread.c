@@ -2,10 +2,10 @@
  *
  *   loop --submit--> queue of a lane --thread: storage_execute--> done list --uv_async--> loop: done(job)
  *
- * A thread takes from its queue what one sync can cover: a run of adjacent APPENDs, or one other job. So while one sync is on its way
- * the next group gathers, and a job behind a slow one is not answered late because of a later one. The done lists are
- * emptied on the loop only; `done` may submit and close. Closing: the queues run dry, each thread says that it ended,
- * the loop joins them (at once, they have ended) and closes its handle; the last callback frees. */
+ * A thread takes from its queue what one sync can cover: a run of adjacent APPENDs, or one other job. So while one sync
+ * is on its way the next group gathers, and a job behind a slow one is not answered late because of a later one. The
+ * done lists are emptied on the loop only; `done` may submit and close. Closing: the queues run dry, each thread says
+ * that it ended, the loop joins them (at once, they have ended) and closes its handle; the last callback frees. */
 #include "raft/disk_thread.h"
 
 #include <pthread.h>

@@ -1,4 +1,5 @@
-/* Making, opening and closing a node's log. What recovery found is carried out here, after all of it has been verified. */
+/* Making, opening and closing a node's log. What recovery found is carried out here, after all of it has been verified.
+ */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -91,8 +92,9 @@ static lapse_result check_formattable(struct disk *disk, struct lapse_error *err
     char name[LOG_NAME_SIZE];
     lapse_result result = names_list(disk, &names, error);
     if (lapse_is_ok(result) && (names.identity || (names.any && !names.format_tmp)))
-        result = lapse_fail(error, LAPSE_FAILED_PRECONDITION,
-                            "the data directory already holds a log: start lapsed with it, or choose an empty directory");
+        result =
+            lapse_fail(error, LAPSE_FAILED_PRECONDITION,
+                       "the data directory already holds a log: start lapsed with it, or choose an empty directory");
     for (size_t i = 0; lapse_is_ok(result) && i < names.n_segments; i++) {
         segment_name(names.segments[i], name);
         result = disk->ops->unlink(disk, name, error);
@@ -126,7 +128,8 @@ static lapse_result cells_create(struct log *log, uint64_t term, struct lapse_er
     return result;
 }
 
-static lapse_result format_files(struct log *log, const struct log_entry *first, uint32_t n_first, struct lapse_error *error)
+static lapse_result format_files(struct log *log, const struct log_entry *first, uint32_t n_first,
+                                 struct lapse_error *error)
 {
     const struct log_position empty = {0};
     lapse_result result = cells_create(log, n_first > 0 ? 1 : 0, error);
@@ -145,8 +148,8 @@ static lapse_result format_files(struct log *log, const struct log_entry *first,
     return lapse_is_ok(result) ? log->disk->ops->sync_directory(log->disk, error) : result;
 }
 
-lapse_result log_format(struct disk *disk, const struct log_identity *identity, const struct log_entry *first, uint32_t n_first,
-                        struct lapse_error *error)
+lapse_result log_format(struct disk *disk, const struct log_identity *identity, const struct log_entry *first,
+                        uint32_t n_first, struct lapse_error *error)
 {
     lapse_result result = check_formattable(disk, error);
     if (lapse_is_ok(result))
@@ -182,8 +185,8 @@ lapse_result log_adopt_cluster(struct log *log, const char *cluster, struct laps
 
 /* ---- open ---- */
 
-/* Names that survived only in memory, because the process died before it synced the directory, are made durable before anything
- * that relies on them is removed. */
+/* Names that survived only in memory, because the process died before it synced the directory, are made durable before
+ * anything that relies on them is removed. */
 static lapse_result settle_files(struct log *log, const struct recovery *recovery, struct lapse_error *error)
 {
     lapse_result result = log->disk->ops->sync_directory(log->disk, error);

@@ -1,8 +1,8 @@
 /* Writing entries: records into the tail segment, one sync for many of them, a new segment when one is full.
  *
- * A segment is made under a temporary name, reserved, given its header, synced, and only then named: so a segment that has a name
- * has a header, and no record is ever written to a file whose name a crash could take away. The one before it is synced
- * first: records of different segments are never in flight together. */
+ * A segment is made under a temporary name, reserved, given its header, synced, and only then named: so a segment that
+ * has a name has a header, and no record is ever written to a file whose name a crash could take away. The one before
+ * it is synced first: records of different segments are never in flight together. */
 #include "base/check.h"
 #include "raft/log_internal.h"
 
@@ -44,7 +44,8 @@ static lapse_result segment_prepare(struct log *log, struct slice header, uint64
     return result;
 }
 
-static lapse_result segment_publish(struct log *log, const char *name, struct disk_file **file, struct lapse_error *error)
+static lapse_result segment_publish(struct log *log, const char *name, struct disk_file **file,
+                                    struct lapse_error *error)
 {
     const struct disk_ops *ops = log->disk->ops;
     lapse_result result = ops->rename(log->disk, NAME_NEXT_TMP, name, error);
@@ -129,8 +130,8 @@ static lapse_result tail_flush(struct log *log, struct lapse_error *error)
     struct log_tail *tail = &log->tail;
     if (tail->pending.len == 0)
         return lapse_ok();
-    lapse_result result = log->disk->ops->write(log->disk, tail->file, tail->offset - tail->pending.len, tail->pending.data,
-                                                tail->pending.len, error);
+    lapse_result result = log->disk->ops->write(log->disk, tail->file, tail->offset - tail->pending.len,
+                                                tail->pending.data, tail->pending.len, error);
     buf_clear(&tail->pending);
     return result;
 }
@@ -186,7 +187,8 @@ static lapse_result entry_write(struct log *log, const struct log_entry *entry, 
     struct log_tail *tail = &log->tail;
     uint32_t checksum;
     if (entry->data != NULL && entry->data->len > FRAME_BODY_MAX - LOG_NAME_SIZE)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "entry of %u bytes is too large for the log", entry->data->len);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "entry of %u bytes is too large for the log",
+                          entry->data->len);
     if (entry->term < tail->at.term)
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "entry %llu would turn the log's term back",
                           (unsigned long long)(tail->at.index + 1));

@@ -94,7 +94,8 @@ static lapse_result cell_read(struct cell *cell, struct lapse_error *error)
     int chosen = cell_choose(copies, &cell->stale);
     if (chosen < 0) {
         cell_copy_name(cell, copies[0].valid ? 1 : 0, name, sizeof name);
-        return log_corrupt(error, name, 0, "%s", copies[0].valid ? "it contradicts the other copy" : "neither copy verifies");
+        return log_corrupt(error, name, 0, "%s",
+                           copies[0].valid ? "it contradicts the other copy" : "neither copy verifies");
     }
     cell->sequence = copies[chosen].sequence;
     cell->value_len = copies[chosen].len;

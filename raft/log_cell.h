@@ -1,7 +1,7 @@
 /* A small value that a crash can neither lose nor turn back: the vote, and the mark.
  *
- * The value stands in two files, NAME-0 and NAME-1, each with the same sequence number. A new value is written and synced
- * to copy 0 first, then to copy 1; only then is it acknowledged. So at any moment, whatever a crash does:
+ * The value stands in two files, NAME-0 and NAME-1, each with the same sequence number. A new value is written and
+ * synced to copy 0 first, then to copy 1; only then is it acknowledged. So at any moment, whatever a crash does:
  *
  *   copy 0   copy 1   what happened                                     value
  *   n        n        at rest                                           n
@@ -10,9 +10,9 @@
  *   n        bad      copy 1 was being written, or is damaged           n, acknowledged or about to be
  *   else              impossible without damage to both, or a lost write     corruption
  *
- * Why not two slots written in turn with one sync each: there a damaged newest slot looks just like a torn write, and falling
- * back to the older one forgets a vote, after which the node could vote twice in one term. Here the survivor of a single
- * damage always holds the newest acknowledged value. A vote costs two syncs; votes are rare.
+ * Why not two slots written in turn with one sync each: there a damaged newest slot looks just like a torn write, and
+ * falling back to the older one forgets a vote, after which the node could vote twice in one term. Here the survivor of
+ * a single damage always holds the newest acknowledged value. A vote costs two syncs; votes are rare.
  *
  * A repair overwrites the copy that is bad or behind with the other's value and sequence, never the good one. */
 #ifndef LAPSE_RAFT_LOG_CELL_H
@@ -42,7 +42,8 @@ void cell_copy_name(const struct cell *cell, int which, char *name, size_t size)
 lapse_result cell_create(struct cell *cell, struct disk *disk, const char *name, struct slice value,
                          struct lapse_error *error) LAPSE_MUST_USE;
 /* Reads the value without writing anything. DATA_LOSS when the copies don't tell it. */
-lapse_result cell_open(struct cell *cell, struct disk *disk, const char *name, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result cell_open(struct cell *cell, struct disk *disk, const char *name,
+                       struct lapse_error *error) LAPSE_MUST_USE;
 /* Restores the stale copy, if any; a must before the first cell_write. */
 lapse_result cell_repair(struct cell *cell, struct lapse_error *error) LAPSE_MUST_USE;
 /* Makes `value` durable, twice. After a failure the cell must not be used any more. */

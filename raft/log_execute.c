@@ -1,8 +1,9 @@
 /* Doing jobs: the LOG lane with its group commit and its poison, and the hand-over to the SNAPSHOT lane.
  *
- * A run of adjacent APPENDs is written piece by piece and synced once; a run of adjacent VOTEs is one write, of the last, since
- * none of them is answered before it is durable. A failed write or sync leaves unknown what is on the disk, and after a
- * failed fsync a second one would lie: so the log is poisoned at the first failure and does nothing more. */
+ * A run of adjacent APPENDs is written piece by piece and synced once; a run of adjacent VOTEs is one write, of the
+ * last, since none of them is answered before it is durable. A failed write or sync leaves unknown what is on the disk,
+ * and after a failed fsync a second one would lie: so the log is poisoned at the first failure and does nothing more.
+ */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -91,9 +92,11 @@ static lapse_result adopt_snapshot(struct log *log, struct snapshot_id *complete
 static lapse_result check_commit(const struct log *log, struct snapshot_id id, struct lapse_error *error)
 {
     if (!same_snapshot(log->shared.saved, id))
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "no snapshot of entry %" PRIu64 " has been saved", id.index);
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "no snapshot of entry %" PRIu64 " has been saved",
+                          id.index);
     if (id.index < log->shared.current.index || id.index > log->tail.at.index)
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "a snapshot of entry %" PRIu64 " does not fit the log", id.index);
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "a snapshot of entry %" PRIu64 " does not fit the log",
+                          id.index);
     return lapse_ok();
 }
 
@@ -116,12 +119,13 @@ static lapse_result execute_commit(struct log *log, const struct storage_job *jo
     return result;
 }
 
-/* The intent is durable before the rename; from the rename on, recovery finishes what it says. The mutex is held over both, so
- * that the next transfer can't begin to overwrite the file between them. */
+/* The intent is durable before the rename; from the rename on, recovery finishes what it says. The mutex is held over
+ * both, so that the next transfer can't begin to overwrite the file between them. */
 static lapse_result install_adopt(struct log *log, struct snapshot_id id, struct lapse_error *error)
 {
     if (!same_snapshot(log->shared.received, id))
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "no snapshot of entry %" PRIu64 " has been received", id.index);
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "no snapshot of entry %" PRIu64 " has been received",
+                          id.index);
     if (id.index <= log->shared.current.index)
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "the snapshot of entry %" PRIu64 " is not newer", id.index);
     struct mark mark = mark_now(log);
@@ -161,7 +165,8 @@ static struct storage_job *run_end(struct storage_job *job, struct storage_job *
     return job;
 }
 
-static lapse_result execute_run(struct log *log, struct storage_job *job, struct storage_job *last, struct lapse_error *error)
+static lapse_result execute_run(struct log *log, struct storage_job *job, struct storage_job *last,
+                                struct lapse_error *error)
 {
     if (log->poison.code != LAPSE_OK)
         return lapse_fail(error, LAPSE_ABORTED, "the log has stopped: %s", log->poison.message);

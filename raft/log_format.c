@@ -57,9 +57,18 @@ bool name_is_temporary(const char *name)
 }
 
 /* One description a message serves both directions. */
-#define NUMBER(n, member) {(n), WIRE_VARINT, &(member), NULL}
-#define FIXED(n, member) {(n), WIRE_FIXED64, &(member), NULL}
-#define BYTES(n, member) {(n), WIRE_BYTES, NULL, &(member)}
+#define NUMBER(n, member)                                                                                              \
+    {                                                                                                                  \
+        (n), WIRE_VARINT, &(member), NULL                                                                              \
+    }
+#define FIXED(n, member)                                                                                               \
+    {                                                                                                                  \
+        (n), WIRE_FIXED64, &(member), NULL                                                                             \
+    }
+#define BYTES(n, member)                                                                                               \
+    {                                                                                                                  \
+        (n), WIRE_BYTES, NULL, &(member)                                                                               \
+    }
 
 void identity_encode(struct buf *out, const struct log_identity *identity)
 {
@@ -153,7 +162,8 @@ void segment_header_encode(struct buf *out, const struct segment_header *header)
 bool segment_header_decode(struct slice body, struct segment_header *header)
 {
     uint64_t version;
-    const struct message_field fields[] = {NUMBER(1, version), FIXED(2, header->first), FIXED(3, header->previous_term)};
+    const struct message_field fields[] = {NUMBER(1, version), FIXED(2, header->first),
+                                           FIXED(3, header->previous_term)};
     return message_decode(body, fields, ARRAY_LEN(fields)) && version == LOG_FORMAT_VERSION;
 }
 

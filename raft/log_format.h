@@ -1,4 +1,5 @@
-/* The names and messages of a data directory (proto/lapse/disk/v1/log.proto), and how they are put into frames. Pure. */
+/* The names and messages of a data directory (proto/lapse/disk/v1/log.proto), and how they are put into frames. Pure.
+ */
 #ifndef LAPSE_RAFT_LOG_FORMAT_H
 #define LAPSE_RAFT_LOG_FORMAT_H
 
@@ -33,12 +34,12 @@ struct vote {
 enum intent { INTENT_NONE, INTENT_TRUNCATE, INTENT_INSTALL };
 
 struct mark {
-    uint64_t index;         /* entries up to here were durable when it was written... */
-    uint64_t term;          /* ...and this is the term of that entry */
-    uint64_t segment;       /* a segment of this name exists */
-    uint64_t intent;        /* enum intent: a change under way that recovery finishes */
-    uint64_t intent_index;  /* TRUNCATE: the first entry to go; INSTALL: the snapshot's index */
-    uint64_t intent_term;   /* INSTALL: the snapshot's term */
+    uint64_t index;        /* entries up to here were durable when it was written... */
+    uint64_t term;         /* ...and this is the term of that entry */
+    uint64_t segment;      /* a segment of this name exists */
+    uint64_t intent;       /* enum intent: a change under way that recovery finishes */
+    uint64_t intent_index; /* TRUNCATE: the first entry to go; INSTALL: the snapshot's index */
+    uint64_t intent_term;  /* INSTALL: the snapshot's term */
 };
 
 /* A cheaper, later mark, written without a sync: counts only beside the mark with that sequence. */

@@ -86,7 +86,8 @@ void message_encode(struct buf *out, const struct message_field *fields, size_t 
     CHECK(!writer.failed);
 }
 
-static const struct message_field *field_find(const struct message_field *fields, size_t n, const struct wire_field *read)
+static const struct message_field *field_find(const struct message_field *fields, size_t n,
+                                              const struct wire_field *read)
 {
     for (size_t i = 0; i < n; i++) {
         if (fields[i].number == read->number)

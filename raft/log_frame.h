@@ -6,8 +6,9 @@
  *   +------+--------+----------+----------+-------------+---------+
  *
  * `previous` is the checksum of the frame before it, so that frames form a chain: a frame can be verified alone, and
- * whether it belongs where it stands is a second, separate question. The checksum is CRC-32 over everything else. Bodies
- * are protobuf messages (proto/lapse/disk/v1/log.proto) but for snapshot blocks, which are the store's own bytes.
+ * whether it belongs where it stands is a second, separate question. The checksum is CRC-32 over everything else.
+ * Bodies are protobuf messages (proto/lapse/disk/v1/log.proto) but for snapshot blocks, which are the store's own
+ * bytes.
  *
  * The kinds consist of bytes that no UTF-8 text contains, so that text inside an entry can't pose as a frame. */
 #ifndef LAPSE_RAFT_LOG_FRAME_H

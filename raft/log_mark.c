@@ -1,11 +1,11 @@
-/* How far the log was acknowledged, so that less log than that is noticed; and intents, so that a change in several steps is
- * finished after a crash instead of being taken for damage.
+/* How far the log was acknowledged, so that less log than that is noticed; and intents, so that a change in several
+ * steps is finished after a crash instead of being taken for damage.
  *
- * The mark itself is a cell (log_cell.h), durable, written when a segment is started, a suffix or the whole log goes, and at each
- * start. Between those, each sync of entries is followed by a hint: two sectors in the file `mark`, written in turn without a
- * sync of their own, since one more sync a commit would double its time. A hint never runs ahead of what is durable; a crash of
- * the machine may lose it, and then the mark alone counts. A hint belongs to one mark by its sequence, so lowering the mark
- * before a truncation makes all older hints void. */
+ * The mark itself is a cell (log_cell.h), durable, written when a segment is started, a suffix or the whole log goes,
+ * and at each start. Between those, each sync of entries is followed by a hint: two sectors in the file `mark`, written
+ * in turn without a sync of their own, since one more sync a commit would double its time. A hint never runs ahead of
+ * what is durable; a crash of the machine may lose it, and then the mark alone counts. A hint belongs to one mark by
+ * its sequence, so lowering the mark before a truncation makes all older hints void. */
 #include <stdlib.h>
 
 #include "base/check.h"

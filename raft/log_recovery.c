@@ -1,7 +1,9 @@
-/* What is on the disk after a stop of any kind, and whether it may be believed. Reads only; log.c carries out what is found.
+/* What is on the disk after a stop of any kind, and whether it may be believed. Reads only; log.c carries out what is
+ * found.
  *
- * The order is: identity, vote, mark and hints, the newest snapshot, then the segments in order, each continuing the one before.
- * A record that does not verify ends the log as a torn tail only if all of these hold, else the data is damaged:
+ * The order is: identity, vote, mark and hints, the newest snapshot, then the segments in order, each continuing the
+ * one before. A record that does not verify ends the log as a torn tail only if all of these hold, else the data is
+ * damaged:
  *   - it stands in the last segment,
  *   - no later record proves that it had been synced (log_scan.h),
  *   - its index is above every acknowledged one that mark, hints and snapshot know of. */

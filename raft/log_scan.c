@@ -37,7 +37,8 @@ static bool read_next(struct slice bytes, struct segment_scan *scan, struct fram
     return true;
 }
 
-/* Looks for a record behind `end` that was written when entry at.index + 1 had already been synced. Records are 8-byte aligned. */
+/* Looks for a record behind `end` that was written when entry at.index + 1 had already been synced. Records are 8-byte
+ * aligned. */
 static uint64_t find_witness(struct slice bytes, const struct segment_scan *scan)
 {
     uint64_t bad = scan->at.index + 1;

@@ -4,9 +4,9 @@
  *   RECEIVE   chunks --> receiving.tmp     then INSTALL (LOG lane) renames it; RESTORE reads it before or after
  *   READ      the snapshot in force --> chunks
  *
- * What passes between the lanes is three snapshot ids in log->shared. Whoever begins to rewrite a temporary file first takes back,
- * under the mutex, the word that it is complete; whoever renames it does so under the mutex, seeing that word. So a file
- * is never renamed while it is being rewritten. */
+ * What passes between the lanes is three snapshot ids in log->shared. Whoever begins to rewrite a temporary file first
+ * takes back, under the mutex, the word that it is complete; whoever renames it does so under the mutex, seeing that
+ * word. So a file is never renamed while it is being rewritten. */
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -45,7 +45,8 @@ static void reading_close(struct log *log)
     lane->reading_meta = (struct snapshot_meta){0};
 }
 
-/* Opens the snapshot in force. Under the mutex, so that it can't be replaced and removed between the look and the open. */
+/* Opens the snapshot in force. Under the mutex, so that it can't be replaced and removed between the look and the open.
+ */
 static lapse_result open_current(struct log *log, struct disk_file **file, char name[LOG_NAME_SIZE],
                                  struct lapse_error *error)
 {
@@ -149,7 +150,8 @@ static lapse_result job_receive(struct log *log, struct storage_job *job, struct
         return lapse_fail(error, LAPSE_OUT_OF_RANGE, "the next byte of the snapshot is %" PRIu64 ", not %" PRIu64,
                           lane->received_bytes, job->offset);
     if (job->chunk != NULL) {
-        result = log->disk->ops->write(log->disk, lane->receiving, job->offset, job->chunk->data, job->chunk->len, error);
+        result =
+            log->disk->ops->write(log->disk, lane->receiving, job->offset, job->chunk->data, job->chunk->len, error);
         lane->received_bytes += job->chunk->len;
     }
     return lapse_is_ok(result) && job->last ? receiving_finish(log, &job->meta, error) : result;
@@ -161,9 +163,9 @@ static lapse_result job_restore(struct log *log, struct storage_job *job, struct
     struct snapshot_meta meta = {0};
     if (!lane->received_whole)
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "no snapshot has been received");
-    lapse_result result = snapshot_file_restore(log->disk, lane->receiving, NAME_RECEIVING_TMP,
-                                                log->has_store_options ? &log->store_options : NULL, &meta, &job->store,
-                                                error);
+    lapse_result result =
+        snapshot_file_restore(log->disk, lane->receiving, NAME_RECEIVING_TMP,
+                              log->has_store_options ? &log->store_options : NULL, &meta, &job->store, error);
     blob_unref(meta.configuration);
     return result;
 }

@@ -1,9 +1,11 @@
-/* The snapshot file: a frame with its metadata, frames with the store's bytes, and a frame that says how many those were.
+/* The snapshot file: a frame with its metadata, frames with the store's bytes, and a frame that says how many those
+ * were.
  *
  *   | SNAPSHOT: meta | BLOCK | BLOCK | ... | END: bytes, blocks |      nothing follows
  *
- * The chain of checksums runs through all of them, so a block that is missing, doubled or from another file is noticed as
- * surely as a flipped bit. The same bytes travel to a follower, which verifies them in the same way before it believes any. */
+ * The chain of checksums runs through all of them, so a block that is missing, doubled or from another file is noticed
+ * as surely as a flipped bit. The same bytes travel to a follower, which verifies them in the same way before it
+ * believes any. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -23,8 +25,8 @@ struct snapshot_writer {
 static lapse_result writer_put(struct snapshot_writer *writer, enum frame_kind kind, struct lapse_error *error)
 {
     writer->chain = frame_end(&writer->out, 0, kind, writer->chain);
-    lapse_result result = writer->disk->ops->write(writer->disk, writer->file, writer->offset, writer->out.data,
-                                                   writer->out.len, error);
+    lapse_result result =
+        writer->disk->ops->write(writer->disk, writer->file, writer->offset, writer->out.data, writer->out.len, error);
     writer->offset += writer->out.len;
     buf_clear(&writer->out);
     return result;
@@ -46,8 +48,8 @@ static lapse_result write_blocks(struct snapshot_writer *writer, struct store_vi
     return result;
 }
 
-static lapse_result write_whole(struct snapshot_writer *writer, const struct snapshot_meta *meta, struct store_view *view,
-                                struct lapse_error *error)
+static lapse_result write_whole(struct snapshot_writer *writer, const struct snapshot_meta *meta,
+                                struct store_view *view, struct lapse_error *error)
 {
     (void)frame_begin(&writer->out);
     snapshot_meta_encode(&writer->out, meta);
@@ -103,7 +105,8 @@ static lapse_result reader_fetch(struct snapshot_reader *reader, size_t len, str
         reader->bytes = mem_realloc(reader->bytes, len);
         reader->capacity = len;
     }
-    lapse_result result = reader->disk->ops->read(reader->disk, reader->file, reader->offset, reader->bytes, len, error);
+    lapse_result result =
+        reader->disk->ops->read(reader->disk, reader->file, reader->offset, reader->bytes, len, error);
     return result.code == LAPSE_OUT_OF_RANGE ? reader_fault(reader, "the snapshot is cut short", error) : result;
 }
 
@@ -156,7 +159,8 @@ static lapse_result read_end(struct snapshot_reader *reader, const struct snapsh
     return lapse_ok();
 }
 
-static lapse_result read_blocks(struct snapshot_reader *reader, snapshot_feed_cb feed, void *arg, struct lapse_error *error)
+static lapse_result read_blocks(struct snapshot_reader *reader, snapshot_feed_cb feed, void *arg,
+                                struct lapse_error *error)
 {
     struct snapshot_end seen = {0};
     for (;;) {
@@ -209,8 +213,8 @@ static lapse_result restore_feed(void *arg, struct slice bytes, struct lapse_err
 }
 
 lapse_result snapshot_file_restore(struct disk *disk, struct disk_file *file, const char *name,
-                                   const struct store_options *options, struct snapshot_meta *meta, struct store **store,
-                                   struct lapse_error *error)
+                                   const struct store_options *options, struct snapshot_meta *meta,
+                                   struct store **store, struct lapse_error *error)
 {
     struct store_restore *restore = store_restore_begin(options);
     struct snapshot_meta read = {0};

@@ -6,9 +6,10 @@
  *   4. the mark says that nothing is under way (durable)
  *   5. only now are new records written
  *
- * A crash before 4 finds the intent and does 2 and 3 again. The old records are gone from the disk before the first new one is
- * written, so none can follow it; were the disk to lie about 3, the chain of checksums would still give the old ones away.
- * Dropping the suffix before its replacement is durable is safe: entries that conflict with a leader's were never committed. */
+ * A crash before 4 finds the intent and does 2 and 3 again. The old records are gone from the disk before the first new
+ * one is written, so none can follow it; were the disk to lie about 3, the chain of checksums would still give the old
+ * ones away. Dropping the suffix before its replacement is durable is safe: entries that conflict with a leader's were
+ * never committed. */
 #include <stdlib.h>
 
 #include "raft/log_internal.h"

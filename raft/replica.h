@@ -97,12 +97,13 @@ struct replica_write {
     /* private */
     uint64_t sequence;
     int64_t deadline_us;
-    int64_t sent_us;
-    bool sent;
+    int64_t resend_us;  /* when to stop waiting for what was sent; INT64_MAX: never */
+    uint32_t attempts;  /* times sent */
     bool has_key;
+    uint8_t stage;
     struct buf command;
     struct store_outcome outcome;
-    struct replica_write *next, *prev;
+    struct replica_write *next, *prev, *chain;
 };
 /* `timeout_ms` > 0. The command is encoded (copied) now. It must have a request key if it may be sent again after its leader dies; one without is not. */
 void replica_write(struct replica *replica, struct replica_write *write, const struct command *command, int64_t timeout_ms);
@@ -112,11 +113,11 @@ struct replica_read {
     void (*done)(struct replica_read *read, lapse_result result, int64_t time_ms);
     void *owner;
     /* private */
-    uint64_t round;
-    uint64_t index;
+    uint64_t round;         /* the question that covers it */
+    uint64_t index;         /* what must be applied */
     int64_t deadline_us;
-    int64_t started_us;
-    int64_t leader_time_ms;
+    int64_t leader_time_us; /* cluster time, not earlier than any moment before `leader_stamp_us` */
+    int64_t leader_stamp_us;
     lapse_result result;
     uint8_t stage;
     struct replica_read *next, *prev;

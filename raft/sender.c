@@ -7,9 +7,9 @@
 #define WINDOW_BYTES (8u * 1024 * 1024)
 #define RESEND_US 200000
 
-void sender_reset(struct sender *sender)
+void sender_reset(struct sender *sender, uint64_t term)
 {
-    *sender = (struct sender){.n = 0};
+    *sender = (struct sender){.term = term};
 }
 
 static struct sender_peer *find(struct sender *sender, uint64_t id)
@@ -28,7 +28,7 @@ static struct sender_peer *find_or_add(struct sender *sender, uint64_t id)
         return peer;
     /* More followers in one term than a cluster has members: some were removed. Nothing is lost by forgetting. */
     if (sender->n == LIMIT_PEERS)
-        sender_reset(sender);
+        sender_reset(sender, sender->term);
     peer = &sender->peers[sender->n++];
     *peer = (struct sender_peer){.id = id};
     return peer;

@@ -12,7 +12,7 @@
  *   - a follower is told of a commit at once, by an empty AppendEntries behind what it has acknowledged, and not with the
  *     next heartbeat.
  *
- * Pure: time and what is acknowledged go in as arguments. Only a leader uses it; sender_reset at each term. */
+ * Pure: time and what is acknowledged go in as arguments. Only a leader uses it, one term at a time. */
 #ifndef LAPSE_RAFT_SENDER_H
 #define LAPSE_RAFT_SENDER_H
 
@@ -32,6 +32,7 @@ struct sender_peer {
 };
 
 struct sender {
+    uint64_t term;
     struct sender_peer peers[LIMIT_PEERS];
     uint32_t n;
 };
@@ -42,7 +43,8 @@ struct sender_piece {
     uint32_t n;
 };
 
-void sender_reset(struct sender *sender);
+/* Forgets everything: a new term, or other members. Only what libraft hints at from now on is sent. */
+void sender_reset(struct sender *sender, uint64_t term);
 /* libraft wants `to` to have the entries behind `index` up to `upto`. */
 void sender_hint(struct sender *sender, uint64_t to, uint64_t index, uint64_t index_term, uint64_t upto,
                  uint64_t match, int64_t now_us);

@@ -191,6 +191,7 @@ static lapse_result find_transition(struct apply *apply, uint32_t *slot, const s
     *slot = slot_find(apply->store, command->grant);
     if (*slot == 0)
         return no_such_grant(apply);
+    slot_prefetch(apply->store, *slot);
     enum grant_state state = state_at(apply->store, *slot, apply->now_ms);
     *rule = rules_find(command->type, (int)state);
     const struct rule *authority = *rule;
@@ -465,6 +466,7 @@ static lapse_result apply_advance(struct apply *apply)
         uint32_t slot = timers_due(store, apply->now_ms, &kind);
         if (slot == 0)
             break;
+        timers_prefetch(store);
         if (kind == HEAP_LIVE)
             fire(apply, slot);
         else
@@ -620,9 +622,12 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
     outcome->time_ms = apply.now_ms;
     strings_drain(&store->strings, STRINGS_PER_APPLY);
     keys_evict(&store->keys, 0, KEYS_PER_APPLY, apply.now_ms, &store->sum);
+    slot_prefetch_command(store, command, false);
     lapse_result result = command_validate(command, error_of(&apply));
-    if (lapse_is_ok(result))
+    if (lapse_is_ok(result)) {
+        slot_prefetch_command(store, command, true);
         result = apply_once(&apply);
+    }
     CHECK(result.code == outcome->error.code);
     (void)trim_ended(store);
     if (!outcome->repeated)

@@ -27,7 +27,12 @@ static uint32_t *next_item(const void *owner, uint32_t item)
     return &list_at(owner, item)->next;
 }
 
-static const struct table_ops table_ops = {hash_item, next_item};
+static const void *key_of_item(const void *owner, uint32_t item)
+{
+    return list_at(owner, item);
+}
+
+static const struct table_ops table_ops = {hash_item, next_item, key_of_item};
 
 void index_init(struct store *store)
 {
@@ -150,6 +155,11 @@ static void remove_from(struct store *store, uint32_t slot, uint32_t place)
 
 void index_remove_all(struct store *store, uint32_t slot)
 {
+    const struct links *links = links_at(store, slot);
+    for (uint32_t place = 0; place < INDEX_PLACES; place++) {
+        __builtin_prefetch(links_at(store, links->index[place].prev), 1);
+        __builtin_prefetch(links_at(store, links->index[place].next), 1);
+    }
     for (uint32_t place = 0; place < INDEX_PLACES; place++)
         remove_from(store, slot, place);
 }

@@ -120,6 +120,9 @@ static inline struct slice store_string(const struct store *store, string_id id)
 }
 /* 0 when there is none. */
 uint32_t slot_find(const struct store *store, struct grant_id id);
+/* Hints to the processor. First the record alone must be in reach; a command's buckets, then what hangs there. */
+void slot_prefetch(const struct store *store, uint32_t slot);
+void slot_prefetch_command(const struct store *store, const struct command *command, bool buckets_are_here);
 /* A free slot, its record zeroed but for the id, found by that id from now on. */
 uint32_t slot_take(struct store *store, struct grant_id id);
 void slot_give(struct store *store, uint32_t slot);
@@ -171,6 +174,8 @@ void timers_disarm(struct store *store, uint32_t slot);
 int64_t timers_next_due(const struct store *store);
 /* The grant whose timer comes next and is due at `now_ms`; 0 when there is none. */
 uint32_t timers_due(const struct store *store, int64_t now_ms, enum heap_kind *kind);
+/* Asks for the grants that may come up after the present first one. */
+void timers_prefetch(const struct store *store);
 /* The ended grant that may leave first; 0 when there is none. */
 uint32_t timers_oldest_ended(const struct store *store);
 

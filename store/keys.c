@@ -26,7 +26,12 @@ static uint32_t *next_item(const void *owner, uint32_t item)
     return &entry_at(owner, item)->next;
 }
 
-static const struct table_ops table_ops = {hash_item, next_item};
+static const void *key_of_item(const void *owner, uint32_t item)
+{
+    return &entry_at(owner, item)->key;
+}
+
+static const struct table_ops table_ops = {hash_item, next_item, key_of_item};
 
 void keys_init(struct keys *keys, uint32_t max, uint64_t seed)
 {
@@ -106,6 +111,14 @@ static void drop_first_segment(struct keys *keys)
 static bool is_past(const struct key_entry *entry, int64_t now_ms)
 {
     return (int64_t)u48_get(entry->time_ms) + LIMIT_REQUEST_ID_WINDOW_MS <= now_ms;
+}
+
+void keys_prefetch(const struct keys *keys, const struct request_key *key, bool bucket_is_here)
+{
+    if (bucket_is_here)
+        table_prefetch_item(&keys->table, hash_key(keys, key));
+    else
+        table_prefetch_bucket(&keys->table, hash_key(keys, key));
 }
 
 const struct key_entry *keys_find(const struct keys *keys, const struct request_key *key, int64_t now_ms)

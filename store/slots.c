@@ -3,6 +3,7 @@
 #include <xxhash.h>
 
 #include "base/check.h"
+#include "store/command_internal.h"
 #include "store/internal.h"
 #include "store/pair.h"
 #include "store/terms.h"
@@ -18,6 +19,36 @@ uint32_t slot_find(const struct store *store, struct grant_id id)
     while (slot != 0 && grant_id_compare(store_record(store, slot)->id, id) != 0)
         slot = links_at(store, slot)->next_id;
     return slot;
+}
+
+void slot_prefetch(const struct store *store, uint32_t slot)
+{
+    const struct record *record = store_record(store, slot);
+    __builtin_prefetch(links_at(store, slot), 1);
+    __builtin_prefetch((const uint8_t *)record + 64, 1);
+    __builtin_prefetch(string_cell(store->strings.chunks, record->subject));
+    __builtin_prefetch(string_cell(store->strings.chunks, record->requester));
+    if (record->story != 0)
+        __builtin_prefetch(string_cell(store->strings.chunks, record->story));
+}
+
+/* The pieces of memory that a command will want one after the other, asked for together. */
+void slot_prefetch_command(const struct store *store, const struct command *command, bool buckets_are_here)
+{
+    uint64_t hash = hash_id(store, command->grant);
+    if (!request_key_is_zero(&command->key))
+        keys_prefetch(&store->keys, &command->key, buckets_are_here);
+    if (buckets_are_here)
+        table_prefetch_item(&store->ids, hash);
+    else
+        table_prefetch_bucket(&store->ids, hash);
+    if (command->type != COMMAND_REQUEST)
+        return;
+    const struct slice texts[] = {command->terms.justification, command->terms.subject, command->terms.resource,
+                                  command->terms.ticket};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        if (texts[i].len > 0 && texts[i].len <= STRING_BYTES_MAX)
+            strings_prefetch(&store->strings, texts[i], buckets_are_here);
 }
 
 uint32_t slot_take(struct store *store, struct grant_id id)

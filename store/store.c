@@ -30,7 +30,12 @@ static uint32_t *next_slot(const void *owner, uint32_t slot)
     return &links_at(owner, slot)->next_id;
 }
 
-static const struct table_ops id_table = {hash_slot, next_slot};
+static const void *key_of_slot(const void *owner, uint32_t slot)
+{
+    return store_record(owner, slot);
+}
+
+static const struct table_ops id_table = {hash_slot, next_slot, key_of_slot};
 
 /* Where things lie in the hash tables is this process's secret. Nothing else depends on the seed: neither order nor
  * digests. */

@@ -25,9 +25,15 @@ static uint32_t *next_item(const void *owner, uint32_t id)
     return &string_cell(strings->chunks, id)->next;
 }
 
-static const struct table_ops table_ops = {hash_item, next_item};
+static const void *key_of_item(const void *owner, uint32_t id)
+{
+    const struct strings *strings = owner;
+    return string_cell(strings->chunks, id);
+}
 
-/* Cells by eight bytes up to 128, then in steps of about an eighth: little is lost at the end of each. */
+static const struct table_ops table_ops = {hash_item, next_item, key_of_item};
+
+/* Cells by four bytes up to 128, then in steps of about an eighth: little is lost at the end of each. */
 static uint32_t class_step(uint32_t size)
 {
     uint32_t step = size < 128 ? STRING_UNIT : size / 8;
@@ -110,6 +116,15 @@ static string_id find_hashed(const struct strings *strings, struct slice text, u
         id = cell->next;
     }
     return 0;
+}
+
+void strings_prefetch(const struct strings *strings, struct slice text, bool bucket_is_here)
+{
+    uint64_t hash = hash_text(strings, text);
+    if (bucket_is_here)
+        table_prefetch_item(&strings->table, hash);
+    else
+        table_prefetch_bucket(&strings->table, hash);
 }
 
 string_id strings_find(const struct strings *strings, struct slice text)

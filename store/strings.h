@@ -1,6 +1,6 @@
 /* Interned, reference-counted strings: equal bytes are kept once, under one u32. Internal to store/.
  *
- *   id = chunk * 8192 + unit;   bytes at chunks[chunk] + unit * 8
+ *   id = chunk * 16384 + unit;   bytes at chunks[chunk] + unit * 4
  *
  * A chunk (64 KiB) is cut into cells of one size class and never moves, so that a frozen view needs no more than a copy of
  * the chunk directory. While frozen, strings that lose their last reference are kept: they are queued and freed a few at a
@@ -14,11 +14,11 @@
 typedef uint32_t string_id; /* 0: the empty string */
 
 #define STRING_CHUNK_BYTES 65536u
-#define STRING_UNIT 8u
+#define STRING_UNIT 4u
 #define STRING_CHUNK_UNITS (STRING_CHUNK_BYTES / STRING_UNIT)
 /* The longest is what a grant's shared terms can grow to: 16 labels, 16 actions, 8 networks, a binding. */
 #define STRING_BYTES_MAX 8100u
-#define STRING_CLASSES 56u
+#define STRING_CLASSES 80u
 
 /* `length` and `bytes` are constant while the string lives; only the owner's thread touches the rest. */
 struct string_cell {
@@ -54,6 +54,8 @@ void strings_free(struct strings *strings);
 string_id strings_intern(struct strings *strings, struct slice text);
 /* The id without a reference, 0 when nobody holds the string. */
 string_id strings_find(const struct strings *strings, struct slice text);
+/* Asks for the memory that strings_intern(text) will want: first its bucket, later what hangs there. */
+void strings_prefetch(const struct strings *strings, struct slice text, bool bucket_is_here);
 void strings_unref(struct strings *strings, string_id id);
 
 void strings_freeze(struct strings *strings);

@@ -55,6 +55,25 @@ uint32_t table_first(const struct table *table, uint64_t hash)
     return *bucket_at(table, bucket_of(table, hash));
 }
 
+void table_prefetch_bucket(const struct table *table, uint64_t hash)
+{
+    __builtin_prefetch(bucket_at(table, bucket_of(table, hash)));
+}
+
+static void prefetch_first(const struct table *table, uint32_t bucket)
+{
+    uint32_t item = *bucket_at(table, bucket);
+    if (item == 0)
+        return;
+    __builtin_prefetch(table->ops->next(table->owner, item));
+    __builtin_prefetch(table->ops->key(table->owner, item));
+}
+
+void table_prefetch_item(const struct table *table, uint64_t hash)
+{
+    prefetch_first(table, bucket_of(table, hash));
+}
+
 /* Deals the items of one bucket out to it and the new one. */
 static void split(struct table *table)
 {
@@ -69,6 +88,8 @@ static void split(struct table *table)
         *head = item;
         item = rest;
     }
+    /* The next one to be split, a few inserts from now. */
+    prefetch_first(table, table->n_buckets - table->low);
 }
 
 void table_insert(struct table *table, uint32_t item, uint64_t hash)

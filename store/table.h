@@ -15,6 +15,7 @@
 struct table_ops {
     uint64_t (*hash)(const void *owner, uint32_t item);
     uint32_t *(*next)(const void *owner, uint32_t item);
+    const void *(*key)(const void *owner, uint32_t item); /* what `hash` reads */
 };
 
 struct table {
@@ -31,6 +32,9 @@ void table_init(struct table *table, const struct table_ops *ops, const void *ow
 void table_free(struct table *table);
 /* The first item of the chain in which `hash` belongs; the caller follows the links and compares. */
 uint32_t table_first(const struct table *table, uint64_t hash);
+/* Memory, not work, is what a look-up waits for. Asks for a bucket early; then, when it has come, for its first item. */
+void table_prefetch_bucket(const struct table *table, uint64_t hash);
+void table_prefetch_item(const struct table *table, uint64_t hash);
 void table_insert(struct table *table, uint32_t item, uint64_t hash);
 /* `item` must be in the table. */
 void table_remove(struct table *table, uint32_t item, uint64_t hash);

@@ -59,6 +59,15 @@ static void sift_up(struct store *store, enum heap_kind kind, uint32_t place, st
     put(store, kind, place, timer);
 }
 
+/* A tie is decided by ids, which are far apart: ask for those of all children at once. */
+static void prefetch_ids(const struct store *store, const struct timer *timers, uint32_t first, uint32_t end)
+{
+    if (end - first < 2 || due_of(&timers[first]) != due_of(&timers[first + 1]))
+        return;
+    for (uint32_t child = first; child < end; child++)
+        __builtin_prefetch(store_record(store, slot_of(&timers[child])));
+}
+
 static void sift_down(struct store *store, enum heap_kind kind, uint32_t place, struct timer timer)
 {
     struct heap *heap = &store->heaps[kind];
@@ -67,6 +76,7 @@ static void sift_down(struct store *store, enum heap_kind kind, uint32_t place, 
         uint32_t end = first + CHILDREN < heap->n ? first + CHILDREN : heap->n;
         if (first >= heap->n)
             break;
+        prefetch_ids(store, heap->timers, first, end);
         for (uint32_t child = first + 1; child < end; child++)
             if (before(store, &heap->timers[child], &heap->timers[best]))
                 best = child;
@@ -184,6 +194,13 @@ uint32_t timers_due(const struct store *store, int64_t now_ms, enum heap_kind *k
         *kind = grant_id_compare(live_id, ended_id) < 0 ? HEAP_LIVE : HEAP_ENDED;
     }
     return slot_of(first[*kind]);
+}
+
+void timers_prefetch(const struct store *store)
+{
+    const struct heap *heap = &store->heaps[HEAP_LIVE];
+    for (uint32_t place = 1; place <= CHILDREN && place < heap->n; place++)
+        slot_prefetch(store, slot_of(&heap->timers[place]));
 }
 
 uint32_t timers_oldest_ended(const struct store *store)

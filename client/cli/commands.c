@@ -1,4 +1,5 @@
-/* The table of commands: everything that help, manual, completion, usage errors and the examples' test know. See cli.h. */
+/* The table of commands: everything that help, manual, completion, usage errors and the examples' test know. See cli.h.
+ */
 #include "client/cli/cli.h"
 
 #define END                                                                                                            \

@@ -93,7 +93,7 @@ class Pki:
         run(LAPSE, "pki", "init", "--dir", self.dir, "--domain", DOMAIN)
 
     def issue(self, name, path, hosts=()):
-        args = [LAPSE, "pki", "issue", "--dir", self.dir, "--principal", path, "--name", name]
+        args = [LAPSE, "pki", "issue", path, "--dir", self.dir, "--name", name]
         for host in hosts:
             args += ["--host", host]
         run(*args)

@@ -51,6 +51,7 @@ static void undo_disk(void *arg, uint64_t tag)
     (void)tag;
     struct sim_node *node = arg;
     node->disk_slowness = 1;
+    node->disk_faulty = false;
     virtual_disk_heal(node->disk);
     virtual_disk_set_capacity(node->disk, 0);
 }
@@ -150,6 +151,7 @@ static void break_link(struct sim *sim)
 static void disk_fault(struct sim *sim, enum fault fault)
 {
     struct sim_node *node = draw_victim(sim);
+    node->disk_faulty = node->disk_faulty || fault != FAULT_DISK_SLOW;
     if (fault == FAULT_DISK_SLOW) {
         node->disk_slowness = (uint32_t)sim_between(sim, 5, 300);
     } else if (fault == FAULT_DISK_FULL) {
@@ -160,6 +162,33 @@ static void disk_fault(struct sim *sim, enum fault fault)
         virtual_disk_fail_sync(node->disk, 1 + sim_below(sim, 4));
     }
     sim_after(sim, draw_length(sim), undo_disk, node, 0);
+}
+
+/* At most as many nodes as may be lost. */
+static void rot(struct sim *sim)
+{
+    uint32_t rotten = 0, n_names = 0;
+    struct sim_node *node = draw_node(sim);
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        rotten += sim->nodes[i]->rotten;
+    }
+    if (2 * (rotten + 1) >= sim->n_voters || node->rotten || !node->up) {
+        return;
+    }
+    end_one(node, NODE_KILLED);
+    node->rotten = true;
+    while (virtual_disk_name(node->disk, n_names) != NULL) {
+        n_names++;
+    }
+    const char *name = virtual_disk_name(node->disk, sim_below(sim, n_names));
+    uint64_t size = virtual_disk_size(node->disk, name);
+    if (size == 0) {
+        return;
+    }
+    uint64_t span = sim_chance(sim, 500000) && size > 4096 ? 4096 : size;
+    uint64_t offset = sim_below(sim, span);
+    bool flipped = virtual_disk_flip(node->disk, name, offset, (uint8_t)(1u << sim_below(sim, 8)));
+    sim_trace(sim, node->id, name, offset, flipped, 0);
 }
 
 static void step_wall(struct sim *sim)
@@ -178,6 +207,38 @@ static void transfer(struct sim *sim)
     /* Refused when it has none to hand over to, or no longer leads. */
     lapse_result result = replica_transfer(leader->replica, sim_chance(sim, 500000) ? 0 : draw_node(sim)->id, &error);
     sim_trace(sim, leader->id, "transfer", result.code, 0, 0);
+}
+
+/* There stay as many voters as there were at the start. */
+static lapse_result change_member(struct sim *sim, struct replica *leader, uint64_t id, struct lapse_error *error)
+{
+    const struct replica_member *members;
+    uint32_t n = replica_members(leader, &members);
+    uint32_t voters = 0, at = n;
+    for (uint32_t i = 0; i < n; i++) {
+        voters += members[i].role == REPLICA_VOTER;
+        at = members[i].id == id ? i : at;
+    }
+    if (at == n) {
+        return replica_add(leader, id, node_address((uint32_t)id - 1), error);
+    }
+    if (members[at].role == REPLICA_VOTER) {
+        return voters > sim->n_voters ? replica_remove(leader, id, error) : lapse_ok();
+    }
+    return sim_chance(sim, 200000) ? replica_remove(leader, id, error) : replica_promote(leader, id, error);
+}
+
+static void change_members(struct sim *sim)
+{
+    struct sim_node *leader = nodes_leader(sim);
+    struct lapse_error error;
+    if (leader == NULL || leader->paused || leader->fatal) {
+        return;
+    }
+    /* Refused while another change is under way. */
+    uint64_t id = draw_node(sim)->id;
+    lapse_result result = change_member(sim, leader->replica, id, &error);
+    sim_trace(sim, leader->id, "change-member", id, result.code, 0);
 }
 
 static void strike_network(struct sim *sim, enum fault fault)
@@ -236,8 +297,14 @@ static void strike(struct sim *sim, enum fault fault)
     case FAULT_DISK_SLOW:
         disk_fault(sim, fault);
         break;
+    case FAULT_DISK_ROT:
+        rot(sim);
+        break;
     case FAULT_TRANSFER:
         transfer(sim);
+        break;
+    case FAULT_MEMBERS:
+        change_members(sim);
         break;
     default:
         strike_network(sim, fault);

@@ -27,6 +27,7 @@ struct client {
     uint64_t attempt; /* tag of the present one: answers and time-outs of older ones are stale */
     struct sim_node *node;
     uint64_t incarnation;
+    int64_t asked_us;
     bool waiting, inside;
     struct replica_write write;
     struct replica_read read;
@@ -65,7 +66,7 @@ static void back_off(struct client *client)
     struct sim *sim = client->clients->sim;
     client->waiting = false;
     client->attempt++;
-    if (sim->now_us > sim->quiet_at_us && !client->node->ending) {
+    if (client->asked_us > sim->quiet_at_us && !client->node->ending) {
         sim_fail(sim, "liveness", "node %" PRIu64 " did not serve client %u although nothing is wrong",
                  client->node->id, client->number);
     }
@@ -236,6 +237,7 @@ static void ask(void *arg, uint64_t tag)
     }
     client->node = client->pinned != NULL ? client->pinned : sim->nodes[sim_below(sim, sim->n_nodes)];
     client->attempts++;
+    client->asked_us = sim->now_us;
     if (!node_call(client->node, arrive, client, client->attempt)) {
         client->attempts--;
         back_off(client);
@@ -306,6 +308,9 @@ void clients_stop(struct clients *clients)
 void clients_probe(struct clients *clients)
 {
     for (uint32_t i = 0; i < clients->sim->n_nodes; i++) {
+        if (!node_votes(clients->sim->nodes[i])) {
+            continue;
+        }
         struct client *client = client_new(clients);
         client->pinned = clients->sim->nodes[i];
         client->probe_steps = 2;

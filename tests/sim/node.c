@@ -24,9 +24,6 @@ struct input {
 
 int64_t node_boot_us(const struct sim_node *node)
 {
-    if (node->sim->broken == BREAK_EXPIRY) {
-        return node_wall_ms(node) * 1000;
-    }
     int64_t elapsed = node->sim->now_us - node->boot_origin_us;
     return node->boot_base_us + elapsed + elapsed * node->drift_ppm / 1000000;
 }
@@ -315,16 +312,43 @@ static void process_new(struct sim_node *node)
     lanes_init(node);
 }
 
+static void start_again(void *arg, uint64_t tag);
+
+/* Only a disk that fails right now is an excuse: then the process is started again later. */
+static void cannot_open(struct sim_node *node, const struct lapse_error *error)
+{
+    struct sim *sim = node->sim;
+    sim_trace(sim, node->id, "cannot-open", error->code, 0, 0);
+    if (node->rotten && error->code == LAPSE_DATA_LOSS) {
+        node->lost = true;
+    } else if (node->disk_faulty && (error->code == LAPSE_UNAVAILABLE || error->code == LAPSE_RESOURCE_EXHAUSTED)) {
+        sim_after(sim, 100 * SIM_MILLISECOND, start_again, node, node->incarnation);
+    } else {
+        sim_fail(sim, "G1", "node %llu cannot open its log, which nobody damaged: %s", (unsigned long long)node->id,
+                 error->message);
+    }
+}
+
+static void start_again(void *arg, uint64_t tag)
+{
+    struct sim_node *node = arg;
+    if (!node->up && node->incarnation == tag) {
+        node_start(node);
+    }
+}
+
 void node_start(struct sim_node *node)
 {
     struct sim *sim = node->sim;
     CHECK(!node->up);
+    if (node->lost) {
+        return;
+    }
     struct log_options options = {.segment_bytes = SEGMENT_BYTES};
     struct log_state state = {0};
     struct lapse_error error = {0};
     if (!lapse_is_ok(log_open(node->disk, &options, &node->log, &state, &error))) {
-        sim_fail(sim, "G1", "node %llu cannot open its log, which nobody damaged: %s", (unsigned long long)node->id,
-                 error.message);
+        cannot_open(node, &error);
         return;
     }
     sim_trace(sim, node->id, "start", state.term, state.first_index, state.n_entries);
@@ -348,7 +372,7 @@ static void inbox_drop(struct sim_node *node)
     while (node->inbox != NULL) {
         struct input *input = node->inbox;
         node->inbox = input->next;
-        storage_job_free(input->spec.job);
+        lane_job_free(input->spec.job);
         input_free(input);
     }
     node->inbox_tail = &node->inbox;
@@ -389,7 +413,8 @@ static void format_disk(struct sim_node *node, const struct log_entry entries[2]
 {
     struct log_identity identity = {.cluster = "sim-01", .node_id = node->id};
     struct lapse_error error = {0};
-    lapse_result result = log_format(node->disk, &identity, entries, 2, &error);
+    bool votes = node->place < node->sim->n_voters;
+    lapse_result result = log_format(node->disk, &identity, votes ? entries : NULL, votes ? 2 : 0, &error);
     CHECK(lapse_is_ok(result));
 }
 
@@ -400,7 +425,8 @@ static struct sim_node *node_new(struct sim *sim, uint32_t place)
     node->place = place;
     node->id = place + 1;
     node->disk = virtual_disk_new();
-    node->drift_ppm = (int32_t)sim_between(sim, -(int64_t)sim->profile->drift_ppm, sim->profile->drift_ppm);
+    int64_t drift_ppm = sim->broken == BREAK_EXPIRY ? 500000 : sim->profile->drift_ppm;
+    node->drift_ppm = (int32_t)sim_between(sim, -drift_ppm, drift_ppm);
     node->wall_offset_ms = sim_between(sim, -sim->profile->wall_skew_ms, sim->profile->wall_skew_ms);
     node->disk_slowness = 1;
     node->inbox_tail = &node->inbox;
@@ -409,17 +435,22 @@ static struct sim_node *node_new(struct sim *sim, uint32_t place)
     return node;
 }
 
-void nodes_new(struct sim *sim)
+const char *node_address(uint32_t place)
 {
     static const char *const addresses[SIM_NODES_MAX] = {"n1:1", "n2:1", "n3:1", "n4:1", "n5:1"};
+    return addresses[place];
+}
+
+void nodes_new(struct sim *sim)
+{
     struct replica_member members[SIM_NODES_MAX];
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
         sim->nodes[i] = node_new(sim, i);
-        members[i] = (struct replica_member){.id = i + 1, .address = addresses[i], .role = REPLICA_VOTER};
+        members[i] = (struct replica_member){.id = i + 1, .address = node_address(i), .role = REPLICA_VOTER};
     }
     struct log_entry entries[2] = {{0}};
     struct lapse_error error = {0};
-    lapse_result result = replica_bootstrap(members, sim->n_nodes, "sim-01", "user:operator", entries, &error);
+    lapse_result result = replica_bootstrap(members, sim->n_voters, "sim-01", "user:operator", entries, &error);
     CHECK(lapse_is_ok(result));
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
         format_disk(sim->nodes[i], entries);
@@ -457,6 +488,22 @@ struct sim_node *nodes_leader(struct sim *sim)
         }
     }
     return leader;
+}
+
+bool node_votes(const struct sim_node *node)
+{
+    if (node->sim->profile->newcomers == 0) {
+        return !node->lost;
+    }
+    const struct replica_member *members;
+    const struct sim_node *leader = nodes_leader(node->sim);
+    uint32_t n = leader == NULL ? 0 : replica_members(leader->replica, &members);
+    for (uint32_t i = 0; i < n; i++) {
+        if (members[i].id == node->id) {
+            return members[i].role == REPLICA_VOTER;
+        }
+    }
+    return false;
 }
 
 uint32_t nodes_up(const struct sim *sim)

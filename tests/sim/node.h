@@ -38,6 +38,10 @@ struct sim_node {
     int32_t drift_ppm;
     int64_t wall_offset_ms; /* from the truth */
     uint32_t disk_slowness; /* factor on every job's duration */
+    bool disk_faulty;       /* writes may fail: the process may be unable to start */
+
+    bool rotten; /* a bit was flipped: it may refuse to start */
+    bool lost;   /* and did: it takes no part any more */
 
     /* The process. */
     uint64_t incarnation;
@@ -51,6 +55,8 @@ struct sim_node {
     int64_t wake_at_us;
     uint64_t wake_tag;
 };
+
+const char *node_address(uint32_t place);
 
 enum node_end { NODE_KILLED, NODE_POWER_LOST };
 
@@ -76,6 +82,8 @@ int64_t node_wall_ms(const struct sim_node *node);
 
 /* The node that says it leads, in the highest term; NULL when none does. */
 struct sim_node *nodes_leader(struct sim *sim);
+/* Whether the node must take part: the leader knows it as a voter. */
+bool node_votes(const struct sim_node *node);
 uint32_t nodes_up(const struct sim *sim);
 
 /* For node_lane.c. */
@@ -90,6 +98,8 @@ struct input_spec {
 void node_input(struct sim_node *node, struct input_spec spec);
 void lanes_init(struct sim_node *node);
 void lane_submit(struct sim_node *node, struct storage_job *job);
+/* Frees a job that was under way when its process ended. */
+void lane_job_free(struct storage_job *job);
 /* The process ends: work under way may have been done in part; nobody hears of it. */
 void lanes_end(struct sim_node *node);
 

@@ -136,12 +136,19 @@ struct report {
     struct storage_job *jobs;
 };
 
-/* Frees what a dead process had given to its disk. */
+void lane_job_free(struct storage_job *job)
+{
+    if (job != NULL && job->type == STORAGE_RESTORE) {
+        store_free(job->store);
+    }
+    storage_job_free(job);
+}
+
 static void jobs_free(struct storage_job *jobs)
 {
     while (jobs != NULL) {
         struct storage_job *next = jobs->next;
-        storage_job_free(jobs);
+        lane_job_free(jobs);
         jobs = next;
     }
 }

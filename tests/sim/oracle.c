@@ -438,11 +438,12 @@ bool oracle_has_converged(const struct oracle *oracle)
 {
     const struct sim *sim = oracle->sim;
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
-        if (!sim->nodes[i]->up || oracle->cursors[i].next != oracle->n_commands) {
+        bool equal = sim->nodes[i]->up && oracle->cursors[i].next == oracle->n_commands;
+        if (!equal && node_votes(sim->nodes[i])) {
             return false;
         }
     }
-    return true;
+    return nodes_leader(oracle->sim) != NULL;
 }
 
 void oracle_check_converged(struct oracle *oracle)
@@ -453,8 +454,11 @@ void oracle_check_converged(struct oracle *oracle)
                  oracle->n_commands);
         return;
     }
-    struct store_digest first = store_digest(replica_store(sim->nodes[0]->replica));
+    struct store_digest first = store_digest(replica_store(nodes_leader(sim)->replica));
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        if (!node_votes(sim->nodes[i])) {
+            continue;
+        }
         const struct store *store = replica_store(sim->nodes[i]->replica);
         if (!digests_equal(first, store_digest(store)) || store_revision(store) != oracle->n_events) {
             sim_fail(sim, "G2", "node %u differs at the end (revision %" PRIu64 " of %" PRIu64 ")", i + 1,

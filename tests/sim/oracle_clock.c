@@ -25,17 +25,18 @@ void clock_model_init(struct clock_model *model, struct sim *sim)
     *model = (struct clock_model){.sim = sim};
 }
 
+/* Whoever is asked: among any majority of voters somebody knows. */
 static bool majority_knows(const struct sim *sim)
 {
-    uint32_t knowing = 0;
+    uint32_t ignorant = 0;
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
-        struct replica_status status;
+        struct replica_status status = {0};
         if (sim->nodes[i]->up) {
             replica_get_status(sim->nodes[i]->replica, &status);
-            knowing += status.time_ms != 0;
         }
+        ignorant += status.time_ms == 0;
     }
-    return 2 * knowing > sim->n_nodes;
+    return 2 * ignorant < sim->n_voters;
 }
 
 void clock_model_recount(struct clock_model *model)

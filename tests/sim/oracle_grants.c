@@ -132,7 +132,9 @@ struct arrow {
 static const struct arrow arrows[] = {
     [STORE_EVENT_REQUESTED] = {0, GRANT_PENDING, false},
     [STORE_EVENT_APPROVED] = {BIT(GRANT_PENDING), GRANT_APPROVED, false},
-    [STORE_EVENT_ACTIVATED] = {BIT(GRANT_APPROVED), GRANT_ACTIVE, true},
+    /* After a time without a leader both its beginning and its deadline may be due: it becomes active, and expires at
+       once. */
+    [STORE_EVENT_ACTIVATED] = {BIT(GRANT_APPROVED), GRANT_ACTIVE, false},
     [STORE_EVENT_USED] = {BIT(GRANT_ACTIVE), GRANT_ACTIVE, true},
     [STORE_EVENT_EXPIRED] = {BIT(GRANT_ACTIVE) | BIT(GRANT_APPROVED), GRANT_EXPIRED, false},
     [STORE_EVENT_REVOKED] = {BIT(GRANT_ACTIVE) | BIT(GRANT_APPROVED), GRANT_REVOKED, true},

@@ -23,6 +23,9 @@ enum fault {
     FAULT_DISK_FAIL, /* a write or sync fails: the node must stop */
     FAULT_DISK_FULL,
     FAULT_DISK_SLOW,
+    FAULT_DISK_ROT, /* a bit flips while the process is down: it must refuse to start, or not need that bit. A minority
+                       only */
+    FAULT_MEMBERS,  /* neither: a node is added, promoted or removed */
     FAULT_TRANSFER, /* not a fault: a leader is asked to hand over */
     FAULT_COUNT
 };
@@ -41,6 +44,7 @@ struct profile {
     uint32_t loss_ppm;    /* frames lost without breaking the order of the others */
     bool datagrams;       /* frames may be reordered and duplicated, which connections don't do */
     uint32_t ring_events; /* capacity; small: subscribers fall off */
+    uint32_t newcomers;   /* nodes beyond the first voters, which may be added; 0: membership is fixed */
     int64_t think_us;     /* clients' mean pause between operations */
 };
 

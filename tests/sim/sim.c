@@ -18,6 +18,8 @@
 #define RECOVERY_US (10 * SIM_SECOND)
 /* And how long it is watched at least, so that what is overdue has time to end. */
 #define SETTLE_US (2 * SIM_SECOND)
+/* A change of members that is under way ends. */
+#define MEMBERS_US (SIM_SECOND / 2)
 /* When a cluster that nobody disturbs is certainly there. */
 #define FIRST_LEADER_US (3 * SIM_SECOND)
 /* Far above what a run has: something spins. */
@@ -141,6 +143,11 @@ static bool run_until_ready(struct sim *sim, int64_t until_us, bool (*ready)(str
     return true;
 }
 
+static bool has_leader(struct sim *sim)
+{
+    return nodes_leader(sim) != NULL;
+}
+
 static bool serves_again(struct sim *sim)
 {
     return clients_probed(sim->clients);
@@ -157,6 +164,10 @@ static void recover(struct sim *sim)
     int64_t until_us = sim->now_us + RECOVERY_US;
     int64_t settled_us = sim->now_us + SETTLE_US;
     chaos_heal(sim->chaos);
+    if (!run_until_ready(sim, until_us, has_leader)) {
+        sim_fail(sim, "liveness", "10 s after all faults ended nobody leads");
+    }
+    run_until(sim, sim->now_us + MEMBERS_US);
     clients_probe(sim->clients);
     if (!run_until_ready(sim, until_us, serves_again)) {
         sim_fail(sim, "liveness", "10 s after all faults ended not every node serves a write and a read");
@@ -183,7 +194,8 @@ static void draw_world(struct sim *sim, const struct sim_options *options)
     }
     uint64_t size = sim_below(sim, 100);
     sim->quiet_at_us = sim->profile->fault_gap_us == 0 ? FIRST_LEADER_US : INT64_MAX;
-    sim->n_nodes = size < 4 ? 1 : size < 80 ? 3 : 5;
+    sim->n_voters = sim->profile->newcomers > 0 ? 3 : size < 4 ? 1 : size < 80 ? 3 : 5;
+    sim->n_nodes = sim->n_voters + sim->profile->newcomers;
     sim->oracle = oracle_new(sim);
     nodes_new(sim);
     sim->network = network_new(sim);

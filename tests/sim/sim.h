@@ -32,7 +32,7 @@ enum sim_break {
     BREAK_VOTE,    /* votes are reported done, and never written */
     BREAK_ORDER,   /* a write is acknowledged when it is taken, not when it is committed */
     BREAK_RING,    /* a subscriber's edge loses an event now and then */
-    BREAK_EXPIRY,  /* boot time is taken from the wall clock */
+    BREAK_EXPIRY,  /* boot clocks run wrong by far more than they may */
     BREAK_READ,    /* reads are answered from the local store, without a quorum */
     BREAK_COUNT
 };
@@ -62,6 +62,7 @@ struct sim {
     int64_t now_us;
 
     uint32_t n_nodes;
+    uint32_t n_voters; /* at the start: the first ones of `nodes`; there are never fewer */
     struct sim_node *nodes[SIM_NODES_MAX];
     struct network *network;
     struct clients *clients;

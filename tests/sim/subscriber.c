@@ -182,7 +182,7 @@ static void pull(struct subscriber *subscriber)
     struct sim *sim = subscriber->all->sim;
     struct ring_event *events[BATCH];
     uint32_t n = 0;
-    uint64_t cursor = subscriber->revision;
+    uint64_t begin = subscriber->revision, cursor = begin;
     uint32_t max = 1 + (uint32_t)sim_below(sim, BATCH);
     if (ring_read(subscriber->node->ring, subscriber->epoch, &cursor, events, max, &n) == RING_RESYNC) {
         resync(subscriber);
@@ -194,9 +194,8 @@ static void pull(struct subscriber *subscriber)
         }
         ring_event_unref(events[i]);
     }
-    if (cursor != subscriber->revision) {
-        sim_fail(sim, "G7", "a ring moves a cursor to %" PRIu64 " with events up to %" PRIu64, cursor,
-                 subscriber->revision);
+    if (cursor != begin + n) {
+        sim_fail(sim, "G7", "a ring moves a cursor from %" PRIu64 " to %" PRIu64 " with %u events", begin, cursor, n);
     }
 }
 
@@ -218,7 +217,8 @@ static void turn(void *arg, uint64_t tag)
     struct subscriber *subscriber = arg;
     struct sim *sim = subscriber->all->sim;
     struct sim_node *node = subscriber->node;
-    bool lost = !node->up || node->incarnation != subscriber->incarnation;
+    bool lost =
+        !node->up || node->incarnation != subscriber->incarnation || (subscriber->all->settled && !node_votes(node));
     if (lost || (!subscriber->all->settled && sim_chance(sim, 30000))) {
         move(subscriber);
     } else if (!subscriber->asking && !node->paused) {

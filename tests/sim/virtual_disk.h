@@ -1,9 +1,9 @@
 /* A data directory in memory that behaves like a disk in a crash: what was not synced may be kept, lost, or torn.
  *
- * Each file has two contents: what a program reads now, and what is durable, with the writes in between kept as a list. A crash
- * plays each of those anew: it survives whole, not at all, or in some of its 512-byte sectors, in any order. Names are
- * likewise: created, renamed and removed names not yet covered by sync_directory survive or don't, one by one. What was synced
- * always survives. An open file outlives its name. Single-threaded. */
+ * Each file has two contents: what a program reads now, and what is durable, with the writes in between kept as a list.
+ * A crash plays each of those anew: it survives whole, not at all, or in some of its 512-byte sectors, in any order.
+ * Names are likewise: created, renamed and removed names not yet covered by sync_directory survive or don't, one by
+ * one. What was synced always survives. An open file outlives its name. Single-threaded. */
 #ifndef LAPSE_TESTS_SIM_VIRTUAL_DISK_H
 #define LAPSE_TESTS_SIM_VIRTUAL_DISK_H
 
@@ -26,9 +26,11 @@ void virtual_disk_free(struct disk *disk);
 /* A disk with the same durable and present contents, nothing open, no faults. */
 struct disk *virtual_disk_clone(const struct disk *disk);
 
-/* The machine stops: unsynced work survives by chance. Close files that are open (log_close does) before or after; they must not be used. */
+/* The machine stops: unsynced work survives by chance. Close files that are open (log_close does) before or after; they
+ * must not be used. */
 void virtual_disk_crash(struct disk *disk, struct prng *prng);
-/* Every operation from the n-th changing one on (1: the next) fails with UNAVAILABLE, that one after it has taken effect in memory. 0: none. */
+/* Every operation from the n-th changing one on (1: the next) fails with UNAVAILABLE, that one after it has taken
+ * effect in memory. 0: none. */
 void virtual_disk_stop_at(struct disk *disk, uint64_t n);
 /* The n-th write or sync from now (1: the next) fails with UNAVAILABLE; once. 0: none. */
 void virtual_disk_fail_write(struct disk *disk, uint64_t n);

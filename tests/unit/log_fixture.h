@@ -9,7 +9,7 @@
 
 struct node {
     struct disk *disk;
-    struct log *log; /* NULL while closed */
+    struct log *log;        /* NULL while closed */
     struct log_state state; /* as of the last open */
     uint64_t segment_bytes;
     uint64_t reserve_bytes;

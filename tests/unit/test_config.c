@@ -8,7 +8,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/limits.h"
-#include "node/address.h"
+#include "node/host_port.h"
 #include "node/config.h"
 #include "node/config_setting.h"
 #include "node/suggest.h"
@@ -471,17 +471,17 @@ Test(config, files_that_are_missing_or_open_to_others_are_refused)
 
 static void assert_address(const char *text, const char *host, uint16_t port, const char *again)
 {
-    struct address address;
+    struct host_port address;
     struct lapse_error error;
-    char formatted[ADDRESS_TEXT_SIZE];
-    cr_assert(lapse_is_ok(address_parse(text, &address, &error)), "%s: %s", text, error.message);
+    char formatted[HOST_PORT_SIZE];
+    cr_assert(lapse_is_ok(host_port_parse(text, &address, &error)), "%s: %s", text, error.message);
     cr_assert_str_eq(address.host, host);
     cr_assert_eq(address.port, port);
-    address_format(&address, formatted);
+    host_port_format(&address, formatted);
     cr_assert_str_eq(formatted, again);
 }
 
-Test(address, hosts_names_and_ipv6_addresses_are_read_and_written)
+Test(host_port, hosts_names_and_ipv6_addresses_are_read_and_written)
 {
     assert_address("127.0.0.1:7400", "127.0.0.1", 7400, "127.0.0.1:7400");
     assert_address("Node1.Example.ORG:1", "node1.example.org", 1, "node1.example.org:1");
@@ -489,30 +489,30 @@ Test(address, hosts_names_and_ipv6_addresses_are_read_and_written)
     assert_address("[2001:DB8:0:0::1]:0", "2001:db8::1", 0, "[2001:db8::1]:0");
 }
 
-Test(address, anything_else_is_refused_and_changes_nothing)
+Test(host_port, anything_else_is_refused_and_changes_nothing)
 {
     const char *const bad[] = {"",           ":1",        "host",      "host:",   "host:65536", "host:1x",   "::1:7400",
                                "[::1]",      "[::1]7400", "[x]:1",     "[]:1",    "a b:1",      "http://a:1", "host:-1",
                                "host:000001", "[::1:7400", "[::1]x:1", "user@h:1"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
-        struct address address = {.port = 42};
+        struct host_port address = {.port = 42};
         struct lapse_error error;
-        cr_assert_eq(address_parse(bad[i], &address, &error).code, LAPSE_INVALID_ARGUMENT, "\"%s\" was accepted", bad[i]);
+        cr_assert_eq(host_port_parse(bad[i], &address, &error).code, LAPSE_INVALID_ARGUMENT, "\"%s\" was accepted", bad[i]);
         cr_assert_eq(address.port, 42);
     }
 }
 
-Test(address, a_host_name_has_at_most_253_characters)
+Test(host_port, a_host_name_has_at_most_253_characters)
 {
-    struct address address;
+    struct host_port address;
     struct lapse_error error;
     char text[300];
     memset(text, 'a', sizeof text);
     memcpy(text + 253, ":1", 3);
-    cr_assert(lapse_is_ok(address_parse(text, &address, &error)));
+    cr_assert(lapse_is_ok(host_port_parse(text, &address, &error)));
     memset(text, 'a', sizeof text);
     memcpy(text + 254, ":1", 3);
-    cr_assert_not(lapse_is_ok(address_parse(text, &address, &error)));
+    cr_assert_not(lapse_is_ok(host_port_parse(text, &address, &error)));
 }
 
 Test(suggest, the_nearest_name_wins_and_a_far_one_is_not_offered)

@@ -244,7 +244,8 @@ Test(log, a_snapshot_lets_old_segments_and_snapshots_go)
     uint64_t size = virtual_disk_size(node.disk, "00000000000000000020-00000000000000000001.snapshot");
     cr_assert_eq(size, UINT64_MAX);
     reopen(&node);
-    cr_assert(node.state.has_snapshot && node.state.snapshot.index == 60 && node.state.snapshot.configuration_index == 1);
+    cr_assert(node.state.has_snapshot && node.state.snapshot.index == 60 &&
+              node.state.snapshot.configuration_index == 1);
     cr_assert(slice_equal(blob_slice(node.state.snapshot.configuration), slice_str("configuration")));
     cr_assert_eq(store_time_ms(node.state.store), 60);
     cr_assert(node.state.first_index > 1 && node.state.first_index <= 50);
@@ -287,7 +288,8 @@ Test(log, a_damaged_transfer_is_never_installed)
     restore->type = STORAGE_RESTORE;
     cr_assert_eq(node_do(&node, restore).code, LAPSE_FAILED_PRECONDITION);
     cr_assert_eq(node_receive(&node, slice_of(bytes->data, bytes->len - 8), 256, 50, 1).code, LAPSE_DATA_LOSS);
-    cr_assert_eq(node_receive(&node, blob_slice(bytes), 256, 51, 1).code, LAPSE_DATA_LOSS, "another snapshot than announced");
+    cr_assert_eq(node_receive(&node, blob_slice(bytes), 256, 51, 1).code, LAPSE_DATA_LOSS,
+                 "another snapshot than announced");
     cr_assert(lapse_is_ok(node_receive(&node, blob_slice(bytes), 256, 50, 1)));
     /* None of that touched the log. */
     cr_assert(lapse_is_ok(node_append(&node, 2, 1, nonces, 1)));

@@ -1,8 +1,8 @@
-/* The log against a simple model, with crashes everywhere: whatever was acknowledged is there afterwards, and what was not is there
- * as a clean prefix or not at all.
+/* The log against a simple model, with crashes everywhere: whatever was acknowledged is there afterwards, and what was
+ * not is there as a clean prefix or not at all.
  *
- * The model keeps what is acknowledged (`now`) and, for the one operation under way, what it would lead to (`next`). After a crash
- * the log must be one of the states between the two. A failure prints the seed. */
+ * The model keeps what is acknowledged (`now`) and, for the one operation under way, what it would lead to (`next`).
+ * After a crash the log must be one of the states between the two. A failure prints the seed. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@
 struct model_state {
     uint64_t term, voted_for;
     uint64_t snapshot_index, snapshot_term;
-    uint64_t base;  /* index before the first entry that must be there */
+    uint64_t base; /* index before the first entry that must be there */
     uint64_t last;
     uint64_t terms[MODEL_ENTRIES]; /* by index */
     uint64_t nonces[MODEL_ENTRIES];
@@ -194,16 +194,17 @@ static bool op_any(struct model *model)
 static void model_check(struct model *model, const char *what, uint64_t step)
 {
     bool accepted = model_accepts(model);
-    cr_assert(accepted,
-              "seed %llu step %llu: after %s the log holds %llu..%llu, snapshot %llu, term %llu; acknowledged %llu..%llu "
-              "snapshot %llu, under way to %llu..%llu snapshot %llu",
-              (unsigned long long)model->seed, (unsigned long long)step, what,
-              (unsigned long long)model->node.state.first_index,
-              (unsigned long long)(model->node.state.first_index + model->node.state.n_entries - 1),
-              (unsigned long long)model->node.state.snapshot.index, (unsigned long long)model->node.state.term,
-              (unsigned long long)model->now.base + 1, (unsigned long long)model->now.last,
-              (unsigned long long)model->now.snapshot_index, (unsigned long long)model->next.base + 1,
-              (unsigned long long)model->next.last, (unsigned long long)model->next.snapshot_index);
+    cr_assert(
+        accepted,
+        "seed %llu step %llu: after %s the log holds %llu..%llu, snapshot %llu, term %llu; acknowledged %llu..%llu "
+        "snapshot %llu, under way to %llu..%llu snapshot %llu",
+        (unsigned long long)model->seed, (unsigned long long)step, what,
+        (unsigned long long)model->node.state.first_index,
+        (unsigned long long)(model->node.state.first_index + model->node.state.n_entries - 1),
+        (unsigned long long)model->node.state.snapshot.index, (unsigned long long)model->node.state.term,
+        (unsigned long long)model->now.base + 1, (unsigned long long)model->now.last,
+        (unsigned long long)model->now.snapshot_index, (unsigned long long)model->next.base + 1,
+        (unsigned long long)model->next.last, (unsigned long long)model->next.snapshot_index);
     model->append_at = 0;
     model->next = model->now;
 }
@@ -223,8 +224,8 @@ static void model_reopen(struct model *model, bool power, const char *what, uint
         virtual_disk_crash(model->node.disk, &model->prng);
     }
     bool opened = op_open(model);
-    cr_assert(opened, "seed %llu step %llu: after %s: %s", (unsigned long long)model->seed, (unsigned long long)step, what,
-              model->node.error.message);
+    cr_assert(opened, "seed %llu step %llu: after %s: %s", (unsigned long long)model->seed, (unsigned long long)step,
+              what, model->node.error.message);
     model_check(model, what, step);
 }
 

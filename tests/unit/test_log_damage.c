@@ -1,4 +1,5 @@
-/* Damage to a data directory at rest: each byte, each file, each length. Nothing acknowledged may go missing in silence. */
+/* Damage to a data directory at rest: each byte, each file, each length. Nothing acknowledged may go missing in
+ * silence. */
 #include <criterion/criterion.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -57,7 +58,8 @@ static bool judge(struct node *node, const char *file, const char *how, uint64_t
         cr_assert(intact, "%s %s at %" PRIu64 ": opened with less than was acknowledged", file, how, at);
     } else {
         cr_assert_eq(node->error.code, LAPSE_DATA_LOSS, "%s %s at %" PRIu64 ": %s", file, how, at, node->error.message);
-        cr_assert(strlen(node->error.message) <= 300, "%zu bytes: %s", strlen(node->error.message), node->error.message);
+        cr_assert(strlen(node->error.message) <= 300, "%zu bytes: %s", strlen(node->error.message),
+                  node->error.message);
         cr_assert_not_null(strstr(node->error.message, "restore a backup"), "%s", node->error.message);
         cr_assert(virtual_disk_equal(before, node->disk), "a refused open changed the directory");
     }
@@ -263,8 +265,8 @@ Test(log_damage, a_vote_copy_from_the_past_is_refused)
     node_free(&node);
 }
 
-/* Adds one entry to a directory of its own segment and puts that segment back to what it was before, as a disk that lied would.
- * Returns the segment's name; the node is open and has acknowledged the entry. */
+/* Adds one entry to a directory of its own segment and puts that segment back to what it was before, as a disk that
+ * lied would. Returns the segment's name; the node is open and has acknowledged the entry. */
 static void lose_last_entry(struct node *node, bool restart, char name[LOG_NAME_SIZE])
 {
     uint64_t more[1] = {77}, index = LAST + 1;
@@ -306,7 +308,8 @@ Test(log_damage, less_log_than_the_durable_mark_knows_is_refused_without_hints)
     node_free(&node);
 }
 
-/* Damage inside a run of entries that were synced, with no mark or hint to tell: the later records are the witnesses. */
+/* Damage inside a run of entries that were synced, with no mark or hint to tell: the later records are the witnesses.
+ */
 Test(log_damage, a_later_record_is_witness_against_a_bad_one)
 {
     struct node node = sample();
@@ -327,5 +330,49 @@ Test(log_damage, a_later_record_is_witness_against_a_bad_one)
     cr_assert_eq(all.at.index, LAST);
     cr_assert(all.witness > all.end);
     free(bytes);
+    node_free(&node);
+}
+
+static size_t payload_size(uint64_t nonce)
+{
+    struct blob *payload = payload_of(nonce);
+    size_t size = payload == NULL ? 0 : payload->len;
+    blob_unref(payload);
+    return size;
+}
+
+/* A disk that forgets the zeroing of a replaced suffix: the old record of the right index stands right behind the new
+ * ones, whole and with a later term than theirs. Only the chain of checksums tells that it does not belong there. */
+Test(log_damage, a_replaced_record_never_comes_back_behind_its_successor)
+{
+    struct node node = {.disk = virtual_disk_new(), .segment_bytes = 1 << 14};
+    uint64_t old[3] = {11, 12, 13}, new_one[1] = {1000};
+    char name[LOG_NAME_SIZE];
+    uint8_t *before, *after;
+    size_t len;
+    while (payload_size(new_one[0]) != payload_size(old[1]))
+        new_one[0]++;
+    cr_assert(lapse_is_ok(node_format(&node, NULL, 0)));
+    cr_assert(lapse_is_ok(node_open(&node)));
+    cr_assert(lapse_is_ok(node_vote(&node, 5, 1)));
+    for (uint64_t i = 0; i < 3; i++)
+        cr_assert(lapse_is_ok(node_append(&node, 1 + i, i == 0 ? 1 : 3, &old[i], 1)));
+    memcpy(name, node.log->tail.name, sizeof name);
+    cr_assert(lapse_is_ok(segment_load(node.disk, name, &before, &len, NULL)));
+    /* A later leader of term 5 brings an entry of term 2, as Raft allows. */
+    cr_assert(lapse_is_ok(node_append(&node, 2, 2, new_one, 1)));
+    uint64_t end = node.log->tail.offset;
+    node_close(&node);
+    cr_assert(lapse_is_ok(segment_load(node.disk, name, &after, &len, NULL)));
+    memcpy(after + end, before + end, len - end);
+    struct frame frame;
+    cr_assert(frame_parse(slice_of(after + end, len - end), FRAME_ENTRY, &frame),
+              "the old record must stand there whole");
+    virtual_disk_put(node.disk, name, slice_of(after, len));
+    cr_assert(lapse_is_ok(node_open(&node)), "%s", node.error.message);
+    cr_assert_eq(node.state.n_entries, 2);
+    cr_assert(entry_is(&node.state.entries[1], 2, new_one[0]));
+    free(before);
+    free(after);
     node_free(&node);
 }

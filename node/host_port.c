@@ -1,4 +1,4 @@
-#include "node/address.h"
+#include "node/host_port.h"
 
 #include <arpa/inet.h>
 #include <ctype.h>
@@ -20,7 +20,7 @@ static lapse_result parse_port(const char *text, uint16_t *port, struct lapse_er
     return lapse_ok();
 }
 
-static lapse_result parse_ipv6(const char *text, size_t len, char host[ADDRESS_HOST_SIZE], struct lapse_error *error)
+static lapse_result parse_ipv6(const char *text, size_t len, char host[HOST_SIZE], struct lapse_error *error)
 {
     char copy[INET6_ADDRSTRLEN] = "";
     struct in6_addr parsed;
@@ -28,11 +28,11 @@ static lapse_result parse_ipv6(const char *text, size_t len, char host[ADDRESS_H
         memcpy(copy, text, len);
     if (len >= sizeof copy || inet_pton(AF_INET6, copy, &parsed) != 1)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "\"[%.*s]\" is not an IPv6 address", (int)len, text);
-    (void)inet_ntop(AF_INET6, &parsed, host, ADDRESS_HOST_SIZE);
+    (void)inet_ntop(AF_INET6, &parsed, host, HOST_SIZE);
     return lapse_ok();
 }
 
-static lapse_result parse_name(const char *text, size_t len, char host[ADDRESS_HOST_SIZE], struct lapse_error *error)
+static lapse_result parse_name(const char *text, size_t len, char host[HOST_SIZE], struct lapse_error *error)
 {
     if (len == 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
@@ -51,9 +51,9 @@ static lapse_result parse_name(const char *text, size_t len, char host[ADDRESS_H
     return lapse_ok();
 }
 
-lapse_result address_parse(const char *text, struct address *address, struct lapse_error *error)
+lapse_result host_port_parse(const char *text, struct host_port *address, struct lapse_error *error)
 {
-    struct address parsed = {.port = 0};
+    struct host_port parsed = {.port = 0};
     const char *colon = strrchr(text, ':');
     if (colon == NULL || strchr(colon, ']') != NULL)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "\"%s\" has no port; accepted: host:port", text);
@@ -69,18 +69,18 @@ lapse_result address_parse(const char *text, struct address *address, struct lap
     return result;
 }
 
-void address_format(const struct address *address, char text[ADDRESS_TEXT_SIZE])
+void host_port_format(const struct host_port *address, char text[HOST_PORT_SIZE])
 {
     const char *form = strchr(address->host, ':') != NULL ? "[%s]:%u" : "%s:%u";
-    (void)snprintf(text, ADDRESS_TEXT_SIZE, form, address->host, (unsigned)address->port);
+    (void)snprintf(text, HOST_PORT_SIZE, form, address->host, (unsigned)address->port);
 }
 
-bool address_is_wildcard(const char *host)
+bool host_is_wildcard(const char *host)
 {
     return strcmp(host, "0.0.0.0") == 0 || strcmp(host, "::") == 0;
 }
 
-bool address_is_loopback(const char *host)
+bool host_is_loopback(const char *host)
 {
     return strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0 || strcmp(host, "localhost") == 0;
 }

@@ -1,0 +1,372 @@
+/* What the store costs: memory a grant, commands a second, and the longest pauses. One core, no I/O.
+ *
+ *   store-bench [--grants N]
+ *
+ * Grants have about 120 bytes of strings, half of them shared with other grants (subject, requester, resource, action,
+ * policy), half their own (a justification). Each is requested with a request key, so that the idempotency table is as full
+ * as it gets. Commands are timed by the thread's processor time, whole passes by the clock. */
+#include <malloc.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "store/store.h"
+
+#define START_MS 1767225600000LL
+#define DEADLINE_MS (START_MS + 3600 * 1000)
+#define SUBJECTS 20000u
+#define RESOURCES 2000u
+
+static int64_t read_ns(clockid_t clock)
+{
+    struct timespec now;
+    CHECK(clock_gettime(clock, &now) == 0);
+    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
+}
+
+static int64_t clock_ns(void)
+{
+    return read_ns(CLOCK_MONOTONIC);
+}
+
+/* This thread's processor time: what others do on a shared machine is not counted. */
+static int64_t cpu_ns(void)
+{
+    return read_ns(CLOCK_THREAD_CPUTIME_ID);
+}
+
+/* What reading that clock twice adds to each measurement. */
+static int64_t cpu_clock_ns;
+
+static void calibrate(void)
+{
+    int64_t start = cpu_ns();
+    for (int i = 0; i < 100000; i++)
+        (void)cpu_ns();
+    cpu_clock_ns = (cpu_ns() - start) / 100000;
+}
+
+static uint64_t resident_bytes(void)
+{
+    char line[256];
+    unsigned long long kib = 0;
+    FILE *file = fopen("/proc/self/status", "r");
+    CHECK(file != NULL);
+    while (fgets(line, sizeof line, file) != NULL)
+        if (sscanf(line, "VmRSS: %llu kB", &kib) == 1)
+            break;
+    fclose(file);
+    return kib * 1024;
+}
+
+/* Decoded commands with their strings, made ahead so that only store_apply is timed. */
+struct texts {
+    char subject[40], resource[40], justification[80];
+};
+
+static struct grant_id id_of(uint64_t i)
+{
+    uint8_t random[10];
+    /* A bijection of i: random to look at, the same when asked again. */
+    uint64_t mixed = i * 0x9E3779B97F4A7C15ULL;
+    memcpy(random, &mixed, 8);
+    random[8] = random[9] = 0;
+    return grant_id_make(START_MS + (int64_t)(i / 1000), random);
+}
+
+static struct request_key key_of(uint64_t i, uint64_t kind)
+{
+    struct request_key key;
+    uint64_t words[2] = {i * 0xD6E8FEB86659FD93ULL + 1, kind + (i << 8)};
+    memcpy(key.bytes, words, sizeof key.bytes);
+    return key;
+}
+
+static struct command request(uint64_t i, struct texts *texts, int64_t deadline_ms)
+{
+    struct command command;
+    memset(&command, 0, offsetof(struct command, terms));
+    memset(&command.terms, 0, sizeof command.terms);
+    (void)snprintf(texts->subject, sizeof texts->subject, "user:dev%05u@example.com", (unsigned)(i * 7919 % SUBJECTS));
+    (void)snprintf(texts->resource, sizeof texts->resource, "db/prod/orders-%04u", (unsigned)(i * 104729 % RESOURCES));
+    (void)snprintf(texts->justification, sizeof texts->justification, "restore order %09llu for a customer, see the ticket",
+                   (unsigned long long)i);
+    command.type = COMMAND_REQUEST;
+    command.key = key_of(i, COMMAND_REQUEST);
+    command.principal = slice_str(texts->subject);
+    command.grant = id_of(i);
+    command.text = (struct slice){0};
+    command.count = command.roles = 0;
+    command.member = command.cluster = (struct slice){0};
+    command.epoch = 0;
+    command.terms.subject = command.principal;
+    command.terms.resource = slice_str(texts->resource);
+    command.terms.actions[0] = slice_str("read");
+    command.terms.n_actions = 1;
+    command.terms.justification = slice_str(texts->justification);
+    command.terms.policy = slice_str("prod-read");
+    command.terms.deadline_ms = deadline_ms;
+    return command;
+}
+
+struct timing {
+    int64_t total_ns, longest_ns;
+    uint64_t n, events;
+};
+
+static void on_event(void *arg, const struct store_event *event)
+{
+    (void)event;
+    ++*(uint64_t *)arg;
+}
+
+static struct store_outcome apply(struct store *store, const struct command *command, int64_t time_ms,
+                                  struct timing *timing)
+{
+    struct store_outcome outcome;
+    int64_t start = cpu_ns();
+    store_apply(store, command, time_ms, on_event, &timing->events, &outcome);
+    int64_t took = cpu_ns() - start - cpu_clock_ns;
+    timing->n++;
+    timing->total_ns += took;
+    if (took > timing->longest_ns)
+        timing->longest_ns = took;
+    if (outcome.error.code != LAPSE_OK)
+        fprintf(stderr, "refused: %s\n", outcome.error.message);
+    CHECK(outcome.error.code == LAPSE_OK);
+    return outcome;
+}
+
+static void set_roles(struct store *store, const char *member, uint32_t roles)
+{
+    struct timing unused = {0};
+    struct command command = {.type = COMMAND_SET_ROLES, .principal = slice_str("user:root"), .roles = roles};
+    command.member = slice_str(member);
+    apply(store, &command, START_MS, &unused);
+}
+
+static struct store *new_store(void)
+{
+    struct timing unused = {0};
+    struct store *store = store_new(&(struct store_options){.ended_grants_max = 4000000});
+    struct command init = {.type = COMMAND_INIT, .epoch = 1, .cluster = slice_str("bench")};
+    init.member = slice_str("user:root");
+    apply(store, &init, START_MS, &unused);
+    set_roles(store, "user:dev*", ROLE_REQUESTER);
+    set_roles(store, "user:oncall", ROLE_APPROVER);
+    return store;
+}
+
+static struct command about(enum command_type type, uint64_t i, const char *principal)
+{
+    struct command command = {.type = type, .grant = id_of(i), .principal = slice_str(principal)};
+    return command;
+}
+
+static void fill(struct store *store, uint64_t n, struct timing *requests, struct timing *approvals)
+{
+    struct texts texts;
+    for (uint64_t i = 0; i < n; i++) {
+        struct command command = request(i, &texts, DEADLINE_MS);
+        apply(store, &command, START_MS + (int64_t)(i / 1000), requests);
+    }
+    for (uint64_t i = 0; i < n; i++) {
+        struct command command = about(COMMAND_APPROVE, i, "user:oncall");
+        apply(store, &command, START_MS + (int64_t)(n / 1000), approvals);
+    }
+}
+
+static void report(const char *what, const struct timing *timing)
+{
+    printf("%-34s %9.0f /s, %8.0f ns each, longest %6.3f ms, %llu events\n", what,
+           (double)timing->n * 1e9 / (double)timing->total_ns, (double)timing->total_ns / (double)timing->n,
+           (double)timing->longest_ns / 1e6, (unsigned long long)timing->events);
+}
+
+/* A full store in steady flow: each round requests, approves, and ends one, half by revocation, half by its deadline. */
+static void bench_mix(struct store *store, uint64_t first, uint64_t rounds)
+{
+    struct timing mix = {0};
+    struct texts texts;
+    int64_t now_ms = START_MS + (int64_t)(first / 1000);
+    for (uint64_t i = first; i < first + rounds; i++) {
+        now_ms = START_MS + (int64_t)(i / 1000);
+        struct command command = request(i, &texts, now_ms + 300);
+        apply(store, &command, now_ms, &mix);
+        command = about(COMMAND_APPROVE, i, "user:oncall");
+        apply(store, &command, now_ms, &mix);
+        if (i % 2 == 0) {
+            command = about(COMMAND_REVOKE, i, "user:root");
+            apply(store, &command, now_ms, &mix);
+        }
+        if (i % 500 == 499) {
+            command = (struct command){.type = COMMAND_ADVANCE, .count = LIMIT_ADVANCE_BATCH};
+            apply(store, &command, now_ms, &mix);
+        }
+    }
+    report("request+approve+revoke/expire", &mix);
+}
+
+struct reader {
+    struct store_view *view;
+    _Atomic(bool) done;
+    uint64_t bytes;
+    int64_t took_ns;
+    struct buf snapshot;
+};
+
+static void *read_view(void *arg)
+{
+    struct reader *reader = arg;
+    bool done = false;
+    int64_t start = clock_ns();
+    while (!done) {
+        lapse_result result = store_view_read(reader->view, LIMIT_SNAPSHOT_CHUNK, &reader->snapshot, &done);
+        CHECK(lapse_is_ok(result));
+    }
+    reader->took_ns = clock_ns() - start;
+    atomic_store(&reader->done, true);
+    return NULL;
+}
+
+static void start_view(struct store *store, struct reader *reader)
+{
+    int64_t start = clock_ns();
+    reader->view = store_freeze(store);
+    printf("%-34s %9.3f ms\n", "freeze", (double)(clock_ns() - start) / 1e6);
+    buf_init(&reader->snapshot, 1ULL << 32);
+    atomic_store(&reader->done, false);
+}
+
+static void end_view(struct reader *reader)
+{
+    int64_t start = clock_ns();
+    store_view_free(reader->view);
+    printf("%-34s %9.3f ms\n", "view free", (double)(clock_ns() - start) / 1e6);
+}
+
+static void restore(struct reader *reader, const struct store *like)
+{
+    struct lapse_error error;
+    struct store *restored = NULL;
+    int64_t start = clock_ns();
+    struct store_restore *run = store_restore_begin(&(struct store_options){.ended_grants_max = 4000000});
+    lapse_result result = store_restore_feed(run, buf_slice(&reader->snapshot), &error);
+    CHECK(lapse_is_ok(result));
+    result = store_restore_end(run, &restored, &error);
+    CHECK(lapse_is_ok(result));
+    printf("%-34s %9.0f ms\n", "restore", (double)(clock_ns() - start) / 1e6);
+    struct store_digest a = store_digest(restored), b = store_digest(like);
+    CHECK(a.words[0] == b.words[0] && a.words[1] == b.words[1]);
+    store_free(restored);
+}
+
+/* All deadlines are the same moment; a view is being read meanwhile in the second half. */
+static void bench_expiry(struct store *store)
+{
+    struct timing quiet = {0}, viewed = {0};
+    struct reader reader = {0};
+    pthread_t thread;
+    struct store_counts counts;
+    struct command advance = {.type = COMMAND_ADVANCE, .count = LIMIT_ADVANCE_BATCH};
+    store_counts(store, &counts);
+    uint64_t half = counts.live / 2;
+    while (counts.live > half) {
+        apply(store, &advance, DEADLINE_MS, &quiet);
+        store_counts(store, &counts);
+    }
+    start_view(store, &reader);
+    CHECK(pthread_create(&thread, NULL, read_view, &reader) == 0);
+    while (counts.live > 0) {
+        apply(store, &advance, DEADLINE_MS, &viewed);
+        store_counts(store, &counts);
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+    end_view(&reader);
+    buf_free(&reader.snapshot);
+    report("ADVANCE of 2000", &quiet);
+    report("ADVANCE of 2000, view being read", &viewed);
+}
+
+static void bench_snapshot(struct store *store, uint64_t first, uint64_t n)
+{
+    struct reader reader = {0};
+    struct timing viewed = {0};
+    struct texts texts;
+    pthread_t thread;
+    start_view(store, &reader);
+    CHECK(pthread_create(&thread, NULL, read_view, &reader) == 0);
+    for (uint64_t i = first; i < first + n || !atomic_load(&reader.done); i++) {
+        struct command command = about(COMMAND_REVOKE, (i - first) * 7919 % first, "user:root");
+        if (i % 2 == 0)
+            command = request(i, &texts, DEADLINE_MS);
+        struct store_outcome outcome;
+        int64_t begin = cpu_ns();
+        store_apply(store, &command, START_MS + (int64_t)(first / 1000), on_event, &viewed.events, &outcome);
+        int64_t took = cpu_ns() - begin - cpu_clock_ns;
+        viewed.n++;
+        viewed.total_ns += took;
+        viewed.longest_ns = took > viewed.longest_ns ? took : viewed.longest_ns;
+        if (i - first > 20 * n)
+            break;
+    }
+    CHECK(pthread_join(thread, NULL) == 0);
+    report("applies while a view is read", &viewed);
+    printf("%-34s %9.0f ms, %.1f MB\n", "snapshot (other core busy)", (double)reader.took_ns / 1e6,
+           (double)reader.snapshot.len / 1e6);
+    end_view(&reader);
+    buf_free(&reader.snapshot);
+    /* Again with nothing else running, for its bytes. */
+    start_view(store, &reader);
+    (void)read_view(&reader);
+    printf("%-34s %9.0f ms, %.1f MB\n", "snapshot", (double)reader.took_ns / 1e6, (double)reader.snapshot.len / 1e6);
+    end_view(&reader);
+    restore(&reader, store);
+    buf_free(&reader.snapshot);
+}
+
+static void report_memory(const struct store *store, uint64_t before)
+{
+    struct store_counts counts;
+    malloc_trim(0);
+    uint64_t bytes = resident_bytes() - before;
+    store_counts(store, &counts);
+    uint64_t grants = counts.live + counts.ended;
+    printf("%-34s %9.1f resident, %.1f accounted (%llu grants, %llu request keys)\n", "bytes a grant",
+           (double)bytes / (double)grants, (double)counts.bytes / (double)grants, (unsigned long long)grants,
+           (unsigned long long)counts.request_ids);
+}
+
+int main(int argc, char **argv)
+{
+    uint64_t n = 1000000;
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--grants") == 0 && i + 1 < argc) {
+            n = strtoull(argv[++i], NULL, 10);
+        } else {
+            fprintf(stderr, "usage: %s [--grants N]\n", argv[0]);
+            return 2;
+        }
+    }
+    if (n < 1000 || n > 3000000) {
+        fprintf(stderr, "%s: --grants takes 1000 to 3000000\n", argv[0]);
+        return 2;
+    }
+    struct timing requests = {0}, approvals = {0};
+    calibrate();
+    uint64_t before = resident_bytes();
+    struct store *store = new_store();
+    fill(store, n, &requests, &approvals);
+    report_memory(store, before);
+    report("request", &requests);
+    report("approve", &approvals);
+    bench_mix(store, n, n);
+    bench_snapshot(store, 2 * n, n / 2);
+    bench_expiry(store);
+    store_free(store);
+    return 0;
+}
