@@ -99,16 +99,19 @@ static bool add_headers(struct MHD_Response *response, const struct answer *answ
     return true;
 }
 
-/* Answers as soon as the headers are there; a body that follows is not read, the connection is closed instead. */
-static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
-                                  const char *version, const char *upload, size_t *upload_size, void **state)
+static bool announces_body(struct MHD_Connection *connection)
 {
-    (void)arg, (void)version, (void)upload, (void)upload_size, (void)state;
+    return MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_LENGTH) != NULL ||
+           MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_TRANSFER_ENCODING) != NULL;
+}
+
+static enum MHD_Result answer_request(struct MHD_Connection *connection, const char *path, const char *method)
+{
     struct answer answer;
     enum MHD_Result queued = MHD_NO;
 
     buf_init(&answer.body, LIMIT_METRICS_BYTES);
-    serve(url, method, &answer);
+    serve(path, method, &answer);
     struct MHD_Response *response =
         MHD_create_response_from_buffer(answer.body.len, answer.body.data, MHD_RESPMEM_MUST_COPY);
     if (response != NULL && add_headers(response, &answer))
@@ -117,6 +120,20 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
         MHD_destroy_response(response);
     buf_free(&answer.body);
     return queued;
+}
+
+/* Called twice: when the headers are there, and when the whole request is. An answer at the first call makes libmicrohttpd close the
+ * connection: just right for a request with a body, which nobody will read; the others keep their connection. */
+static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
+                                  const char *version, const char *upload, size_t *upload_size, void **state)
+{
+    static char seen;
+    (void)arg, (void)version, (void)upload, (void)upload_size;
+    if (*state == NULL && !announces_body(connection)) {
+        *state = &seen;
+        return MHD_YES;
+    }
+    return answer_request(connection, url, method);
 }
 
 static int listen_on(const struct addrinfo *address)

@@ -165,6 +165,19 @@ static lapse_result rotate(struct log *log, uint64_t room, struct lapse_error *e
     return mark_write(log, &mark, error);
 }
 
+/* Room for a record that the tail can't take: a new segment, but for an empty tail, which has the right name already,
+ * more space. */
+static lapse_result make_room(struct log *log, uint64_t room, struct lapse_error *error)
+{
+    struct log_tail *tail = &log->tail;
+    if (log->segments[log->n_segments - 1] != tail->at.index + 1)
+        return rotate(log, room, error);
+    lapse_result result = log->disk->ops->reserve(log->disk, tail->file, tail->offset + room, error);
+    if (lapse_is_ok(result))
+        tail->size = tail->offset + room; /* durable with the record itself */
+    return result;
+}
+
 /* Appends the record to `pending`; returns its size and sets its checksum. */
 static size_t record_encode(struct log *log, const struct log_entry *entry, uint32_t *checksum)
 {
@@ -196,7 +209,7 @@ static lapse_result entry_write(struct log *log, const struct log_entry *entry, 
     if (tail->offset + size > tail->size) {
         /* Encoded again behind the new header: it has another chain, and what it can vouch for has grown. */
         tail->pending.len -= size;
-        lapse_result result = rotate(log, size + FRAME_HEADER_SIZE, error);
+        lapse_result result = make_room(log, size + FRAME_HEADER_SIZE, error);
         if (!lapse_is_ok(result))
             return result;
         size = record_encode(log, entry, &checksum);

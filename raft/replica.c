@@ -1,7 +1,7 @@
 /* One node's part in the cluster: how the parts in replica_internal.h are put together.
  *
  *   receive, tick, storage_done     feed consensus and the parts; each only notes what follows
- *   flush                           apply -> finish -> lead (batch, expire) or follow (forward) -> read -> announce -> send
+ *   flush                           apply -> read -> finish -> lead (batch, expire) or follow (forward) -> announce -> send
  *
  * All state changes hang on replica_watch: it compares state, leader and term with what they were, after every call into
  * consensus, and is the only place where leading begins and ends. */
@@ -376,15 +376,16 @@ void replica_flush(struct replica *replica)
     if (!replica->started)
         return;
     read_clock(replica);
-    if (!replica->stopped)
+    if (!replica->stopped) {
         replica_apply(replica);
+        replica_reads_flush(replica);
+    }
     replica_writes_finish(replica);
     replica_reads_finish(replica);
     if (replica->stopped)
         return;
     replica_batch_flush(replica);
     replica_writes_forward(replica);
-    replica_reads_flush(replica);
     replica_announce_commit(replica);
     replica_snapshot_maybe_take(replica);
     if (!replica->stopped)

@@ -112,6 +112,30 @@ Test(log, an_entry_larger_than_a_segment_gets_a_segment_of_its_size)
     node_free(&node);
 }
 
+Test(log, an_entry_larger_than_an_empty_segment_enlarges_it)
+{
+    struct node node = fresh(1024);
+    uint8_t *large = mem_calloc(1, 5000);
+    cr_assert(lapse_is_ok(node_append(&node, 2, 1, &nonces[2], 30)));
+    uint64_t first = node.log->segments[node.log->n_segments - 1];
+    cr_assert(first > 2);
+    for (int i = 0; i < 2; i++) {
+        /* Replacing the segment's first entry empties it. */
+        struct storage_job *job = job_append(first, 1, &nonces[40], 1);
+        blob_unref(job->entries[0].data);
+        job->entries[0].data = blob_new(slice_of(large, 5000));
+        size_t segments = node.log->n_segments;
+        cr_assert(lapse_is_ok(node_do(&node, job)), "%s", node.error.message);
+        cr_assert_eq(node.log->n_segments, segments);
+        reopen(&node);
+        cr_assert_eq(node.state.n_entries, first);
+        cr_assert(holds(&node, first - 1, 1, nonces[first - 1]));
+        cr_assert(slice_equal(blob_slice(node.state.entries[first - 1].data), slice_of(large, 5000)));
+    }
+    free(large);
+    node_free(&node);
+}
+
 Test(log, adjacent_appends_share_one_sync)
 {
     struct node node = fresh(1 << 20);

@@ -270,9 +270,9 @@ static uint64_t run_random(uint64_t seed, uint64_t steps)
 Test(log_crash, acknowledged_entries_and_votes_survive_random_crashes, .timeout = 0)
 {
     uint64_t steps = 0;
-    for (uint64_t seed = 1; steps < 40000; seed++)
+    for (uint64_t seed = 1; steps < 120000; seed++)
         steps += run_random(seed, 400);
-    cr_assert(steps >= 20000);
+    cr_assert(steps >= 120000);
 }
 
 /* ---- a crash at every operation of a fixed story ---- */

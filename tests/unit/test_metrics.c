@@ -1,5 +1,6 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 #include <time.h>
 
@@ -64,26 +65,44 @@ Test(metrics, a_maximum_only_grows)
     cr_assert_eq(metric_get(METRIC_LOOP_US_MAX), 9);
 }
 
-static void *count(void *arg)
+static _Atomic(int) arrived;
+
+/* Both threads leave together, so that they really race. */
+static void meet(int round)
 {
-    int64_t base = *(int64_t *)arg;
-    for (int64_t i = 0; i < 100000; i++) {
+    (void)atomic_fetch_add(&arrived, 1);
+    while (atomic_load(&arrived) < 2 * round)
+        (void)sched_yield();
+}
+
+#define ROUNDS 50000
+
+static void *race(void *arg)
+{
+    int64_t own = *(int64_t *)arg;
+    intptr_t lost = 0;
+    for (int round = 1; round <= ROUNDS; round++) {
+        meet(2 * round - 1);
         metric_add(METRIC_CALLS, 1);
-        metric_max(METRIC_LOOP_US_MAX, base + i);
+        metric_max(METRIC_LOOP_US_MAX, 2 * round + own);
+        meet(2 * round);
+        lost += metric_get(METRIC_LOOP_US_MAX) != 2 * round + 1;
     }
-    return NULL;
+    return (void *)lost;
 }
 
 Test(metrics, threads_lose_no_count_and_no_maximum)
 {
     pthread_t threads[2];
-    int64_t bases[2] = {0, 50};
+    int64_t own[2] = {0, 1};
     for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, count, &bases[i]), 0);
-    for (size_t i = 0; i < ARRAY_LEN(threads); i++)
-        cr_assert_eq(pthread_join(threads[i], NULL), 0);
-    cr_assert_eq(metric_get(METRIC_CALLS), 200000);
-    cr_assert_eq(metric_get(METRIC_LOOP_US_MAX), 100049);
+        cr_assert_eq(pthread_create(&threads[i], NULL, race, &own[i]), 0);
+    for (size_t i = 0; i < ARRAY_LEN(threads); i++) {
+        void *lost = NULL;
+        cr_assert_eq(pthread_join(threads[i], &lost), 0);
+        cr_assert_null(lost, "a maximum was lost %td times", (intptr_t)lost);
+    }
+    cr_assert_eq(metric_get(METRIC_CALLS), 2 * ROUNDS);
 }
 
 Test(metrics, a_buffer_that_is_too_small_is_left_as_it_was)

@@ -1,0 +1,217 @@
+/* The leader's side of writing: everything that waits becomes entries, once an iteration.
+ *
+ *   forwarded by others --.
+ *   taken here -----------+--> entries of up to LIMIT_ENTRY_COMMANDS, under one cluster time --> consensus
+ *   deadlines passed -----'    (one ADVANCE at most in the log at a time)
+ *
+ * The store recognises repeated request keys; nothing is compared here. */
+#include "raft/replica_internal.h"
+
+#include <raft.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+
+#define ENTRIES_PER_FLUSH 16u
+
+/* --- Commands from other nodes --- */
+
+lapse_result replica_admits(const struct replica *replica, enum command_type type, struct lapse_error *error)
+{
+    if (replica->low_on_space && (type == COMMAND_REQUEST || type == COMMAND_APPROVE))
+        return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED,
+                          "node %llu is low on disk space: only what ends or denies access is accepted until there is "
+                          "more",
+                          (unsigned long long)replica->options.node_id);
+    return lapse_ok();
+}
+
+/* What a node that takes a call has checked already is checked again: a node must not smuggle a command past the rules. */
+static lapse_result check_forwarded(const struct replica *replica, struct slice bytes, struct lapse_error *error)
+{
+    struct command command;
+    if (replica->state != REPLICA_LEADER)
+        return lapse_fail(error, LAPSE_UNAVAILABLE, "node %llu is not the leader",
+                          (unsigned long long)replica->options.node_id);
+    if (replica->batch.n_forwarded >= replica->options.waiting_max ||
+        replica->batch.forwarded_bytes + bytes.len > LIMIT_FORWARDED_BYTES)
+        return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "the leader has too many commands waiting; try again later");
+    if (!lapse_is_ok(command_decode(bytes, &command)))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "the leader does not know this command: upgrade it");
+    if (command.type == COMMAND_ADVANCE || command.type == COMMAND_INIT)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "this command is the cluster's own");
+    lapse_result result = command_validate(&command, error);
+    return lapse_is_ok(result) ? replica_admits(replica, command.type, error) : result;
+}
+
+static void take_forwarded(struct batch *batch, uint64_t from, const struct message_command *command)
+{
+    struct forwarded *item = mem_alloc(sizeof *item + command->command.len);
+    *item = (struct forwarded){.node = from, .sequence = command->sequence, .len = (uint32_t)command->command.len};
+    memcpy(item->bytes, command->command.data, command->command.len);
+    if (batch->last == NULL)
+        batch->first = item;
+    else
+        batch->last->next = item;
+    batch->last = item;
+    batch->n_forwarded++;
+    batch->forwarded_bytes += item->len;
+}
+
+void replica_batch_forwarded(struct replica *replica, uint64_t from, const struct message *message)
+{
+    struct slice commands = message->commands;
+    struct message_command command;
+    struct lapse_error error;
+    struct buf refusals;
+    buf_init(&refusals, LIMIT_PEER_FRAME / 2);
+    while (message_forward_next(&commands, &command)) {
+        if (lapse_is_ok(check_forwarded(replica, command.command, &error))) {
+            take_forwarded(&replica->batch, from, &command);
+            continue;
+        }
+        /* One that does not fit is told by its caller's own timeout. */
+        struct message_refusal refusal = {command.sequence, error.code, slice_str(error.message)};
+        if (!lapse_is_ok(message_refused_add(&refusals, refusal)))
+            break;
+    }
+    struct message answer = {.type = MESSAGE_REFUSED, .refusals = buf_slice(&refusals)};
+    if (refusals.len > 0)
+        replica_send(replica, from, &answer);
+    buf_free(&refusals);
+}
+
+static void pop_forwarded(struct batch *batch)
+{
+    struct forwarded *item = batch->first;
+    batch->first = item->next;
+    if (batch->first == NULL)
+        batch->last = NULL;
+    batch->n_forwarded--;
+    batch->forwarded_bytes -= item->len;
+    free(item);
+}
+
+void replica_batch_clear(struct replica *replica)
+{
+    while (replica->batch.first != NULL)
+        pop_forwarded(&replica->batch);
+    replica->batch.advancing = false;
+}
+
+/* --- Entries --- */
+
+static bool has_room(const struct replica *replica)
+{
+    return tail_bytes(consensus_tail(replica->core), consensus_commit(replica->core) + 1, UINT64_MAX) <
+           LIMIT_UNCOMMITTED_BYTES;
+}
+
+static bool may_batch(const struct replica *replica)
+{
+    return !replica->stopped && replica->state == REPLICA_LEADER && replica->clock.offset != CLOCK_NONE &&
+           replica->term_entry != 0 && consensus_can_submit(replica->core) && has_room(replica);
+}
+
+static void submit(struct replica *replica, struct log_entry *entries, uint32_t n)
+{
+    struct lapse_error error;
+    lapse_result result = consensus_submit(replica->core, replica_now_ms(replica), entries, n, &error);
+    if (replica_survived(replica, result, &error))
+        replica_watch(replica);
+}
+
+/* Only with an entry of its own term does a leader learn what is committed. */
+static void begin_term(struct replica *replica)
+{
+    if (replica->term_entry != 0 || !consensus_can_submit(replica->core))
+        return;
+    struct log_entry barrier = {.type = RAFT_BARRIER};
+    submit(replica, &barrier, 1);
+    if (!replica->stopped)
+        replica->term_entry = tail_last(consensus_tail(replica->core));
+}
+
+static void establish_time(struct replica *replica)
+{
+    uint64_t voters[LIMIT_PEERS];
+    uint32_t n = members_voters(consensus_members(replica->core), voters);
+    (void)cluster_clock_establish(&replica->clock, replica->options.node_id, voters, n, replica->now.boot_us,
+                                  replica->now.wall_ms * 1000, replica->options.election_timeout_ms * 1000ll);
+}
+
+static bool advance_is_due(const struct replica *replica)
+{
+    return replica_is_ready(replica) && !replica->batch.advancing &&
+           cluster_clock_when(&replica->clock, store_next_due_ms(replica->store)) <= replica->now.boot_us;
+}
+
+static void add_advance(struct replica *replica, struct entry_writer *writer)
+{
+    struct command command = {.type = COMMAND_ADVANCE, .count = LIMIT_ADVANCE_BATCH};
+    struct buf bytes;
+    buf_init(&bytes, LIMIT_COMMAND_BYTES);
+    lapse_result result = command_encode(&command, &bytes);
+    CHECK(lapse_is_ok(result));
+    bool added = entry_add(writer, (struct entry_item){0, replica->term, buf_slice(&bytes)});
+    CHECK(added);
+    replica->batch.advancing = true;
+    buf_free(&bytes);
+}
+
+/* Fills one entry in the order of arrival: first what others sent, then our own. Returns how many commands it has. */
+static uint32_t fill_entry(struct replica *replica, struct entry_writer *writer)
+{
+    struct batch *batch = &replica->batch;
+    if (advance_is_due(replica))
+        add_advance(replica, writer);
+    while (batch->first != NULL) {
+        const struct forwarded *item = batch->first;
+        if (!entry_add(writer, (struct entry_item){item->node, item->sequence, slice_of(item->bytes, item->len)}))
+            return writer->n;
+        pop_forwarded(batch);
+    }
+    struct replica_write *write;
+    while ((write = replica->writes.lists[WRITE_UNSENT].first) != NULL) {
+        struct entry_item item = {replica->options.node_id, write->sequence, buf_slice(&write->command)};
+        if (!entry_add(writer, item))
+            break;
+        replica_write_sent(replica, write);
+    }
+    return writer->n;
+}
+
+void replica_batch_flush(struct replica *replica)
+{
+    struct log_entry entries[ENTRIES_PER_FLUSH];
+    uint32_t n = 0;
+    if (replica->stopped || replica->state != REPLICA_LEADER)
+        return;
+    establish_time(replica);
+    begin_term(replica);
+    if (!may_batch(replica))
+        return;
+    int64_t time_ms = cluster_clock_stamp_ms(&replica->clock, replica->now.boot_us);
+    for (; n < ENTRIES_PER_FLUSH; n++) {
+        struct entry_writer writer;
+        entry_begin(&writer, time_ms);
+        if (fill_entry(replica, &writer) == 0) {
+            entry_abort(&writer);
+            break;
+        }
+        entries[n] = (struct log_entry){.type = RAFT_COMMAND, .data = entry_take(&writer)};
+    }
+    if (n > 0)
+        submit(replica, entries, n);
+}
+
+int64_t replica_batch_due_us(const struct replica *replica)
+{
+    if (!may_batch(replica))
+        return INT64_MAX;
+    if (replica->batch.first != NULL || replica->writes.lists[WRITE_UNSENT].n > 0)
+        return 0;
+    if (!replica_is_ready(replica) || replica->batch.advancing)
+        return INT64_MAX;
+    return cluster_clock_when(&replica->clock, store_next_due_ms(replica->store));
+}
