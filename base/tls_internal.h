@@ -55,7 +55,7 @@ struct tls_stream {
     struct tls_loop *loop;
     struct tls_identity *identity;
     struct tls_settings settings;
-    struct tls_dial *dial; /* NULL when accepted */
+    struct tls_dial *dial; /* of a dialled stream until it is open */
     SSL *ssl;
     uv_tcp_t tcp;
     uv_timer_t timer;

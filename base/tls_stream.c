@@ -385,6 +385,8 @@ static void become_open(struct tls_stream *stream)
         return;
     }
     stream->state = TLS_OPEN;
+    tls_dial_free(stream->dial);
+    stream->dial = NULL;
     stream->phase_deadline = 0;
     stream->expiry_check = uv_now(stream->loop->loop);
     arm_timer(stream);

@@ -77,7 +77,7 @@ lapse_result link_endpoint_parse(struct slice text, char host[LINK_ENDPOINT_SIZE
     if (bracketed)
         name = slice_of(name.data + 1, name.len - 2);
     bool ok = colon != NULL && name.len > 0 && (bracketed || memchr(name.data, ':', name.len) == NULL) &&
-              memchr(name.data, ' ', name.len) == NULL &&
+              memchr(name.data, ' ', name.len) == NULL && memchr(name.data, '[', name.len) == NULL &&
               lapse_is_ok(port_parse(slice_of(colon + 1, text.len - (size_t)(colon + 1 - at)), &parsed)) &&
               slice_to_cstr(name, host, LINK_ENDPOINT_SIZE);
     if (!ok)

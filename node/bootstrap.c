@@ -38,13 +38,13 @@ static lapse_result take_name(const char *name, struct cluster_plan *plan, struc
         good = islower((unsigned char)name[i]) || isdigit((unsigned char)name[i]) || name[i] == '-';
     if (!good)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "--cluster: \"%s\" is not accepted; accepted: 1 to %d of a-z, 0-9 and '-', not '-' first", name,
-                          CLUSTER_NAME_MAX);
+                          "--cluster: \"%s\" is not accepted; accepted: 1 to %d of a-z, 0-9 and '-', not '-' first",
+                          name, CLUSTER_NAME_MAX);
     memcpy(plan->name, name, strlen(name) + 1);
     return lapse_ok();
 }
 
-static lapse_result take_operator(const char *operator, struct cluster_plan *plan, struct lapse_error *error)
+static lapse_result take_operator(const char *operator, struct cluster_plan * plan, struct lapse_error *error)
 {
     struct slice domain, path;
     struct lapse_error inner;
@@ -71,30 +71,33 @@ static lapse_result parse_member(char *text, struct cluster_member *member, stru
     struct lapse_error inner;
     char *equals = strchr(text, '=');
     if (equals == NULL)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: \"%s\" is not accepted; accepted: 1=host:port,2=...",
-                          text);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "--members: \"%s\" is not accepted; accepted: 1=host:port,2=...", text);
     *equals = '\0';
     if (!lapse_is_ok(node_id_parse(text, &member->id, &inner)) ||
         !lapse_is_ok(host_port_parse(equals + 1, &member->address, &inner)))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: %s", inner.message);
     if (member->address.port == 0 || host_is_wildcard(member->address.host))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "--members: %s: the other nodes can't connect to it; give the peer port's address as they reach it",
-                          equals + 1);
+        return lapse_fail(
+            error, LAPSE_INVALID_ARGUMENT,
+            "--members: %s: the other nodes can't connect to it; give the peer port's address as they reach it",
+            equals + 1);
     return lapse_ok();
 }
 
 /* Keeps the list sorted, so that the order in which members were typed does not matter. */
-static lapse_result add_member(struct cluster_plan *plan, const struct cluster_member *member, struct lapse_error *error)
+static lapse_result add_member(struct cluster_plan *plan, const struct cluster_member *member,
+                               struct lapse_error *error)
 {
     uint32_t at = plan->n_members;
     for (uint32_t i = 0; i < plan->n_members; i++) {
         const struct cluster_member *other = &plan->members[i];
         if (other->id == member->id)
-            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: number %" PRIu64 " is given twice", member->id);
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: number %" PRIu64 " is given twice",
+                              member->id);
         if (other->address.port == member->address.port && strcmp(other->address.host, member->address.host) == 0)
-            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: %s port %u is given twice", member->address.host,
-                              (unsigned)member->address.port);
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: %s port %u is given twice",
+                              member->address.host, (unsigned)member->address.port);
     }
     if (plan->n_members == LIMIT_PEERS)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "--members: a cluster has at most %u members", LIMIT_PEERS);
@@ -125,7 +128,7 @@ static lapse_result take_members(const char *members, struct cluster_plan *plan,
     return lapse_ok();
 }
 
-lapse_result cluster_plan_make(const char *name, const char *members, const char *operator, const char *token,
+lapse_result cluster_plan_make(const char *name, const char *members, const char *operator, const char * token,
                                struct cluster_plan *plan, struct lapse_error *error)
 {
     lapse_result result = take_name(name, plan, error);
@@ -156,7 +159,6 @@ void cluster_plan_id(const struct cluster_plan *plan, char id[CLUSTER_PLAN_ID_SI
 {
     struct buf text;
     uint8_t digest[EVP_MAX_MD_SIZE];
-    
 
     buf_init(&text, sizeof *plan + 4096);
     canonical_text(plan, &text);
@@ -187,9 +189,10 @@ static lapse_result check_empty(struct disk *disk, const char *data_dir, struct 
     struct contents contents = {false, false};
     lapse_result result = disk->ops->list(disk, note_name, &contents, error);
     if (lapse_is_ok(result) && contents.any && !contents.interrupted)
-        return lapse_fail(error, LAPSE_ALREADY_EXISTS,
-                          "%s is not empty; a node's data is never overwritten: choose another directory, or remove this one",
-                          data_dir);
+        return lapse_fail(
+            error, LAPSE_ALREADY_EXISTS,
+            "%s is not empty; a node's data is never overwritten: choose another directory, or remove this one",
+            data_dir);
     return result;
 }
 
@@ -247,7 +250,8 @@ lapse_result bootstrap_member(const struct cluster_plan *plan, uint64_t node_id,
 
     if (!has_member(plan, node_id))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "--node-id: %" PRIu64 " is not one of --members; a node that comes later uses lapsed join", node_id);
+                          "--node-id: %" PRIu64 " is not one of --members; a node that comes later uses lapsed join",
+                          node_id);
     cluster_plan_id(plan, cluster);
     memcpy(identity.cluster, cluster, sizeof cluster);
     lapse_result result = first_entries(plan, cluster, entries, error);

@@ -1,10 +1,11 @@
-/* How a cluster begins: each member's operator runs the same `lapsed init` with the same arguments, and all of them make the
- * very same cluster, without having talked to one another.
+/* How a cluster begins: each member's operator runs the same `lapsed init` with the same arguments, and all of them
+ * make the very same cluster, without having talked to one another.
  *
  *   name, members, operator, token --> canonical text --> SHA-256 --> cluster id "NAME-16 hex digits"
  *                                  --> the first two log entries (raft/replica.h), equal on all members
  *
- * Nodes of different ids refuse each other, so a slip in one member's arguments shows at once instead of making two halves. */
+ * Nodes of different ids refuse each other, so a slip in one member's arguments shows at once instead of making two
+ * halves. */
 #ifndef LAPSE_NODE_BOOTSTRAP_H
 #define LAPSE_NODE_BOOTSTRAP_H
 
@@ -32,17 +33,17 @@ struct cluster_plan {
     char token[CLUSTER_TOKEN_MAX + 1];
 };
 
-/* Checks and takes over all arguments as they were typed. `members`: "1=host:port,2=host:port"; `token` may be NULL: it tells
- * clusters apart that are otherwise made alike. INVALID_ARGUMENT names the flag; `plan` is then unspecified. */
-lapse_result cluster_plan_make(const char *name, const char *members, const char *operator, const char *token,
+/* Checks and takes over all arguments as they were typed. `members`: "1=host:port,2=host:port"; `token` may be NULL: it
+ * tells clusters apart that are otherwise made alike. INVALID_ARGUMENT names the flag; `plan` is then unspecified. */
+lapse_result cluster_plan_make(const char *name, const char *members, const char *operator, const char * token,
                                struct cluster_plan *plan, struct lapse_error *error) LAPSE_MUST_USE;
 void cluster_plan_id(const struct cluster_plan *plan, char id[CLUSTER_PLAN_ID_SIZE]);
 /* A node's number as it was typed. INVALID_ARGUMENT unless 1 .. INT64_MAX. */
 lapse_result node_id_parse(const char *text, uint64_t *id, struct lapse_error *error) LAPSE_MUST_USE;
 
-/* Makes the data directory (0700; its parent must exist) of one of the plan's members, or of a newcomer that joins later.
- * ALREADY_EXISTS when there is anything in it; INVALID_ARGUMENT when `node_id` is not in the plan; UNAVAILABLE, PERMISSION_DENIED
- * and RESOURCE_EXHAUSTED from the disk. An interrupted attempt can be repeated. */
+/* Makes the data directory (0700; its parent must exist) of one of the plan's members, or of a newcomer that joins
+ * later. ALREADY_EXISTS when there is anything in it; INVALID_ARGUMENT when `node_id` is not in the plan; UNAVAILABLE,
+ * PERMISSION_DENIED and RESOURCE_EXHAUSTED from the disk. An interrupted attempt can be repeated. */
 lapse_result bootstrap_member(const struct cluster_plan *plan, uint64_t node_id, const char *data_dir,
                               struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result bootstrap_newcomer(uint64_t node_id, const char *data_dir, struct lapse_error *error) LAPSE_MUST_USE;

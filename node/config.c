@@ -137,8 +137,8 @@ static lapse_result split_flag(int n, char *const *flags, int *at, char name[SET
 {
     const char *flag = flags[*at];
     if (strncmp(flag, "--", 2) != 0 || flag[2] == '\0')
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "unexpected argument \"%s\"; a setting is given as --NAME=VALUE",
-                          flag);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "unexpected argument \"%s\"; a setting is given as --NAME=VALUE", flag);
     const char *equals = strchr(flag, '=');
     size_t len = equals == NULL ? strlen(flag) : (size_t)(equals - flag);
     (void)snprintf(name, SETTING_NAME_SIZE, "%.*s", (int)(len - 2), flag + 2);
@@ -233,8 +233,9 @@ lapse_result config_reference(struct buf *out)
         setting_accepted(setting, accepted);
         result = print_section(i, out);
         if (lapse_is_ok(result))
-            result = buf_printf(out, "  %s  (--%s, %s)\n      %s.\n      %s; default: %s.\n", setting->key, flag, variable,
-                                setting->help, accepted, setting->fallback[0] == '\0' ? "none" : setting->fallback);
+            result =
+                buf_printf(out, "  %s  (--%s, %s)\n      %s.\n      %s; default: %s.\n", setting->key, flag, variable,
+                           setting->help, accepted, setting->fallback[0] == '\0' ? "none" : setting->fallback);
     }
     return result;
 }

@@ -1,8 +1,8 @@
 /* What a node is told: file, then environment, then flags, each overriding the one before.
  *
- * One table in config.c holds every setting once: its section and key in the file, its type and range, its default and its
- * help; the names of its environment variable and its flag follow from these. --help and --print-config are printed from
- * it, and a test holds the manual page against it, so they can't be wrong. */
+ * One table in config.c holds every setting once: its section and key in the file, its type and range, its default and
+ * its help; the names of its environment variable and its flag follow from these. --help and --print-config are printed
+ * from it, and a test holds the manual page against it, so they can't be wrong. */
 #ifndef LAPSE_NODE_CONFIG_H
 #define LAPSE_NODE_CONFIG_H
 
@@ -48,11 +48,11 @@ struct config {
     enum log_format log_format;
 };
 
-/* Fills in the defaults, then reads `file` (NULL: none), then the variables LAPSED_* of `environment` (NAME=VALUE, ended by
- * NULL; itself NULL: none), then `flags` ("--key=value" or "--key", "value"). Unknown sections, keys, variables and flags are
- * errors, and so is a setting that stands twice in one place. Nothing is applied on failure; the code says whose mistake it is:
- *   INVALID_ARGUMENT      a flag: "--raft-heartbeat-ms: ..."
- *   FAILED_PRECONDITION   the file or the environment: "FILE:LINE: raft.heartbeat-ms: what is wrong; accepted: ..." */
+/* Fills in the defaults, then reads `file` (NULL: none), then the variables LAPSED_* of `environment` (NAME=VALUE,
+ * ended by NULL; itself NULL: none), then `flags` ("--key=value" or "--key", "value"). Unknown sections, keys,
+ * variables and flags are errors, and so is a setting that stands twice in one place. Nothing is applied on failure;
+ * the code says whose mistake it is: INVALID_ARGUMENT      a flag: "--raft-heartbeat-ms: ..." FAILED_PRECONDITION   the
+ * file or the environment: "FILE:LINE: raft.heartbeat-ms: what is wrong; accepted: ..." */
 lapse_result config_load(struct config *config, const char *file, char *const *environment, int n_flags,
                          char *const *flags, struct lapse_error *error) LAPSE_MUST_USE;
 /* What must hold between settings and on this machine (files readable, ports distinct, heartbeats often enough, ...).

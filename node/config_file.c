@@ -2,9 +2,9 @@
  *
  *   file --> lines (ours) --> ini_parse_stream --> section, key, value --> setting_parse
  *
- * inih tells its handler neither line numbers nor what it silently dropped, so the lines are fed to it one by one from here.
- * What its builds disagree about (continuation lines, comments behind a value, over-long lines) never reaches it: a leading
- * blank is stripped, and the other two are errors. */
+ * inih tells its handler neither line numbers nor what it silently dropped, so the lines are fed to it one by one from
+ * here. What its builds disagree about (continuation lines, comments behind a value, over-long lines) never reaches it:
+ * a leading blank is stripped, and the other two are errors. */
 #include "node/config_setting.h"
 
 #include <errno.h>
@@ -23,8 +23,8 @@ struct reader {
     const char *file;
     struct config *config;
     struct lapse_error *error;
-    uint32_t fault;     /* the line of the first fault, which is the one that is reported; 0: none */
-    struct slice rest;  /* of the text */
+    uint32_t fault;    /* the line of the first fault, which is the one that is reported; 0: none */
+    struct slice rest; /* of the text */
     uint32_t line;
     uint32_t set_in[64]; /* by setting: the line that set it; 0: none */
 };

@@ -1,4 +1,5 @@
-/* One setting: what it is called everywhere, and how its value is read and written. Private to node/config*.c and its tests.
+/* One setting: what it is called everywhere, and how its value is read and written. Private to node/config*.c and its
+ * tests.
  *
  *   file     [raft]                     environment   LAPSED_RAFT_HEARTBEAT_MS=10
  *            heartbeat-ms = 10          flag          --raft-heartbeat-ms=10 */
@@ -20,11 +21,11 @@ struct setting {
     const char *section, *key;
     const char *name; /* of its flag when that is not SECTION-KEY; NULL otherwise */
     enum setting_type type;
-    size_t offset, width;   /* of its member in struct config */
-    size_t port, enabled;   /* ADDRESS: of the other two; enabled 0: it can't be switched off */
-    uint64_t min, max;      /* NUMBER, SIZE */
-    const char *fallback;   /* as it would stand in the file; "" for none */
-    const char *help;       /* a sentence without its full stop */
+    size_t offset, width; /* of its member in struct config */
+    size_t port, enabled; /* ADDRESS: of the other two; enabled 0: it can't be switched off */
+    uint64_t min, max;    /* NUMBER, SIZE */
+    const char *fallback; /* as it would stand in the file; "" for none */
+    const char *help;     /* a sentence without its full stop */
 };
 
 extern const struct setting settings[];

@@ -47,12 +47,14 @@ void setting_accepted(const struct setting *setting, char text[SETTING_ACCEPTED_
     char low[32], high[32];
     switch (setting->type) {
     case SETTING_NUMBER:
-        (void)snprintf(text, SETTING_ACCEPTED_SIZE, "a number from %" PRIu64 " to %" PRIu64, setting->min, setting->max);
+        (void)snprintf(text, SETTING_ACCEPTED_SIZE, "a number from %" PRIu64 " to %" PRIu64, setting->min,
+                       setting->max);
         break;
     case SETTING_SIZE:
         format_size(setting->min, low, sizeof low);
         format_size(setting->max, high, sizeof high);
-        (void)snprintf(text, SETTING_ACCEPTED_SIZE, "a size from %s to %s, in bytes or with KiB, MiB or GiB", low, high);
+        (void)snprintf(text, SETTING_ACCEPTED_SIZE, "a size from %s to %s, in bytes or with KiB, MiB or GiB", low,
+                       high);
         break;
     case SETTING_PATH:
         (void)snprintf(text, SETTING_ACCEPTED_SIZE, "a path of at most %d bytes", CONFIG_PATH_SIZE - 1);

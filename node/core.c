@@ -165,8 +165,6 @@ static void on_link(void *arg, uint64_t id, bool outgoing, bool up, const struct
 {
     (void)arg;
     const char *direction = outgoing ? "out" : "in";
-    if (outgoing)
-        metric_add(METRIC_PEERS_UP, up ? 1 : -1);
     if (up)
         log_info("peer connected", LOG_U64("peer", id), LOG_STR("direction", direction));
     else
@@ -236,9 +234,20 @@ static void on_probe(struct replica_read *read, lapse_result result, int64_t tim
     health_set(lapse_is_ok(result));
 }
 
+static int64_t peers_up(const struct core *core)
+{
+    const struct replica_member *members = NULL;
+    uint32_t n = replica_members(core->replica, &members);
+    int64_t up = 0;
+    for (uint32_t i = 0; i < n; i++)
+        up += members[i].id != core->config.node_id && peers_is_up(core->peers, members[i].id, true);
+    return up;
+}
+
 /* Numbers that nobody asks for more often than a scrape does. */
 static void set_gauges(struct core *core)
 {
+    metric_set(METRIC_PEERS_UP, peers_up(core));
     struct replica_status status;
     struct store_counts counts;
     replica_get_status(core->replica, &status);

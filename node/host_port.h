@@ -16,10 +16,11 @@
 
 struct host_port {
     char host[HOST_SIZE]; /* without brackets; letters in lower case; IPv6 in its shortest form */
-    uint16_t port;                /* 0: to be chosen by the system; only for listening */
+    uint16_t port;        /* 0: to be chosen by the system; only for listening */
 };
 
-/* INVALID_ARGUMENT with what is wrong; `address` is then untouched. Two spellings of one address give the same struct. */
+/* INVALID_ARGUMENT with what is wrong; `address` is then untouched. Two spellings of one address give the same struct.
+ */
 lapse_result host_port_parse(const char *text, struct host_port *address, struct lapse_error *error) LAPSE_MUST_USE;
 void host_port_format(const struct host_port *address, char text[HOST_PORT_SIZE]);
 /* Whether the host means all addresses of the machine, or only itself. */

@@ -55,7 +55,8 @@ static void serve_readiness(struct answer *answer)
         say(answer, MHD_HTTP_OK, "ready");
         return;
     }
-    (void)snprintf(reason, sizeof reason, "not ready: no majority of the cluster has answered lately (peers linked: %lld)",
+    (void)snprintf(reason, sizeof reason,
+                   "not ready: no majority of the cluster has answered lately (peers linked: %lld)",
                    (long long)metric_get(METRIC_PEERS_UP));
     say(answer, MHD_HTTP_SERVICE_UNAVAILABLE, reason);
 }
@@ -122,8 +123,9 @@ static enum MHD_Result answer_request(struct MHD_Connection *connection, const c
     return queued;
 }
 
-/* Called twice: when the headers are there, and when the whole request is. An answer at the first call makes libmicrohttpd close the
- * connection: just right for a request with a body, which nobody will read; the others keep their connection. */
+/* Called twice: when the headers are there, and when the whole request is. An answer at the first call makes
+ * libmicrohttpd close the connection: just right for a request with a body, which nobody will read; the others keep
+ * their connection. */
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **state)
 {
@@ -170,7 +172,8 @@ static lapse_result open_socket(const char *host, uint16_t port, int *fd, struct
     int cause = errno;
     freeaddrinfo(addresses);
     if (*fd < 0)
-        return lapse_fail(error, LAPSE_UNAVAILABLE, "listen.http: %s port %u: %s", host, (unsigned)port, strerror(cause));
+        return lapse_fail(error, LAPSE_UNAVAILABLE, "listen.http: %s port %u: %s", host, (unsigned)port,
+                          strerror(cause));
     return lapse_ok();
 }
 

@@ -15,8 +15,8 @@
 
 struct http_server;
 
-/* Listens on `host` (a name or an address) and `port` (0: any; ask http_port). UNAVAILABLE, naming the address and the cause,
- * when that can't be had. */
+/* Listens on `host` (a name or an address) and `port` (0: any; ask http_port). UNAVAILABLE, naming the address and the
+ * cause, when that can't be had. */
 lapse_result http_start(const char *host, uint16_t port, struct http_server **server,
                         struct lapse_error *error) LAPSE_MUST_USE;
 uint16_t http_port(const struct http_server *server);

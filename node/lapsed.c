@@ -18,7 +18,8 @@ static const struct command {
     {"verify", lapsed_verify, lapsed_verify_help},
 };
 
-/* Which of the exit codes of sysexits.h a failure is: an operator's script, and systemd, tell by it whether another start can help. */
+/* Which of the exit codes of sysexits.h a failure is: an operator's script, and systemd, tell by it whether another
+ * start can help. */
 int lapsed_exit_code(enum lapse_code code)
 {
     switch (code) {
@@ -64,7 +65,8 @@ static int unknown_command(const char *name)
     struct lapse_error error;
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
         suggest_offer(&nearest, commands[i].name);
-    (void)lapse_fail(&error, LAPSE_INVALID_ARGUMENT, "there is no command \"%s\"%s", name, suggest_text(&nearest, hint));
+    (void)lapse_fail(&error, LAPSE_INVALID_ARGUMENT, "there is no command \"%s\"%s", name,
+                     suggest_text(&nearest, hint));
     return lapsed_misused(NULL, &error);
 }
 

@@ -52,7 +52,8 @@ static void keep(struct arg_rest *rest, const char *attached, struct cursor *cur
         rest->args[rest->n++] = cursor->args[++cursor->at];
 }
 
-lapse_result args_parse(int n, char **args, const struct arg_flag *flags, struct arg_rest *rest, struct lapse_error *error)
+lapse_result args_parse(int n, char **args, const struct arg_flag *flags, struct arg_rest *rest,
+                        struct lapse_error *error)
 {
     lapse_result result = lapse_ok();
     for (struct cursor cursor = {n, 0, args}; cursor.at < n && lapse_is_ok(result); cursor.at++) {

@@ -17,8 +17,9 @@ struct arg_rest {
     int n;
 };
 
-/* Fills in what the flags point to; the last entry has no name. With `rest` unknown flags, each with its value, are kept there;
- * without, they are errors. INVALID_ARGUMENT says which argument is wrong, and which name may have been meant. */
+/* Fills in what the flags point to; the last entry has no name. With `rest` unknown flags, each with its value, are
+ * kept there; without, they are errors. INVALID_ARGUMENT says which argument is wrong, and which name may have been
+ * meant. */
 lapse_result args_parse(int n, char **args, const struct arg_flag *flags, struct arg_rest *rest,
                         struct lapse_error *error) LAPSE_MUST_USE;
 

@@ -18,22 +18,26 @@ const char lapsed_init_help[] =
     "arguments but for --node-id (and --data-dir): all of them then make the same cluster, whose id is printed.\n"
     "\n"
     "  --cluster NAME        the cluster's name: a-z, 0-9 and '-'\n"
-    "  --members LIST        all first members and their peer ports, as the others reach them: 1=host:port,2=host:port,...\n"
+    "  --members LIST        all first members and their peer ports, as the others reach them: "
+    "1=host:port,2=host:port,...\n"
     "  --operator SPIFFE-ID  who may give roles to others; the first and for now only one\n"
     "  --node-id N           which of the members this one is\n"
     "  --data-dir DIR        made if absent (its parent must be there), mode 0700; must be empty\n"
     "  --token T             tells clusters apart that have the same name, members and operator\n"
     "\n"
-    "Three members go on without any one of them, five without any two. Use --cluster and --members as they will stay.\n"
+    "Three members go on without any one of them, five without any two. Use --cluster and --members as they will "
+    "stay.\n"
     "\n"
     "Example, on the first of three machines:\n"
-    "  lapsed init --cluster prod --operator spiffe://example.org/user/operator --node-id 1 --data-dir /var/lib/lapse \\\n"
+    "  lapsed init --cluster prod --operator spiffe://example.org/user/operator --node-id 1 --data-dir /var/lib/lapse "
+    "\\\n"
     "      --members 1=lapse1.example.org:7401,2=lapse2.example.org:7401,3=lapse3.example.org:7401\n";
 
 const char lapsed_join_help[] =
     "Usage: lapsed join --node-id N --data-dir DIR\n"
     "\n"
-    "Makes the data directory of a node that will be added to a cluster that runs already. It is empty: the node gets the\n"
+    "Makes the data directory of a node that will be added to a cluster that runs already. It is empty: the node gets "
+    "the\n"
     "cluster's id and its data from the leader.\n"
     "\n"
     "  --node-id N     a number that no node of the cluster has or ever had\n"
@@ -42,14 +46,15 @@ const char lapsed_join_help[] =
     "Example:\n"
     "  lapsed join --node-id 4 --data-dir /var/lib/lapse\n";
 
-const char lapsed_verify_help[] =
-    "Usage: lapsed verify --data-dir DIR\n"
-    "\n"
-    "Reads a stopped node's whole data directory, checks every record, and says where the first fault is. Changes nothing.\n"
-    "Exit code 0: no fault; 65: the data is damaged; 74: it can't be read; 78: there is no node's data, or a node has it open.\n"
-    "\n"
-    "Example:\n"
-    "  lapsed verify --data-dir /var/lib/lapse\n";
+const char lapsed_verify_help[] = "Usage: lapsed verify --data-dir DIR\n"
+                                  "\n"
+                                  "Reads a stopped node's whole data directory, checks every record, and says where "
+                                  "the first fault is. Changes nothing.\n"
+                                  "Exit code 0: no fault; 65: the data is damaged; 74: it can't be read; 78: there is "
+                                  "no node's data, or a node has it open.\n"
+                                  "\n"
+                                  "Example:\n"
+                                  "  lapsed verify --data-dir /var/lib/lapse\n";
 
 static lapse_result need(const char *flag, const char *value, struct lapse_error *error)
 {
@@ -70,17 +75,22 @@ static lapse_result need_node(const char *node_id, const char *data_dir, uint64_
 }
 
 struct init_args {
-    const char *cluster, *members, *operator, *token, *node_id, *data_dir;
+    const char *cluster, *members, *operator, * token, *node_id, *data_dir;
 };
 
 static lapse_result read_init_args(int n, char **args, struct cluster_plan *plan, uint64_t *node_id,
                                    const char **data_dir, struct lapse_error *error)
 {
     struct init_args given = {NULL};
-    const struct arg_flag flags[] = {
-        {"--cluster", &given.cluster, NULL}, {"--members", &given.members, NULL}, {"--operator", &given.operator, NULL},
-        {"--token", &given.token, NULL},     {"--node-id", &given.node_id, NULL}, {"--data-dir", &given.data_dir, NULL},
-        {NULL, NULL, NULL},
+    const struct arg_flag flags[] = {{"--cluster", &given.cluster, NULL}, {"--members", &given.members, NULL},
+                                     {
+                                         "--operator",
+                                         &given.operator,
+                                         NULL },
+                                         {"--token", &given.token, NULL},
+                                         {"--node-id", &given.node_id, NULL},
+                                         {"--data-dir", &given.data_dir, NULL},
+                                         {NULL, NULL, NULL},
     };
     lapse_result result = args_parse(n, args, flags, NULL, error);
     if (lapse_is_ok(result))
@@ -108,8 +118,8 @@ int lapsed_init(int n, char **args)
     if (!lapse_is_ok(read_init_args(n, args, &plan, &node_id, &data_dir, &error)))
         return lapsed_misused("init", &error);
     if (plan.n_members % 2 == 0)
-        fprintf(stderr, "lapsed: warning: %u members survive no more failures than %u; use an odd number\n", plan.n_members,
-                plan.n_members - 1);
+        fprintf(stderr, "lapsed: warning: %u members survive no more failures than %u; use an odd number\n",
+                plan.n_members, plan.n_members - 1);
     (void)umask(077);
     if (!lapse_is_ok(bootstrap_member(&plan, node_id, data_dir, &error)))
         return error.code == LAPSE_INVALID_ARGUMENT ? lapsed_misused("init", &error) : lapsed_fail(&error);

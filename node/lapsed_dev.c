@@ -92,7 +92,8 @@ static lapse_result write_file(const char *path, const struct buf *text, struct 
     bool written = file != NULL && fwrite(text->data, 1, text->len, file) == text->len;
     if (file != NULL && fclose(file) != 0)
         written = false;
-    return written ? lapse_ok() : lapse_fail(error, LAPSE_UNAVAILABLE, "%s can't be written: %s", path, strerror(errno));
+    return written ? lapse_ok()
+                   : lapse_fail(error, LAPSE_UNAVAILABLE, "%s can't be written: %s", path, strerror(errno));
 }
 
 /* For the shell: in single quotes, one in the text as '\''. */
@@ -185,8 +186,7 @@ static lapse_result write_settings(const struct dev *dev, struct lapse_error *er
 static lapse_result prepare(struct dev *dev, const char *dir, int n_flags, char *const *flags, struct config *config,
                             struct lapse_error *error)
 {
-    lapse_result result =
-        dir == NULL ? make_fresh_directory(dev->dir, error) : take_directory(dir, dev->dir, error);
+    lapse_result result = dir == NULL ? make_fresh_directory(dev->dir, error) : take_directory(dir, dev->dir, error);
     if (!lapse_is_ok(result))
         return result;
     join_path(dev->pki, dev->dir, "pki");
@@ -211,7 +211,8 @@ static lapse_result wait_until_ready(const struct node *node, struct lapse_error
     int64_t deadline_ms = clock_boot_ms() + DEV_READY_TIMEOUT_MS;
     while (!node_is_ready(node) && !signals_stopping()) {
         if (clock_boot_ms() > deadline_ms)
-            return lapse_fail(error, LAPSE_UNAVAILABLE, "the node was not ready after %d s", DEV_READY_TIMEOUT_MS / 1000);
+            return lapse_fail(error, LAPSE_UNAVAILABLE, "the node was not ready after %d s",
+                              DEV_READY_TIMEOUT_MS / 1000);
         (void)nanosleep(&nap, NULL);
     }
     return lapse_ok();

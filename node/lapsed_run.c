@@ -12,7 +12,8 @@
 const char lapsed_run_help[] =
     "Usage: lapsed [--config FILE] [--SETTING VALUE]...    run a node\n"
     "       lapsed init ... | join ... | verify ...        make or check a data directory (lapsed COMMAND --help)\n"
-    "       lapsed --dev [--dir DIR]                       a cluster of one node to try things with, everything generated\n"
+    "       lapsed --dev [--dir DIR]                       a cluster of one node to try things with, everything "
+    "generated\n"
     "\n"
     "lapsed is a node of Lapse, the replicated store of just-in-time grants.\n"
     "\n"
@@ -30,7 +31,8 @@ const char lapsed_run_help[] =
     "  lapsed --config /etc/lapse/lapsed.conf --log-level debug\n"
     "\n"
     "SIGTERM and SIGINT stop the node, SIGHUP reads certificates and the deny list anew.\n"
-    "Exit codes: 0 stopped as asked, 64 wrong use, 65 damaged data, 70 a fault of lapsed, 73 a directory is not empty,\n"
+    "Exit codes: 0 stopped as asked, 64 wrong use, 65 damaged data, 70 a fault of lapsed, 73 a directory is not "
+    "empty,\n"
     "74 disk or network, 77 not permitted, 78 wrong configuration.\n"
     "\n"
     "Settings: the file's name (flag, environment variable); flags win over variables, and those over the file.\n"
@@ -45,9 +47,15 @@ struct run_args {
 static lapse_result read_args(int n, char **args, struct run_args *given, struct lapse_error *error)
 {
     const struct arg_flag flags[] = {
-        {"--config", &given->config, NULL},      {"--dir", &given->dir, NULL},         {"--help", NULL, &given->help},
-        {"-h", NULL, &given->help},              {"--version", NULL, &given->version}, {"--check-config", NULL, &given->check},
-        {"--print-config", NULL, &given->print}, {"--dev", NULL, &given->dev},         {NULL, NULL, NULL},
+        {"--config", &given->config, NULL},
+        {"--dir", &given->dir, NULL},
+        {"--help", NULL, &given->help},
+        {"-h", NULL, &given->help},
+        {"--version", NULL, &given->version},
+        {"--check-config", NULL, &given->check},
+        {"--print-config", NULL, &given->print},
+        {"--dev", NULL, &given->dev},
+        {NULL, NULL, NULL},
     };
     lapse_result result = args_parse(n, args, flags, &given->settings, error);
     if (!lapse_is_ok(result))
@@ -93,8 +101,7 @@ static int run_configured(const struct run_args *given)
     struct lapse_error error;
     const struct lapsed_service service = {.config = &config};
 
-    lapse_result result =
-        config_load(&config, given->config, environ, given->settings.n, given->settings.args, &error);
+    lapse_result result = config_load(&config, given->config, environ, given->settings.n, given->settings.args, &error);
     if (!lapse_is_ok(result))
         return result.code == LAPSE_INVALID_ARGUMENT ? lapsed_misused(NULL, &error) : lapsed_fail(&error);
     if (given->print)

@@ -1,6 +1,6 @@
-/* Signals, taken by a thread of their own: SIGTERM and SIGINT stop the node, a second one ends the process at once; SIGHUP
- * reloads certificates and the deny list. Until a node is attached, SIGTERM and SIGINT end the process: nothing has been promised
- * yet, and the disk is safe at any moment. */
+/* Signals, taken by a thread of their own: SIGTERM and SIGINT stop the node, a second one ends the process at once;
+ * SIGHUP reloads certificates and the deny list. Until a node is attached, SIGTERM and SIGINT end the process: nothing
+ * has been promised yet, and the disk is safe at any moment. */
 #ifndef LAPSE_NODE_LAPSED_SIGNALS_H
 #define LAPSE_NODE_LAPSED_SIGNALS_H
 

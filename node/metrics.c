@@ -20,8 +20,8 @@ static const struct {
 void metric_max(enum metric metric, int64_t value)
 {
     int64_t known = metric_get(metric);
-    while (value > known && !atomic_compare_exchange_weak_explicit(&metrics[metric], &known, value, memory_order_relaxed,
-                                                                   memory_order_relaxed))
+    while (value > known && !atomic_compare_exchange_weak_explicit(&metrics[metric], &known, value,
+                                                                   memory_order_relaxed, memory_order_relaxed))
         continue;
 }
 

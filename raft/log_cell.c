@@ -24,7 +24,7 @@ static lapse_result copy_write(struct cell *cell, int which, struct lapse_error 
     struct buf out;
     buf_init(&out, CELL_SIZE);
     size_t mark = frame_begin(&out);
-    message_encode(&out, fields, ARRAY_LEN(fields));
+    fields_encode(&out, fields, ARRAY_LEN(fields));
     (void)frame_end(&out, mark, FRAME_CELL, 0);
     uint8_t sector[CELL_SIZE] = {0};
     memcpy(sector, out.data, out.len);
@@ -41,7 +41,7 @@ static bool copy_parse(struct slice sector, struct copy *copy)
     struct frame frame;
     struct slice value;
     const struct message_field fields[] = {{1, WIRE_FIXED64, &copy->sequence, NULL}, {2, WIRE_BYTES, NULL, &value}};
-    if (!frame_parse(sector, FRAME_CELL, &frame) || !message_decode(frame.body, fields, ARRAY_LEN(fields)))
+    if (!frame_parse(sector, FRAME_CELL, &frame) || !fields_decode(frame.body, fields, ARRAY_LEN(fields)))
         return false;
     if (value.len > sizeof copy->value)
         return false;

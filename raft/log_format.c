@@ -75,7 +75,7 @@ void identity_encode(struct buf *out, const struct log_identity *identity)
     uint64_t version = LOG_FORMAT_VERSION, node = identity->node_id;
     struct slice cluster = slice_str(identity->cluster);
     const struct message_field fields[] = {NUMBER(1, version), BYTES(2, cluster), FIXED(3, node)};
-    message_encode(out, fields, ARRAY_LEN(fields));
+    fields_encode(out, fields, ARRAY_LEN(fields));
 }
 
 bool identity_decode(struct slice body, struct log_identity *identity)
@@ -83,7 +83,7 @@ bool identity_decode(struct slice body, struct log_identity *identity)
     uint64_t version, node;
     struct slice cluster;
     const struct message_field fields[] = {NUMBER(1, version), BYTES(2, cluster), FIXED(3, node)};
-    if (!message_decode(body, fields, ARRAY_LEN(fields)) || version != LOG_FORMAT_VERSION)
+    if (!fields_decode(body, fields, ARRAY_LEN(fields)) || version != LOG_FORMAT_VERSION)
         return false;
     identity->node_id = node;
     return slice_is_text(cluster, false) && slice_to_cstr(cluster, identity->cluster, sizeof identity->cluster);
@@ -93,8 +93,8 @@ static bool vote_move(struct buf *out, struct slice body, struct vote *vote)
 {
     const struct message_field fields[] = {FIXED(1, vote->term), FIXED(2, vote->voted_for)};
     if (out == NULL)
-        return message_decode(body, fields, ARRAY_LEN(fields));
-    message_encode(out, fields, ARRAY_LEN(fields));
+        return fields_decode(body, fields, ARRAY_LEN(fields));
+    fields_encode(out, fields, ARRAY_LEN(fields));
     return true;
 }
 
@@ -115,8 +115,8 @@ static bool mark_move(struct buf *out, struct slice body, struct mark *mark)
                                            FIXED(3, mark->segment),      NUMBER(4, mark->intent),
                                            FIXED(5, mark->intent_index), FIXED(6, mark->intent_term)};
     if (out == NULL)
-        return message_decode(body, fields, ARRAY_LEN(fields)) && mark->intent <= INTENT_INSTALL;
-    message_encode(out, fields, ARRAY_LEN(fields));
+        return fields_decode(body, fields, ARRAY_LEN(fields)) && mark->intent <= INTENT_INSTALL;
+    fields_encode(out, fields, ARRAY_LEN(fields));
     return true;
 }
 
@@ -135,8 +135,8 @@ static bool hint_move(struct buf *out, struct slice body, struct hint *hint)
 {
     const struct message_field fields[] = {FIXED(1, hint->sequence), FIXED(2, hint->index), FIXED(3, hint->term)};
     if (out == NULL)
-        return message_decode(body, fields, ARRAY_LEN(fields));
-    message_encode(out, fields, ARRAY_LEN(fields));
+        return fields_decode(body, fields, ARRAY_LEN(fields));
+    fields_encode(out, fields, ARRAY_LEN(fields));
     return true;
 }
 
@@ -156,7 +156,7 @@ void segment_header_encode(struct buf *out, const struct segment_header *header)
     uint64_t version = LOG_FORMAT_VERSION;
     struct segment_header copy = *header;
     const struct message_field fields[] = {NUMBER(1, version), FIXED(2, copy.first), FIXED(3, copy.previous_term)};
-    message_encode(out, fields, ARRAY_LEN(fields));
+    fields_encode(out, fields, ARRAY_LEN(fields));
 }
 
 bool segment_header_decode(struct slice body, struct segment_header *header)
@@ -164,7 +164,7 @@ bool segment_header_decode(struct slice body, struct segment_header *header)
     uint64_t version;
     const struct message_field fields[] = {NUMBER(1, version), FIXED(2, header->first),
                                            FIXED(3, header->previous_term)};
-    return message_decode(body, fields, ARRAY_LEN(fields)) && version == LOG_FORMAT_VERSION;
+    return fields_decode(body, fields, ARRAY_LEN(fields)) && version == LOG_FORMAT_VERSION;
 }
 
 static bool entry_move(struct buf *out, struct slice body, struct entry_record *entry)
@@ -172,8 +172,8 @@ static bool entry_move(struct buf *out, struct slice body, struct entry_record *
     const struct message_field fields[] = {FIXED(1, entry->index), FIXED(2, entry->term), NUMBER(3, entry->type),
                                            FIXED(4, entry->durable), BYTES(5, entry->data)};
     if (out == NULL)
-        return message_decode(body, fields, ARRAY_LEN(fields)) && entry->type <= UINT8_MAX;
-    message_encode(out, fields, ARRAY_LEN(fields));
+        return fields_decode(body, fields, ARRAY_LEN(fields)) && entry->type <= UINT8_MAX;
+    fields_encode(out, fields, ARRAY_LEN(fields));
     return true;
 }
 
@@ -195,7 +195,7 @@ void snapshot_meta_encode(struct buf *out, const struct snapshot_meta *meta)
     struct slice configuration = meta->configuration == NULL ? slice_of(NULL, 0) : blob_slice(meta->configuration);
     const struct message_field fields[] = {NUMBER(1, version), FIXED(2, copy.index), FIXED(3, copy.term),
                                            FIXED(4, copy.configuration_index), BYTES(5, configuration)};
-    message_encode(out, fields, ARRAY_LEN(fields));
+    fields_encode(out, fields, ARRAY_LEN(fields));
 }
 
 bool snapshot_meta_decode(struct slice body, struct snapshot_meta *meta)
@@ -205,7 +205,7 @@ bool snapshot_meta_decode(struct slice body, struct snapshot_meta *meta)
     struct snapshot_meta read = {0};
     const struct message_field fields[] = {NUMBER(1, version), FIXED(2, read.index), FIXED(3, read.term),
                                            FIXED(4, read.configuration_index), BYTES(5, configuration)};
-    if (!message_decode(body, fields, ARRAY_LEN(fields)) || version != LOG_FORMAT_VERSION || read.index == 0)
+    if (!fields_decode(body, fields, ARRAY_LEN(fields)) || version != LOG_FORMAT_VERSION || read.index == 0)
         return false;
     if (configuration.len > 0)
         read.configuration = blob_new(configuration);
@@ -217,13 +217,13 @@ void snapshot_end_encode(struct buf *out, const struct snapshot_end *end)
 {
     struct snapshot_end copy = *end;
     const struct message_field fields[] = {FIXED(1, copy.bytes), FIXED(2, copy.blocks)};
-    message_encode(out, fields, ARRAY_LEN(fields));
+    fields_encode(out, fields, ARRAY_LEN(fields));
 }
 
 bool snapshot_end_decode(struct slice body, struct snapshot_end *end)
 {
     const struct message_field fields[] = {FIXED(1, end->bytes), FIXED(2, end->blocks)};
-    return message_decode(body, fields, ARRAY_LEN(fields));
+    return fields_decode(body, fields, ARRAY_LEN(fields));
 }
 
 lapse_result log_corrupt(struct lapse_error *error, const char *name, uint64_t offset, const char *format, ...)

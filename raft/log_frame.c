@@ -72,7 +72,7 @@ bool frame_parse(struct slice bytes, enum frame_kind kind, struct frame *frame)
     return true;
 }
 
-void message_encode(struct buf *out, const struct message_field *fields, size_t n)
+void fields_encode(struct buf *out, const struct message_field *fields, size_t n)
 {
     struct wire_writer writer = wire_writer(out);
     for (size_t i = 0; i < n; i++) {
@@ -96,7 +96,7 @@ static const struct message_field *field_find(const struct message_field *fields
     return NULL;
 }
 
-bool message_decode(struct slice body, const struct message_field *fields, size_t n)
+bool fields_decode(struct slice body, const struct message_field *fields, size_t n)
 {
     for (size_t i = 0; i < n; i++) {
         if (fields[i].type == WIRE_BYTES)

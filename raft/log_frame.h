@@ -61,8 +61,8 @@ struct message_field {
     struct slice *bytes;
 };
 
-void message_encode(struct buf *out, const struct message_field *fields, size_t n);
+void fields_encode(struct buf *out, const struct message_field *fields, size_t n);
 /* Strict: an unknown field or a wrong type is refused, since it means a newer writer. Absent fields become 0. */
-bool message_decode(struct slice body, const struct message_field *fields, size_t n);
+bool fields_decode(struct slice body, const struct message_field *fields, size_t n);
 
 #endif

@@ -101,7 +101,7 @@ static struct slice list_of(const struct message *message)
     }
 }
 
-lapse_result message_encode(const struct message *message, struct buf *out)
+lapse_result frame_encode(const struct message *message, struct buf *out)
 {
     struct wire_writer wire = wire_writer(out);
     wire_put_uint(&wire, FIELD_TYPE, message->type);
@@ -257,7 +257,7 @@ static bool body_decode(struct wire_reader *wire, struct message *message)
     return !wire->failed;
 }
 
-lapse_result message_decode(struct slice frame, struct message *message, struct lapse_error *error)
+lapse_result frame_decode(struct slice frame, struct message *message, struct lapse_error *error)
 {
     if (frame.len > LIMIT_PEER_FRAME)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "a frame of %zu bytes passes the limit of %u", frame.len,

@@ -12,7 +12,7 @@
  *   READ, READ_INDEX                     where is the log's end?         follower <-> leader
  *   PROBE, PROBE_ACK                     are you still in my term?       leader <-> voters
  *
- * Frames come from authenticated nodes but are untrusted in form: message_decode accepts exactly what message_encode
+ * Frames come from authenticated nodes but are untrusted in form: frame_decode accepts exactly what frame_encode
  * produces, within every limit, and the iterators over what it accepted can't fail. */
 #ifndef LAPSE_RAFT_MESSAGE_H
 #define LAPSE_RAFT_MESSAGE_H
@@ -79,9 +79,9 @@ struct message {
 };
 
 /* Appends the frame to `out`. RESOURCE_EXHAUSTED past the buffer's bound. */
-lapse_result message_encode(const struct message *message, struct buf *out) LAPSE_MUST_USE;
+lapse_result frame_encode(const struct message *message, struct buf *out) LAPSE_MUST_USE;
 /* INVALID_ARGUMENT, saying what is wrong, unless `frame` is well-formed. */
-lapse_result message_decode(struct slice frame, struct message *message, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result frame_decode(struct slice frame, struct message *message, struct lapse_error *error) LAPSE_MUST_USE;
 
 /* Lists inside a frame: append to a buffer that becomes the slice of the message; read one by one. */
 lapse_result message_append_add(struct buf *entries, const struct log_entry *entry) LAPSE_MUST_USE;

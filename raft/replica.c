@@ -318,7 +318,7 @@ void replica_receive(struct replica *replica, uint64_t from, struct slice frame)
     if (!replica->started || replica->stopped || from == 0 || from == replica->options.node_id)
         return;
     read_clock(replica);
-    if (!lapse_is_ok(message_decode(frame, &message, &error))) {
+    if (!lapse_is_ok(frame_decode(frame, &message, &error))) {
         replica_warn(replica, &error);
         return;
     }

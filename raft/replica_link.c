@@ -46,7 +46,7 @@ void replica_send(struct replica *replica, uint64_t to, struct message *message)
     };
     struct buf frame;
     buf_init(&frame, LIMIT_PEER_FRAME);
-    lapse_result result = message_encode(message, &frame);
+    lapse_result result = frame_encode(message, &frame);
     CHECK(lapse_is_ok(result));
     outbox_push(&replica->outbox, to, &frame);
 }

@@ -68,8 +68,8 @@ class MainJob(unittest.TestCase):
 
     def test_check_follows_every_change_at_once_on_every_node(self):
         cluster = self.cluster
-        question = dict(subject=principal("dev1"), resource="db/check/one", action="read")
-        grant = cluster.request_active(resource="db/check/*")
+        question = dict(subject="user:batch", resource="db/check/one", action="read")
+        grant = cluster.request_active(resource="db/check/*", subject="user:batch")
         for node in cluster.nodes:
             answer = cluster.grants("proxy1", "Check", node, **question)
             self.assertTrue(answer.allowed, answer.verdict)

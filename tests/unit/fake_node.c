@@ -89,7 +89,9 @@ static struct fake_node *node_of(struct grpc_call *call)
 static void hang_up(struct grpc_call *call)
 {
     struct lapse_error why = {LAPSE_UNAVAILABLE, "hung up"};
-    stream_close(grpc_connection_stream(grpc_call_connection(call)), &why);
+    struct stream *stream = grpc_connection_stream(grpc_call_connection(call));
+    if (stream != NULL) /* else it is closing already */
+        stream_close(stream, &why);
 }
 
 /* True when the mode has dealt with the call. */
@@ -375,8 +377,11 @@ static void stop_now(struct fake_node *node)
     struct lapse_error why = {LAPSE_UNAVAILABLE, "killed"};
     struct connection *connection;
     node->stopping = true;
-    for (connection = TAILQ_FIRST(&node->connections); connection != NULL; connection = TAILQ_NEXT(connection, entry))
-        stream_close(grpc_connection_stream(connection->grpc), &why);
+    for (connection = TAILQ_FIRST(&node->connections); connection != NULL; connection = TAILQ_NEXT(connection, entry)) {
+        struct stream *stream = grpc_connection_stream(connection->grpc);
+        if (stream != NULL)
+            stream_close(stream, &why);
+    }
     tls_listener_close(node->listener, on_listener_closed, node);
 }
 

@@ -70,7 +70,7 @@ static lapse_result load_flags(struct config *config, struct lapse_error *error,
 {
     return config_load(config, NULL, NULL, n, flags, error);
 }
-#define LOAD_FLAGS(config, error, ...) \
+#define LOAD_FLAGS(config, error, ...)                                                                                 \
     load_flags((config), (error), (int)ARRAY_LEN(((char *[]){__VA_ARGS__})), (char *[]){__VA_ARGS__})
 
 static void assert_flag_refused(const char *flag, const char *expected)
@@ -272,7 +272,8 @@ Test(config, a_missing_file_is_named)
 {
     struct config config;
     struct lapse_error error;
-    cr_assert_eq(config_load(&config, "/nonexistent/lapsed.conf", NULL, 0, NULL, &error).code, LAPSE_FAILED_PRECONDITION);
+    cr_assert_eq(config_load(&config, "/nonexistent/lapsed.conf", NULL, 0, NULL, &error).code,
+                 LAPSE_FAILED_PRECONDITION);
     cr_assert_not_null(strstr(error.message, "/nonexistent/lapsed.conf"), "%s", error.message);
 }
 
@@ -309,14 +310,15 @@ Test(config, the_printed_settings_read_back_to_the_same_configuration)
     struct config config, again;
     struct lapse_error error;
     struct buf text;
-    lapse_result result = load_file("[node]\nid = 5\n[listen]\nclient = [2001:DB8::1]:1\nhttp = off\n"
-                                    "[tls]\nkey = /k\n[raft]\nsnapshot-bytes = 1234567\nsegment-bytes = 5120KiB\n[log]\nlevel = warn\n",
-                                    &config, &error);
+    lapse_result result =
+        load_file("[node]\nid = 5\n[listen]\nclient = [2001:DB8::1]:1\nhttp = off\n"
+                  "[tls]\nkey = /k\n[raft]\nsnapshot-bytes = 1234567\nsegment-bytes = 5120KiB\n[log]\nlevel = warn\n",
+                  &config, &error);
     cr_assert(lapse_is_ok(result), "%s", error.message);
     buf_init(&text, 65536);
     cr_assert(lapse_is_ok(config_print(&config, &text)));
-    cr_assert(lapse_is_ok(config_load(&again, write_bytes("printed", text.data, text.len), NULL, 0, NULL, &error)), "%s",
-              error.message);
+    cr_assert(lapse_is_ok(config_load(&again, write_bytes("printed", text.data, text.len), NULL, 0, NULL, &error)),
+              "%s", error.message);
     for (size_t i = 0; i < n_settings; i++) {
         char before[SETTING_VALUE_SIZE], after[SETTING_VALUE_SIZE];
         setting_format(&settings[i], &config, before);
@@ -367,7 +369,8 @@ Test(config, the_manual_page_says_of_every_setting_its_name_and_default)
     for (size_t i = 0; i < n_settings; i++) {
         char item[256];
         const char *fallback = settings[i].fallback;
-        (void)snprintf(item, sizeof item, ".It Ic %s%s%s\n", settings[i].key, fallback[0] == '\0' ? "" : " No = Ar ", fallback);
+        (void)snprintf(item, sizeof item, ".It Ic %s%s%s\n", settings[i].key, fallback[0] == '\0' ? "" : " No = Ar ",
+                       fallback);
         assert_documented(page, item);
     }
     free(page);
@@ -491,13 +494,14 @@ Test(host_port, hosts_names_and_ipv6_addresses_are_read_and_written)
 
 Test(host_port, anything_else_is_refused_and_changes_nothing)
 {
-    const char *const bad[] = {"",           ":1",        "host",      "host:",   "host:65536", "host:1x",   "::1:7400",
-                               "[::1]",      "[::1]7400", "[x]:1",     "[]:1",    "a b:1",      "http://a:1", "host:-1",
-                               "host:000001", "[::1:7400", "[::1]x:1", "user@h:1"};
+    const char *const bad[] = {"",           ":1",      "host",        "host:",     "host:65536", "host:1x",
+                               "::1:7400",   "[::1]",   "[::1]7400",   "[x]:1",     "[]:1",       "a b:1",
+                               "http://a:1", "host:-1", "host:000001", "[::1:7400", "[::1]x:1",   "user@h:1"};
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         struct host_port address = {.port = 42};
         struct lapse_error error;
-        cr_assert_eq(host_port_parse(bad[i], &address, &error).code, LAPSE_INVALID_ARGUMENT, "\"%s\" was accepted", bad[i]);
+        cr_assert_eq(host_port_parse(bad[i], &address, &error).code, LAPSE_INVALID_ARGUMENT, "\"%s\" was accepted",
+                     bad[i]);
         cr_assert_eq(address.port, 42);
     }
 }

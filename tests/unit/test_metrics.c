@@ -23,7 +23,7 @@ Test(metrics, every_metric_is_rendered_with_help_type_and_value)
     metric_add(METRIC_WRITES, 2);
     metric_add(METRIC_WRITES, 3);
     const char *page = render(&text);
-#define METRIC_ASSERT(id, type, name, help)                                                      \
+#define METRIC_ASSERT(id, type, name, help)                                                                            \
     cr_assert_not_null(strstr(page, "# HELP " name " " help "\n# TYPE " name " " #type "\n" name " "), "%s", name);
     METRICS(METRIC_ASSERT)
     cr_assert_not_null(strstr(page, "\nlapse_raft_term 7\n"));
@@ -40,7 +40,7 @@ static bool ends_in_total(const char *name)
 
 Test(metrics, counters_and_only_counters_end_in_total)
 {
-#define METRIC_NAME_ASSERT(id, type, name, help) \
+#define METRIC_NAME_ASSERT(id, type, name, help)                                                                       \
     cr_assert_eq(strcmp(#type, "counter") == 0, ends_in_total(name), "%s", name);
     METRICS(METRIC_NAME_ASSERT)
 }

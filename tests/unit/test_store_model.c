@@ -22,7 +22,7 @@ struct world {
 };
 
 static const struct store_options options = {
-    .live_grants_max = 60, .ended_grants_max = 40, .ended_retention_ms = 20000, .request_ids_max = 100};
+    .live_grants_max = 100, .ended_grants_max = 80, .ended_retention_ms = 8000, .request_ids_max = 100};
 
 static void on_event(void *arg, const struct store_event *event)
 {
@@ -42,6 +42,18 @@ static struct slice pick_text(struct world *world, const char *const *texts, uin
 static bool chance(struct world *world, uint32_t percent)
 {
     return fixture_pick(&world->random, 100) < percent;
+}
+
+/* A grant that is there, most of the time. */
+static const struct model_grant *random_grant(struct world *world)
+{
+    for (int attempt = 0; attempt < 20 && world->model->n_grants > 0; attempt++) {
+        const struct model_grant *grant = &world->model->grants[fixture_pick(&world->random, world->model->n_grants)];
+        /* Live ones rather than ended ones. */
+        if (grant->present && (grant->state <= GRANT_ACTIVE || attempt > 3))
+            return grant;
+    }
+    return NULL;
 }
 
 static struct command random_request(struct world *world)
@@ -64,11 +76,15 @@ static struct command random_request(struct world *world)
         terms->not_before_ms = world->now_ms + fixture_pick(&world->random, 5000);
     if (terms->deadline_ms > 0 && terms->deadline_ms <= terms->not_before_ms)
         terms->not_before_ms = 0;
-    if (chance(world, 30))
+    if (chance(world, 90))
         terms->pending_until_ms = world->now_ms - 10 + fixture_pick(&world->random, 5000);
     terms->max_uses = chance(world, 30) ? 1 + fixture_pick(&world->random, 4) : 0;
-    if (chance(world, 50) && world->n_ids > 1)
-        terms->parent = fixture_id(world->n_ids - fixture_pick(&world->random, world->n_ids < 30 ? world->n_ids : 30));
+    const struct model_grant *parent = chance(world, 50) ? random_grant(world) : NULL;
+    if (parent != NULL) {
+        terms->parent = parent->id;
+        if (chance(world, 80))
+            terms->subject = slice_str(parent->subject);
+    }
     if (grant_id_compare(terms->parent, command.grant) == 0)
         memset(&terms->parent, 0, sizeof terms->parent);
     terms->justification = chance(world, 50) ? slice_str("why") : (struct slice){0};
@@ -81,9 +97,11 @@ static struct command random_about(struct world *world)
                                               COMMAND_CANCEL,  COMMAND_USE,     COMMAND_USE,     COMMAND_COMPLETE,
                                               COMMAND_REVOKE};
     struct command command = {.type = types[fixture_pick(&world->random, 9)]};
-    uint32_t back = world->n_ids < 40 ? world->n_ids : 40;
+    const struct model_grant *grant = chance(world, 97) ? random_grant(world) : NULL;
+    command.grant = grant != NULL ? grant->id : fixture_id(world->n_ids + 1);
     command.principal = pick_text(world, people, 6);
-    command.grant = fixture_id(world->n_ids + 1 - fixture_pick(&world->random, back + 1));
+    if (grant != NULL && chance(world, 20))
+        command.principal = slice_str(chance(world, 50) ? grant->requester : grant->subject);
     command.count = command.type == COMMAND_USE ? 1 + fixture_pick(&world->random, 3) : 0;
     command.text = chance(world, 30) ? slice_str("because") : (struct slice){0};
     return command;
@@ -93,7 +111,7 @@ static struct command random_roles(struct world *world)
 {
     struct command command = {.type = COMMAND_SET_ROLES, .principal = pick_text(world, people, 6)};
     command.member = pick_text(world, members, 7);
-    command.roles = fixture_pick(&world->random, ROLE_ALL + 1);
+    command.roles = chance(world, 60) ? ROLE_ALL : fixture_pick(&world->random, ROLE_ALL + 1);
     return command;
 }
 
@@ -207,9 +225,9 @@ static void swap_for_restored(struct world *world)
 static void tick(struct world *world)
 {
     if (chance(world, 60))
-        world->now_ms += fixture_pick(&world->random, 120);
-    if (chance(world, 1))
-        world->now_ms += fixture_pick(&world->random, 30000);
+        world->now_ms += fixture_pick(&world->random, 150);
+    if (fixture_pick(&world->random, 500) == 0)
+        world->now_ms += fixture_pick(&world->random, 20000);
     if (fixture_pick(&world->random, 2000) == 0)
         world->now_ms += LIMIT_REQUEST_ID_WINDOW_MS / 2;
 }
