@@ -2,7 +2,8 @@
  *
  *   tls_identity.c   files -> SSL_CTX, deny list        tls_verify.c   is this certificate let in?
  *   tls_loop.c       one per loop: buffers, turns       tls_error.c    OpenSSL's words -> ours
- *   tls_stream.c     one connection's life              tls_connect.c, tls_listen.c   how it begins */
+ *   tls_stream.c     one connection's life              tls_connect.c, tls_listen.c   how it begins
+ *   tls_bio.c        OpenSSL's view of it               tls_socket.c   options of the socket, addresses */
 #ifndef LAPSE_BASE_TLS_INTERNAL_H
 #define LAPSE_BASE_TLS_INTERNAL_H
 
@@ -123,8 +124,6 @@ void tls_loop_mark(struct tls_stream *stream);
 void tls_loop_unmark(struct tls_stream *stream);
 
 /* tls_stream.c */
-lapse_result tls_settings_fill(struct tls_settings *settings, const struct tls_options *options,
-                               struct lapse_error *error) LAPSE_MUST_USE;
 struct tls_stream *tls_stream_new(uv_loop_t *loop, struct tls_identity *identity, const struct tls_settings *settings,
                                   bool server);
 void tls_stream_service(struct tls_stream *stream);
@@ -134,9 +133,16 @@ void tls_stream_start(struct tls_stream *stream);
 void tls_stream_abort(struct tls_stream *stream, enum lapse_code code, const char *format, ...) LAPSE_PRINTF(3, 4);
 void tls_stream_handle_closed(struct tls_stream *stream);
 void tls_stream_set_deadline(struct tls_stream *stream, uint64_t delay_ms);
+
+/* tls_socket.c */
+lapse_result tls_settings_fill(struct tls_settings *settings, const struct tls_options *options,
+                               struct lapse_error *error) LAPSE_MUST_USE;
 /* Socket options and the printable address. */
 void tls_stream_tune(struct tls_stream *stream, uint32_t user_timeout_ms);
 void tls_address_print(const struct sockaddr *address, char *out, size_t size);
+
+/* tls_bio.c */
+void tls_stream_attach_ssl(struct tls_stream *stream, bool server);
 
 /* tls_connect.c */
 void tls_dial_free(struct tls_dial *dial);

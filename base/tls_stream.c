@@ -8,7 +8,6 @@
  * work is done in tls_stream_service, from the loop, so that no callback runs on the owner's stack. */
 #include "base/tls_internal.h"
 
-#include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,9 +16,6 @@
 
 #include "base/clock.h"
 
-#define HANDSHAKE_TIMEOUT_MS 5000
-#define CONNECT_TIMEOUT_MS 1000
-#define STALL_TIMEOUT_MS 10000
 /* How long the other side has for its FIN after ours. */
 #define LINGER_MS 1000
 /* A stall is found within the timeout plus a quarter. */
@@ -29,73 +25,6 @@
 
 static void arm_timer(struct tls_stream *stream);
 static void set_reading(struct tls_stream *stream);
-
-/* ---- OpenSSL's side ---- */
-
-static int bio_read(BIO *bio, char *data, size_t size, size_t *taken)
-{
-    struct tls_stream *stream = BIO_get_data(bio);
-    size_t n = stream->input.len < size ? stream->input.len : size;
-    BIO_clear_retry_flags(bio);
-    if (stream->flooded)
-        return 0; /* no retry: the connection ends in the middle of the flood */
-    if (n == 0) {
-        BIO_set_retry_read(bio);
-        return 0;
-    }
-    memcpy(data, stream->input.data, n);
-    stream->input = slice_of(stream->input.data + n, stream->input.len - n);
-    *taken = n;
-    return 1;
-}
-
-static int bio_write(BIO *bio, const char *data, size_t len, size_t *written)
-{
-    struct tls_stream *stream = BIO_get_data(bio);
-    BIO_clear_retry_flags(bio);
-    if (!lapse_is_ok(buf_append(&stream->loop->output, data, len)))
-        return 0;
-    *written = len;
-    return 1;
-}
-
-static long bio_control(BIO *bio, int command, long number, void *pointer)
-{
-    (void)bio, (void)number, (void)pointer;
-    return command == BIO_CTRL_FLUSH;
-}
-
-static BIO_METHOD *bio_method;
-
-static void make_bio_method(void)
-{
-    bio_method = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "lapse stream");
-    CHECK(bio_method != NULL && BIO_meth_set_read_ex(bio_method, bio_read) == 1 &&
-          BIO_meth_set_write_ex(bio_method, bio_write) == 1 && BIO_meth_set_ctrl(bio_method, bio_control) == 1);
-}
-
-static void attach_ssl(struct tls_stream *stream, bool server)
-{
-    static uv_once_t once = UV_ONCE_INIT;
-    uv_once(&once, make_bio_method);
-    stream->ssl = SSL_new(stream->identity->context);
-    BIO *bio = BIO_new(bio_method);
-    CHECK(stream->ssl != NULL && bio != NULL);
-    BIO_set_data(bio, stream);
-    BIO_set_init(bio, 1);
-    SSL_set_bio(stream->ssl, bio, bio);
-    SSL_set_app_data(stream->ssl, stream);
-    if (server) {
-        SSL_set_accept_state(stream->ssl);
-    } else {
-        uint8_t wire[TLS_ALPN_MAX + 1];
-        size_t len = strlen(stream->settings.alpn);
-        wire[0] = (uint8_t)len;
-        memcpy(wire + 1, stream->settings.alpn, len);
-        CHECK(SSL_set_alpn_protos(stream->ssl, wire, (unsigned)len + 1) == 0);
-        SSL_set_connect_state(stream->ssl);
-    }
-}
 
 /* ---- ends ---- */
 
@@ -637,6 +566,8 @@ static void arm_timer(struct tls_stream *stream)
 
 void tls_stream_set_deadline(struct tls_stream *stream, uint64_t delay_ms)
 {
+    /* uv_now may be as old as the loop's last turn: a deadline from there could be over already. */
+    uv_update_time(stream->loop->loop);
     stream->phase_deadline = uv_now(stream->loop->loop) + delay_ms;
     arm_timer(stream);
 }
@@ -661,27 +592,6 @@ static void tls_close(struct stream *stream, const struct lapse_error *why)
 
 static const struct stream_ops tls_ops = {tls_write, tls_pending, tls_pause_reading, tls_close};
 
-static uint32_t or_default(uint32_t value, uint32_t fallback)
-{
-    return value == 0 ? fallback : value;
-}
-
-lapse_result tls_settings_fill(struct tls_settings *settings, const struct tls_options *options,
-                               struct lapse_error *error)
-{
-    struct tls_settings filled = {
-        .handshake_timeout_ms = or_default(options->handshake_timeout_ms, HANDSHAKE_TIMEOUT_MS),
-        .connect_timeout_ms = or_default(options->connect_timeout_ms, CONNECT_TIMEOUT_MS),
-        .stall_timeout_ms = or_default(options->stall_timeout_ms, STALL_TIMEOUT_MS),
-        .send_max = options->send_max == 0 ? LIMIT_STREAM_SEND : options->send_max,
-    };
-    struct slice alpn = slice_str(options->alpn);
-    if (alpn.len == 0 || !slice_to_cstr(alpn, filled.alpn, sizeof filled.alpn))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "an ALPN name has 1 to %d bytes", TLS_ALPN_MAX);
-    *settings = filled;
-    return lapse_ok();
-}
-
 struct tls_stream *tls_stream_new(uv_loop_t *loop, struct tls_identity *identity, const struct tls_settings *settings,
                                   bool server)
 {
@@ -693,7 +603,7 @@ struct tls_stream *tls_stream_new(uv_loop_t *loop, struct tls_identity *identity
     stream->settings = *settings;
     buf_init(&stream->held, 2 * TLS_READ_BYTES);
     buf_init(&stream->plain, 2 * settings->send_max);
-    attach_ssl(stream, server);
+    tls_stream_attach_ssl(stream, server);
     CHECK(uv_timer_init(loop, &stream->timer) == 0);
     stream->timer.data = stream;
     stream->tcp.data = stream;
@@ -708,30 +618,4 @@ void tls_stream_start(struct tls_stream *stream)
     set_reading(stream);
     if (stream->state == TLS_HANDSHAKE && !SSL_is_server(stream->ssl))
         pump(stream, slice_of(NULL, 0)); /* our ClientHello */
-}
-
-void tls_stream_tune(struct tls_stream *stream, uint32_t user_timeout_ms)
-{
-    uv_os_fd_t fd;
-    unsigned timeout = user_timeout_ms;
-    unsigned idle_s = stream->settings.stall_timeout_ms / 2000;
-    /* Best effort: a connection without them works, it only notices a dead peer later. */
-    (void)uv_tcp_nodelay(&stream->tcp, 1);
-    (void)uv_tcp_keepalive(&stream->tcp, 1, idle_s == 0 ? 1 : idle_s);
-    if (uv_fileno((uv_handle_t *)&stream->tcp, &fd) == 0)
-        (void)setsockopt(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, &timeout, sizeof timeout);
-}
-
-void tls_address_print(const struct sockaddr *address, char *out, size_t size)
-{
-    char host[INET6_ADDRSTRLEN] = "?";
-    if (address->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)address;
-        (void)uv_ip6_name(in6, host, sizeof host);
-        (void)snprintf(out, size, "[%s]:%u", host, ntohs(in6->sin6_port));
-    } else {
-        const struct sockaddr_in *in4 = (const struct sockaddr_in *)address;
-        (void)uv_ip4_name(in4, host, sizeof host);
-        (void)snprintf(out, size, "%s:%u", host, ntohs(in4->sin_port));
-    }
 }

@@ -3,8 +3,8 @@
  *   store-bench [--grants N]
  *
  * Grants have about 120 bytes of strings, half of them shared with other grants (subject, requester, resource, action,
- * policy), half their own (a justification). Each is requested with a request key, so that the idempotency table is as full
- * as it gets. Commands are timed by the thread's processor time, whole passes by the clock. */
+ * policy), half their own (a justification). Each is requested with a request key, so that the idempotency table is as
+ * full as it gets. Commands are timed by the thread's processor time, whole passes by the clock. */
 #include <malloc.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -93,8 +93,8 @@ static struct command request(uint64_t i, struct texts *texts, int64_t deadline_
     memset(&command.terms, 0, sizeof command.terms);
     (void)snprintf(texts->subject, sizeof texts->subject, "user:dev%05u@example.com", (unsigned)(i * 7919 % SUBJECTS));
     (void)snprintf(texts->resource, sizeof texts->resource, "db/prod/orders-%04u", (unsigned)(i * 104729 % RESOURCES));
-    (void)snprintf(texts->justification, sizeof texts->justification, "restore order %09llu for a customer, see the ticket",
-                   (unsigned long long)i);
+    (void)snprintf(texts->justification, sizeof texts->justification,
+                   "restore order %09llu for a customer, see the ticket", (unsigned long long)i);
     command.type = COMMAND_REQUEST;
     command.key = key_of(i, COMMAND_REQUEST);
     command.principal = slice_str(texts->subject);
@@ -187,7 +187,8 @@ static void report(const char *what, const struct timing *timing)
            (double)timing->longest_ns / 1e6, (unsigned long long)timing->events);
 }
 
-/* A full store in steady flow: each round requests, approves, and ends one, half by revocation, half by its deadline. */
+/* A full store in steady flow: each round requests, approves, and ends one, half by revocation, half by its deadline.
+ */
 static void bench_mix(struct store *store, uint64_t first, uint64_t rounds)
 {
     struct timing mix = {0};

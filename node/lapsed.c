@@ -25,8 +25,6 @@ int lapsed_exit_code(enum lapse_code code)
     switch (code) {
     case LAPSE_OK:
         return EX_OK;
-    case LAPSE_INVALID_ARGUMENT:
-        return EX_USAGE;
     case LAPSE_DATA_LOSS:
         return EX_DATAERR;
     case LAPSE_ALREADY_EXISTS:
@@ -36,6 +34,7 @@ int lapsed_exit_code(enum lapse_code code)
         return EX_IOERR;
     case LAPSE_PERMISSION_DENIED:
         return EX_NOPERM;
+    case LAPSE_INVALID_ARGUMENT: /* in a file; wrong use goes through lapsed_misused */
     case LAPSE_FAILED_PRECONDITION:
     case LAPSE_UNAUTHENTICATED:
     case LAPSE_NOT_FOUND:

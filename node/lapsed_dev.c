@@ -249,14 +249,20 @@ static lapse_result append_exports(struct buf *out, const struct dev *dev, uint1
 
 static void print_cheat_sheet(const struct dev *dev, const struct node_ports *ports, const struct buf *exports)
 {
+    struct buf pki;
+    buf_init(&pki, 8 * CONFIG_PATH_SIZE);
+    CHECK(lapse_is_ok(append_quoted(&pki, dev->pki)));
+    int len = (int)pki.len;
+    const char *dir = (const char *)pki.data;
     printf("Lapse is ready: one node, for development, in %s\n\n"
            "In another terminal (or: . %s):\n%.*s\n"
-           "Then ask as dev1, approve as oncall, and see (operator and proxy1 have certificates in %s, too):\n"
-           "  lapse request --subject user:dev1 --resource db/prod/orders --action read --duration 15m \\\n"
-           "      --justification 'restore order 4711'\n"
-           "  lapse --cert %s/oncall.pem --key %s/oncall.key approve GRANT\n"
-           "  lapse list\n\n",
-           dev->dir, dev->env, (int)exports->len, (const char *)exports->data, dev->pki, dev->pki, dev->pki);
+           "Then ask as dev1, approve as oncall, and see (operator and proxy1 have certificates there, too):\n"
+           "  GRANT=$(lapse request --resource db/prod/orders --action read --duration 15m \\\n"
+           "      --justification 'restore order 4711' --output id)\n"
+           "  lapse approve \"$GRANT\" --cert %.*s/oncall.pem --key %.*s/oncall.key\n"
+           "  lapse get \"$GRANT\"\n\n",
+           dev->dir, dev->env, (int)exports->len, (const char *)exports->data, len, dir, len, dir);
+    buf_free(&pki);
     if (ports->http != 0)
         printf("Metrics: http://127.0.0.1:%u/metrics\n", (unsigned)ports->http);
     puts("Ctrl-C stops it.");

@@ -111,22 +111,28 @@ static void submitted(struct grpc_call *call, int result)
     h2_wake(&call->connection->h2);
 }
 
+/* The status behind messages. It is HEADERS, which no flow control holds back. */
+static int submit_status(struct grpc_call *call)
+{
+    nghttp2_nv fields[2];
+    size_t n = status_fields(call, fields);
+    return nghttp2_submit_trailer(call->connection->h2.session, call->stream_id, fields, n);
+}
+
 static ssize_t on_read(nghttp2_session *session, int32_t stream_id, uint8_t *out, size_t max, uint32_t *flags,
                        nghttp2_data_source *source, void *user_data)
 {
     struct grpc_call *call = source->ptr;
-    (void)out;
-    (void)user_data;
-    if (call->outbox.bytes == 0 && !call->finished) {
+    (void)session, (void)stream_id, (void)out, (void)user_data;
+    if (call->outbox.bytes == 0) {
         call->deferred = true;
         return NGHTTP2_ERR_DEFERRED;
     }
     size_t n = call->outbox.bytes < max ? call->outbox.bytes : max;
     *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
     if (call->finished && n == call->outbox.bytes) {
-        nghttp2_nv fields[2];
         *flags |= NGHTTP2_DATA_FLAG_EOF | NGHTTP2_DATA_FLAG_NO_END_STREAM;
-        if (nghttp2_submit_trailer(session, stream_id, fields, status_fields(call, fields)) != 0)
+        if (submit_status(call) != 0)
             return NGHTTP2_ERR_CALLBACK_FAILURE;
     }
     return (ssize_t)n;
@@ -152,9 +158,12 @@ static void answer_status_only(struct grpc_call *call)
     submitted(call, nghttp2_submit_response(call->connection->h2.session, call->stream_id, fields, n, NULL));
 }
 
-static void resume(struct grpc_call *call)
+/* Makes nghttp2 ask for messages (on_read). */
+static void continue_answer(struct grpc_call *call)
 {
-    if (call->deferred) {
+    if (!call->answering) {
+        begin_answer(call);
+    } else if (call->deferred) {
         call->deferred = false;
         submitted(call, nghttp2_session_resume_data(call->connection->h2.session, call->stream_id));
     }
@@ -188,10 +197,10 @@ void grpc_call_finish(struct grpc_call *call, enum lapse_code code, const char *
         return;
     set_status(call, code, message);
     call->reset_after = call->reset_after || (call->method != NULL && call->method->client_streams && !call->request_done);
-    if (call->answering)
-        resume(call);
-    else if (call->outbox.count > 0)
-        begin_answer(call);
+    if (call->outbox.count > 0)
+        continue_answer(call);
+    else if (call->answering)
+        submitted(call, submit_status(call));
     else
         answer_status_only(call);
 }
@@ -211,10 +220,7 @@ bool grpc_call_send(struct grpc_call *call, struct blob *message)
     if (!is_usable(call))
         return true;
     bool more = queue(call, blob_ref(message));
-    if (call->answering)
-        resume(call);
-    else
-        begin_answer(call);
+    continue_answer(call);
     return more;
 }
 

@@ -85,23 +85,37 @@ static int count_reset(struct h2 *h2)
 }
 
 /* An empty DATA frame that ends its stream is how many clients half-close: bounded by the number of streams. */
-static bool carries_something(const nghttp2_frame_hd *hd)
+static bool carries_something(const struct h2_frame_header *frame)
 {
-    if (hd->type == NGHTTP2_DATA)
-        return hd->length > 0 || (hd->flags & NGHTTP2_FLAG_END_STREAM) != 0;
-    return hd->type == NGHTTP2_HEADERS || hd->type == NGHTTP2_CONTINUATION;
+    if (frame->type == NGHTTP2_DATA)
+        return frame->length > 0 || (frame->flags & NGHTTP2_FLAG_END_STREAM) != 0;
+    return frame->type == NGHTTP2_HEADERS || frame->type == NGHTTP2_CONTINUATION;
+}
+
+/* Counts the frames that begin in `bytes`, before nghttp2 sees them. False when the peer was refused. */
+static bool count_frames(struct h2 *h2, struct slice bytes)
+{
+    struct h2_frame_header frame;
+    while (h2_meter_next(&h2->meter, &bytes, &frame)) {
+        h2->last_frame_ms = h2_now(h2);
+        int result = 0;
+        if (frame.type == NGHTTP2_RST_STREAM)
+            result = count_reset(h2);
+        else if (!carries_something(&frame))
+            result = h2_count_frame(h2);
+        if (result != 0)
+            return false;
+    }
+    return true;
 }
 
 static int on_begin_frame(nghttp2_session *session, const nghttp2_frame_hd *hd, void *user_data)
 {
     struct h2 *h2 = user_data;
     (void)session;
-    h2->last_frame_ms = h2_now(h2);
     if (hd->type == NGHTTP2_HEADERS)
         h2->header_bytes = 0;
-    if (hd->type == NGHTTP2_RST_STREAM)
-        return count_reset(h2);
-    return carries_something(hd) ? 0 : h2_count_frame(h2);
+    return 0;
 }
 
 static int on_frame_send(nghttp2_session *session, const nghttp2_frame *frame, void *user_data)
@@ -280,6 +294,8 @@ static void on_stream_data(struct stream *stream, struct slice bytes)
     if (h2->state != H2_OPEN)
         return;
     h2->last_input_ms = h2_now(h2);
+    if (!count_frames(h2, bytes))
+        return;
     ssize_t taken = nghttp2_session_mem_recv(h2->session, bytes.data, bytes.len);
     h2_wake(h2);
     if (taken == NGHTTP2_ERR_FLOODED) {
@@ -381,6 +397,7 @@ void h2_init(struct h2 *h2, uv_loop_t *loop, struct stream *stream, const struct
     CHECK(uv_timer_init(loop, &h2->timer) == 0);
     h2->turn.data = h2->timer.data = h2;
     h2->handles = 2;
+    h2_meter_init(&h2->meter, config->server ? NGHTTP2_CLIENT_MAGIC_LEN : 0);
     h2->session = make_session(h2, config);
     submit_settings(h2->session, config);
     stream_set_handler(stream, (struct stream_handler){on_stream_open, on_stream_data, on_stream_drain, on_stream_close}, h2);

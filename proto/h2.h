@@ -17,6 +17,7 @@
 
 #include "base/stream.h"
 #include "proto/h2_budget.h"
+#include "proto/h2_meter.h"
 
 struct h2;
 struct h2_output;
@@ -62,6 +63,7 @@ struct h2 {
     uint8_t handles; /* open uv handles */
     uint32_t goaway_error;
     uint32_t header_bytes, header_bytes_max; /* of the block being received */
+    struct h2_meter meter;
     struct h2_budget frames, resets;
     struct h2_output *output; /* while output is collected */
     int64_t last_input_ms;    /* bytes arrived */

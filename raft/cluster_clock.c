@@ -43,6 +43,12 @@ static void bounds_add(struct clock_bounds *bounds, int64_t lower, int64_t upper
 
 static void hear_leader(struct cluster_clock *clock, const struct clock_sample *sample, int64_t boot_us)
 {
+    if (sample->era < clock->era)
+        return;
+    if (sample->era > clock->era) {
+        clock->era = sample->era;
+        clock->current = clock->previous = no_bounds;
+    }
     if (clock->current.lower == CLOCK_NONE || boot_us - clock->bucket_us >= BUCKET_US) {
         clock->previous = clock->current;
         clock->current = no_bounds;
@@ -68,6 +74,7 @@ int64_t cluster_clock_hear(struct cluster_clock *clock, const struct clock_sampl
     struct clock_voice *voice = voice_of(clock, sample->from);
     voice->heard_us = boot_us;
     voice->lower = sample->time_us > 0 ? sample->time_us - boot_us : CLOCK_NONE;
+    voice->era = sample->era;
     if (sample->wall_us > 0)
         voice->wall = sample->wall_us - boot_us;
     if (sample->from_leader && sample->time_us > 0 && !clock->leading)
@@ -85,9 +92,10 @@ static int64_t lower_offset(const struct cluster_clock *clock)
     return max64(clock->current.lower, clock->previous.lower);
 }
 
-void cluster_clock_begin_leading(struct cluster_clock *clock, int64_t boot_us)
+void cluster_clock_begin_leading(struct cluster_clock *clock, uint64_t term, int64_t boot_us)
 {
     clock->leading = true;
+    clock->led_term = term;
     clock->offset = CLOCK_NONE;
     clock->led_since_us = boot_us;
 }
@@ -113,12 +121,20 @@ static const struct clock_voice *voice_heard(const struct cluster_clock *clock, 
     return NULL;
 }
 
-static int64_t running_estimate(const struct cluster_clock *clock, const uint64_t *voters, uint32_t n, int64_t boot_us)
+/* The best of the estimates of the latest era. */
+static int64_t running_estimate(const struct cluster_clock *clock, const uint64_t *voters, uint32_t n, int64_t boot_us,
+                                uint64_t *era)
 {
     int64_t best = lower_offset(clock);
+    *era = clock->era;
     for (uint32_t i = 0; i < n; i++) {
         const struct clock_voice *voice = voice_heard(clock, voters[i]);
-        if (voice != NULL && boot_us - voice->heard_us <= VOICE_FRESH_US)
+        if (voice == NULL || voice->lower == CLOCK_NONE || boot_us - voice->heard_us > VOICE_FRESH_US)
+            continue;
+        if (best == CLOCK_NONE || voice->era > *era) {
+            best = voice->lower;
+            *era = voice->era;
+        } else if (voice->era == *era)
             best = max64(best, voice->lower);
     }
     return best;
@@ -148,7 +164,8 @@ bool cluster_clock_establish(struct cluster_clock *clock, uint64_t self, const u
     CHECK(clock->leading && n <= LIMIT_PEERS);
     if (clock->offset != CLOCK_NONE)
         return true;
-    int64_t offset = running_estimate(clock, voters, n, boot_us);
+    uint64_t era;
+    int64_t offset = running_estimate(clock, voters, n, boot_us, &era);
     if (offset == CLOCK_NONE) {
         int64_t sorted[LIMIT_PEERS];
         uint32_t count = wall_offsets(clock, self, voters, n, wall_us - boot_us, sorted);
@@ -156,7 +173,9 @@ bool cluster_clock_establish(struct cluster_clock *clock, uint64_t self, const u
         if (count == 0 || !enough)
             return false;
         offset = sorted[count / 2];
+        era = clock->led_term;
     }
+    clock->era = era;
     clock->offset = max64(offset, clock->floor_us - boot_us);
     return true;
 }
@@ -165,6 +184,11 @@ int64_t cluster_clock_now(const struct cluster_clock *clock, int64_t boot_us)
 {
     int64_t offset = clock->leading ? clock->offset : lower_offset(clock);
     return offset == CLOCK_NONE ? 0 : max64(boot_us + offset, 1);
+}
+
+uint64_t cluster_clock_era(const struct cluster_clock *clock)
+{
+    return clock->era;
 }
 
 int64_t cluster_clock_upper(const struct cluster_clock *clock, int64_t boot_us)

@@ -16,13 +16,21 @@
  * Taking over. A new leader goes on from the greatest lower bound that it or any voter it has heard of lately has. It
  * can't run ahead of the old leader's clock by more than drift; it is behind by at most the shortest way from the old
  * leader to any of them. Every elected leader has just heard from a majority (votes carry the estimate, too), so a node
- * whose clock stood still (a paused virtual machine) is corrected by the nodes that voted for it. Wall clocks play no part.
+ * whose clock stood still (a paused virtual machine) is corrected by the nodes that voted for it. Wall clocks play no
+ * part.
  *
- * A cold start. When no voter has an estimate the whole cluster was down, and nobody knows for how long: the wall clocks
- * are asked, once. The median of the voters' heard from in this life (at least a majority, ourselves included; all of them
- * if they answer within the grace period) becomes cluster time, the later of the middle two when their number is even: a
- * single wrong clock can then neither prolong a grant nor, among three, end all of them. It is never before the greatest
- * time ever applied, so stepping all clocks back prolongs nothing either.
+ * Eras. A cold start (below) begins a new era, named by the term of its leader; a leader that takes over keeps the era.
+ * Each estimate belongs to one, and one of a later era replaces all earlier ones, greater or not: a node that was cut
+ * off may hold the time of a leader that the cluster never followed. Within an era bounds of different leaders are
+ * comparable. Whatever a leader's time was used for (an entry committed, a read answered) took a majority that had it
+ * from that leader's frames; the next leader hears from one of these. Times that were committed bound it from below in
+ * any case: a leader establishes its time only when it has applied everything committed before its term.
+ *
+ * A cold start. When no voter has an estimate the whole cluster was down, and nobody knows for how long: the wall
+ * clocks are asked, once. The median of the voters' heard from in this life (at least a majority, ourselves included;
+ * all of them if they answer within the grace period) becomes cluster time, the later of the middle two when their
+ * number is even: a single wrong clock can then neither prolong a grant nor, among three, end all of them. It is never
+ * before the greatest time ever applied, so stepping all clocks back prolongs nothing either.
  *
  * Monotonic: what the leader stamps never decreases, and store_apply clamps it again.
  *
@@ -44,6 +52,7 @@ struct clock_voice {
     uint64_t id;
     int64_t heard_us;
     int64_t lower;     /* lower offset by its own estimate; CLOCK_NONE: it has none */
+    uint64_t era;      /* of that estimate */
     int64_t wall;      /* offset of its wall clock to our boot clock, CLOCK_NONE: not heard */
     int64_t warned_us; /* about its wall clock */
 };
@@ -51,8 +60,10 @@ struct clock_voice {
 struct cluster_clock {
     bool leading;
     int64_t offset; /* while leading; CLOCK_NONE: not established yet */
+    uint64_t led_term;
     int64_t led_since_us;
     int64_t floor_us; /* the greatest time applied or stamped */
+    uint64_t era;     /* of the bounds, or of our own time while leading */
     struct clock_bounds current, previous;
     int64_t bucket_us; /* when `current` began */
     struct clock_voice voices[LIMIT_PEERS];
@@ -65,26 +76,31 @@ void cluster_clock_init(struct cluster_clock *clock);
 struct clock_sample {
     uint64_t from;
     bool from_leader;
+    uint64_t era; /* that the time belongs to */
     int64_t time_us;
     int64_t wall_us;
     int64_t echo_us;
 };
-/* Returns by how much the sender's wall clock differs from ours for certain, in microseconds (positive: it is ahead). */
+/* Returns by how much the sender's wall clock differs from ours for certain, in microseconds (positive: it is ahead).
+ */
 int64_t cluster_clock_hear(struct cluster_clock *clock, const struct clock_sample *sample, int64_t boot_us,
                            int64_t wall_us);
 
 /* An entry with this time was applied, or a store with it restored. */
 void cluster_clock_applied(struct cluster_clock *clock, int64_t time_ms);
 
-void cluster_clock_begin_leading(struct cluster_clock *clock, int64_t boot_us);
+void cluster_clock_begin_leading(struct cluster_clock *clock, uint64_t term, int64_t boot_us);
 void cluster_clock_end_leading(struct cluster_clock *clock, int64_t boot_us);
-/* While leading: tries to establish the time among `voters` (ids; ourselves included if we vote). True once it is. Waits
- * `grace_us` for voters beyond a majority before it resorts to wall clocks. */
+/* While leading, once all that was committed before the term is applied: tries to establish the time among `voters`
+ * (ids; ourselves included if we vote). True once it is. Waits `grace_us` for voters beyond a majority before it
+ * resorts to wall clocks. */
 bool cluster_clock_establish(struct cluster_clock *clock, uint64_t self, const uint64_t *voters, uint32_t n,
                              int64_t boot_us, int64_t wall_us, int64_t grace_us);
 
 /* The leader's cluster time, or a follower's lower bound of it; 0 when not known. */
 int64_t cluster_clock_now(const struct cluster_clock *clock, int64_t boot_us);
+/* The era that cluster_clock_now belongs to. */
+uint64_t cluster_clock_era(const struct cluster_clock *clock);
 /* Not before cluster time; the leader's own time when leading; 0 when not known. */
 int64_t cluster_clock_upper(const struct cluster_clock *clock, int64_t boot_us);
 /* The time for the next entry, in milliseconds: never decreases. Only while leading and established. */

@@ -7,10 +7,9 @@
  *   RAFT_SUBMIT          entries and batch stay ours in any case
  *   APPEND_ENTRIES       the batch is ours if the step asks for entries to be persisted, else libraft has freed it; the
  *                        array is ours
- *   INSTALL_SNAPSHOT     configuration and data are ours if the step asks for a snapshot to be persisted (the configuration
- *                        then lies in the update), else libraft has freed them
- *   PERSISTED_SNAPSHOT, SNAPSHOT, CONFIGURATION   libraft keeps or frees the configuration
- *   the no-op of a new leader: its batch is ours once the step hands it out
+ *   INSTALL_SNAPSHOT     configuration and data are ours if the step asks for a snapshot to be persisted (the
+ * configuration then lies in the update), else libraft has freed them PERSISTED_SNAPSHOT, SNAPSHOT, CONFIGURATION
+ * libraft keeps or frees the configuration the no-op of a new leader: its batch is ours once the step hands it out
  *   messages             libraft's, until the next step; addresses too
  * A batch is never read: libraft tracks terms. So it is one byte here, and the content stays in blobs of the tail. */
 #include "raft/consensus.h"
@@ -19,16 +18,17 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "raft/consensus_check.h"
 
-/* A follower that installs a snapshot of a million grants needs seconds to receive and restore it. What ends a stuck
- * transfer is raft/transfer.c, which sees every chunk; libraft sees none, so its own timeout only has to be out of the way. */
-#define INSTALL_SNAPSHOT_TIMEOUT_MS (10u * 60 * 1000)
+/* How often libraft repeats that a follower needs a snapshot. Not how long one may take: a transfer that is under way
+ * (raft/transfer.h) ignores the repetitions, and ends by itself when nothing moves; one that could not begin, because
+ * another was running or the follower was busy, begins with the next. */
+#define INSTALL_SNAPSHOT_TIMEOUT_MS 2000u
 /* One round of catching up may contain a snapshot; a newcomer that is silent for longer is given up. */
 #define CATCH_UP_ROUND_MS (60u * 1000)
 #define CATCH_UP_ROUNDS 50u
 /* Bytes in flight are bounded by raft/sender.c; libraft counts entries only. */
 #define INFLIGHT_ENTRIES_MAX (1u << 20)
-#define INDEX_MAX (1ull << 62)
 
 struct consensus {
     struct raft raft;
@@ -45,7 +45,8 @@ struct consensus {
     struct log_entry *step_content;
 };
 
-struct consensus *consensus_new(const struct consensus_options *options, const struct consensus_effects *effects, void *arg)
+struct consensus *consensus_new(const struct consensus_options *options, const struct consensus_effects *effects,
+                                void *arg)
 {
     struct consensus *core = mem_calloc(1, sizeof *core);
     *core = (struct consensus){.options = *options, .effects = effects, .arg = arg};
@@ -288,8 +289,8 @@ static lapse_result commit_configuration(struct consensus *core, int64_t now_ms,
     return rv == 0 ? lapse_ok() : broken(core, "a committed configuration", rv, error);
 }
 
-/* A step, then the configuration if that step committed it: at once and not when it is applied, so that a later step can't
- * find two uncommitted ones and fall back to a third. */
+/* A step, then the configuration if that step committed it: at once and not when it is applied, so that a later step
+ * can't find two uncommitted ones and fall back to a third. */
 static lapse_result run(struct consensus *core, int64_t now_ms, struct raft_event *event, struct raft_update *update,
                         const char *what, struct lapse_error *error)
 {
@@ -301,43 +302,6 @@ static lapse_result run(struct consensus *core, int64_t now_ms, struct raft_even
 }
 
 /* --- Start --- */
-
-static lapse_result check_state(const struct log_state *state, struct lapse_error *error)
-{
-    uint64_t term = state->has_snapshot ? state->snapshot.term : 0;
-    uint64_t covered = state->has_snapshot ? state->snapshot.index : 0;
-    bool connected = state->first_index > 0 && state->first_index <= covered + 1 &&
-                     (state->n_entries == 0 || state->first_index + state->n_entries > covered);
-    if (state->n_entries > 0 && state->first_index <= covered)
-        term = 0; /* entries older than the snapshot may have older terms */
-    for (uint32_t i = 0; connected && i < state->n_entries; i++) {
-        connected = state->entries[i].term >= term && state->entries[i].term > 0;
-        term = state->entries[i].term;
-    }
-    bool first_is_change = state->has_snapshot || state->n_entries == 0 || state->entries[0].type == RAFT_CHANGE;
-    if (!connected || !first_is_change || term > state->term)
-        return lapse_fail(error, LAPSE_DATA_LOSS,
-                          "term, snapshot and log do not fit together (term %llu, snapshot %llu, first entry %llu, %u "
-                          "entries); this node must not vote with them: let it rejoin empty",
-                          (unsigned long long)state->term, (unsigned long long)covered,
-                          (unsigned long long)state->first_index, state->n_entries);
-    return lapse_ok();
-}
-
-/* The newest configuration on disk; every one of them is decoded, since libraft will read them unchecked. */
-static lapse_result newest_members(const struct log_state *state, struct members *members, struct lapse_error *error)
-{
-    members->n = 0;
-    lapse_result result = lapse_ok();
-    if (state->has_snapshot)
-        result = members_decode(blob_slice(state->snapshot.configuration), members, error);
-    for (uint32_t i = 0; lapse_is_ok(result) && i < state->n_entries; i++) {
-        const struct log_entry *entry = &state->entries[i];
-        if (entry->type == RAFT_CHANGE)
-            result = members_decode(entry->data == NULL ? slice_of(NULL, 0) : blob_slice(entry->data), members, error);
-    }
-    return result;
-}
 
 static struct raft_entry *start_entries(const struct log_state *state)
 {
@@ -367,7 +331,8 @@ static void fill_tail(struct consensus *core, struct log_state *state)
     }
 }
 
-static lapse_result start_step(struct consensus *core, int64_t now_ms, struct log_state *state, struct lapse_error *error)
+static lapse_result start_step(struct consensus *core, int64_t now_ms, struct log_state *state,
+                               struct lapse_error *error)
 {
     struct raft_snapshot_metadata metadata = {0};
     struct raft_entry *entries = start_entries(state);
@@ -383,7 +348,7 @@ static lapse_result start_step(struct consensus *core, int64_t now_ms, struct lo
         metadata.configuration_index = state->snapshot.configuration_index;
         lapse_result result =
             load_configuration(blob_slice(state->snapshot.configuration), &metadata.configuration, error);
-        CHECK(lapse_is_ok(result)); /* newest_members has decoded it */
+        CHECK(lapse_is_ok(result)); /* consensus_newest_members has decoded it */
         event.start.metadata = &metadata;
     }
     fill_tail(core, state);
@@ -399,9 +364,9 @@ static lapse_result start_step(struct consensus *core, int64_t now_ms, struct lo
 lapse_result consensus_start(struct consensus *core, int64_t now_ms, struct log_state *state, struct lapse_error *error)
 {
     struct members members;
-    lapse_result result = check_state(state, error);
+    lapse_result result = consensus_check_state(state, error);
     if (lapse_is_ok(result))
-        result = newest_members(state, &members, error);
+        result = consensus_newest_members(state, &members, error);
     if (!lapse_is_ok(result))
         return result;
     /* libraft: a sole voter elects itself without a new term. Its unwritten entries of that term may have reached a
@@ -450,8 +415,8 @@ lapse_result consensus_tick(struct consensus *core, int64_t now_ms, struct lapse
 
 /* --- Frames --- */
 
-static lapse_result receive(struct consensus *core, int64_t now_ms, struct raft_message *message, struct raft_update *update,
-                            const char *what, struct lapse_error *error)
+static lapse_result receive(struct consensus *core, int64_t now_ms, struct raft_message *message,
+                            struct raft_update *update, const char *what, struct lapse_error *error)
 {
     message->server_address = "peer";
     struct raft_event event = {.type = RAFT_RECEIVE, .receive.message = message};
@@ -480,15 +445,16 @@ static lapse_result receive_vote_request(struct consensus *core, int64_t now_ms,
 static lapse_result receive_vote(struct consensus *core, int64_t now_ms, uint64_t from, const struct message *message,
                                  struct lapse_error *error)
 {
-    /* libraft: reads the candidate's part of a union whatever its state, and a late pre-vote answer (which bears the next
-     * term) can raise the term of a leader. Only candidates care for votes. */
+    /* libraft: reads the candidate's part of a union whatever its state, and a late pre-vote answer (which bears the
+     * next term) can raise the term of a leader. Only candidates care for votes. */
     if (core->raft.state != RAFT_CANDIDATE || message->term == 0)
         return lapse_ok();
     uint64_t term = message->term, next = core->raft.current_term + 1;
     bool pre_voting = core->raft.candidate_state.in_pre_vote;
     if (pre_voting && message->pre_vote) {
-        /* libraft: a refused pre-vote does not tell the refuser's term, so that a node with the better log and the lower
-         * term, and one with the worse log and the higher term, refuse each other for ever. Our envelope tells it. */
+        /* libraft: a refused pre-vote does not tell the refuser's term, so that a node with the better log and the
+         * lower term, and one with the worse log and the higher term, refuse each other for ever. Our envelope tells
+         * it. */
         if (!message->granted && message->envelope.term > next)
             term = message->envelope.term;
         else if (term != next)
@@ -508,8 +474,8 @@ static lapse_result receive_append_result(struct consensus *core, int64_t now_ms
 {
     if (core->raft.state != RAFT_LEADER || message->envelope.term == 0)
         return lapse_ok();
-    /* libraft: asserts that nobody takes back what it has acknowledged. Late answers do, and so does a node that lost its
-     * disk, which must be removed and join under a new id. */
+    /* libraft: asserts that nobody takes back what it has acknowledged. Late answers do, and so does a node that lost
+     * its disk, which must be removed and join under a new id. */
     if (message->rejected > 0 && message->index < consensus_match(core, from))
         return lapse_ok();
     struct raft_update update;
@@ -548,43 +514,8 @@ struct append {
     uint32_t n;
 };
 
-static bool entry_is_possible(const struct message_entry *entry, uint64_t previous_term, uint64_t leader_term)
-{
-    struct members members;
-    if (entry->term < previous_term || entry->term > leader_term)
-        return false;
-    switch (entry->type) {
-    case RAFT_COMMAND:
-        return entry->data.len > 0;
-    case RAFT_BARRIER:
-        return true;
-    case RAFT_CHANGE:
-        return lapse_is_ok(members_decode(entry->data, &members, NULL));
-    default:
-        return false;
-    }
-}
-
-static lapse_result check_append(const struct message *message, uint64_t from, struct lapse_error *error)
-{
-    struct slice entries = message->entries;
-    struct message_entry entry;
-    uint64_t term = message->index_term, leader_term = message->envelope.term;
-    bool possible = message->envelope.leading && leader_term > 0 && message->index < INDEX_MAX &&
-                    (message->index == 0) == (message->index_term == 0) && term <= leader_term;
-    while (possible && message_append_next(&entries, &entry)) {
-        possible = entry_is_possible(&entry, term, leader_term);
-        term = entry.term;
-    }
-    return possible ? lapse_ok()
-                    : lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                                 "node %llu sent entries behind index %llu that no leader of term %llu could have",
-                                 (unsigned long long)from, (unsigned long long)message->index,
-                                 (unsigned long long)leader_term);
-}
-
-/* libraft: allows one uncommitted configuration. That a leader proposed another behind it proves that ours is committed (a
- * leader may propose only then), if our log agrees with that leader's up to there. */
+/* libraft: allows one uncommitted configuration. That a leader proposed another behind it proves that ours is committed
+ * (a leader may propose only then), if our log agrees with that leader's up to there. */
 static lapse_result commit_implied_configuration(struct consensus *core, int64_t now_ms, const struct append *append,
                                                  struct lapse_error *error)
 {
@@ -602,7 +533,8 @@ static lapse_result append_step(struct consensus *core, int64_t now_ms, const st
     lapse_result result = commit_implied_configuration(core, now_ms, append, error);
     if (!lapse_is_ok(result))
         return result;
-    /* libraft: takes min(leader's commit index, last entry of this message) even where that is less than what it has. */
+    /* libraft: takes min(leader's commit index, last entry of this message) even where that is less than what it has.
+     */
     uint64_t end = append->index + append->n;
     uint64_t commit = append->commit < end ? append->commit : end;
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES,
@@ -625,8 +557,8 @@ static lapse_result append_step(struct consensus *core, int64_t now_ms, const st
     return result;
 }
 
-/* libraft: notes the index of a message's first new entry as that of the configuration in it, wherever that stands. So a
- * configuration always begins a step of its own. */
+/* libraft: notes the index of a message's first new entry as that of the configuration in it, wherever that stands. So
+ * a configuration always begins a step of its own. */
 static uint32_t run_length(const struct raft_entry *entries, uint32_t n)
 {
     uint32_t run = n > 0 ? 1 : 0;
@@ -668,7 +600,7 @@ static void decode_entries(const struct message *message, struct raft_entry *ent
 static lapse_result receive_append(struct consensus *core, int64_t now_ms, uint64_t from, const struct message *message,
                                    struct lapse_error *error)
 {
-    lapse_result result = check_append(message, from, error);
+    lapse_result result = consensus_check_append(message, from, error);
     if (!lapse_is_ok(result))
         return result;
     if (core->raft.state == RAFT_LEADER && message->envelope.term == consensus_term(core))
@@ -693,7 +625,7 @@ static lapse_result receive_append(struct consensus *core, int64_t now_ms, uint6
 }
 
 lapse_result consensus_receive(struct consensus *core, int64_t now_ms, uint64_t from, const struct message *message,
-                          struct lapse_error *error)
+                               struct lapse_error *error)
 {
     CHECK(from != 0 && from != core->options.node_id);
     switch (message->type) {
@@ -715,8 +647,8 @@ lapse_result consensus_receive(struct consensus *core, int64_t now_ms, uint64_t 
 
 /* --- The disk reports --- */
 
-lapse_result consensus_persisted(struct consensus *core, int64_t now_ms, uint64_t index, const struct log_entry *entries,
-                            uint32_t n, struct lapse_error *error)
+lapse_result consensus_persisted(struct consensus *core, int64_t now_ms, uint64_t index,
+                                 const struct log_entry *entries, uint32_t n, struct lapse_error *error)
 {
     uint64_t persisted = 0;
     for (uint32_t i = 0; i < n && tail_at(&core->tail, index + i) != NULL; i++) {
@@ -746,7 +678,7 @@ static lapse_result submit_refused(struct consensus *core, int rv, struct lapse_
 }
 
 lapse_result consensus_submit(struct consensus *core, int64_t now_ms, struct log_entry *entries, uint32_t n,
-                         struct lapse_error *error)
+                              struct lapse_error *error)
 {
     CHECK(n > 0 && (n == 1 || entries[0].type != RAFT_CHANGE));
     struct raft_entry *view = mem_calloc(n, sizeof *view);
@@ -774,22 +706,21 @@ lapse_result consensus_submit(struct consensus *core, int64_t now_ms, struct log
 /* --- Snapshots --- */
 
 lapse_result consensus_snapshot_offered(struct consensus *core, int64_t now_ms, uint64_t from, uint64_t term,
-                                   const struct snapshot_meta *meta, bool *wanted, struct lapse_error *error)
+                                        const struct snapshot_meta *meta, bool *wanted, struct lapse_error *error)
 {
     *wanted = false;
-    if (consensus_installing(core) || meta->index == 0 || meta->term == 0 || meta->term > term || meta->index >= INDEX_MAX)
+    if (consensus_installing(core) || meta->index == 0 || meta->term == 0 || meta->term > term ||
+        meta->index >= CONSENSUS_INDEX_MAX)
         return lapse_ok();
     if (core->raft.state == RAFT_LEADER && term == consensus_term(core))
         return lapse_fail(error, LAPSE_INTERNAL, "node %llu and this node both lead term %llu",
                           (unsigned long long)from, (unsigned long long)term);
-    struct raft_message message = {.type = RAFT_INSTALL_SNAPSHOT,
-                                   .server_id = from,
-                                   .install_snapshot = {.term = term,
-                                                        .last_index = meta->index,
-                                                        .last_term = meta->term,
-                                                        .conf_index = meta->configuration_index}};
-    lapse_result result =
-        load_configuration(blob_slice(meta->configuration), &message.install_snapshot.conf, error);
+    struct raft_message message = {
+        .type = RAFT_INSTALL_SNAPSHOT,
+        .server_id = from,
+        .install_snapshot = {
+            .term = term, .last_index = meta->index, .last_term = meta->term, .conf_index = meta->configuration_index}};
+    lapse_result result = load_configuration(blob_slice(meta->configuration), &message.install_snapshot.conf, error);
     if (!lapse_is_ok(result))
         return result;
     struct raft_update update;
@@ -812,7 +743,7 @@ static lapse_result load_metadata(const struct snapshot_meta *meta, struct raft_
 }
 
 lapse_result consensus_snapshot_installed(struct consensus *core, int64_t now_ms, const struct snapshot_meta *meta,
-                                     struct lapse_error *error)
+                                          struct lapse_error *error)
 {
     CHECK(consensus_installing(core) && core->raft.state == RAFT_FOLLOWER);
     struct raft_event event = {.type = RAFT_PERSISTED_SNAPSHOT, .persisted_snapshot.last = true};
@@ -829,7 +760,7 @@ uint64_t consensus_keep_from(const struct consensus *core, uint64_t index, uint6
 }
 
 lapse_result consensus_snapshot_taken(struct consensus *core, int64_t now_ms, const struct snapshot_meta *meta,
-                                 uint64_t trailing, struct lapse_error *error)
+                                      uint64_t trailing, struct lapse_error *error)
 {
     CHECK(!consensus_installing(core) && tail_at(&core->tail, meta->index) != NULL &&
           meta->index > core->tail.snapshot_index && trailing <= UINT32_MAX);

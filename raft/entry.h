@@ -1,7 +1,7 @@
 /* What a log entry of type RAFT_COMMAND holds: a batch of commands under one cluster time.
  *
- * Schema: proto/lapse/disk/v1/entry.proto. Each command carries (node, sequence): the node that took it finds its caller
- * again when it applies the entry. Node 0 stands for the cluster itself (expiry). */
+ * Schema: proto/lapse/disk/v1/entry.proto. Each command carries (node, sequence): the node that took it finds its
+ * caller again when it applies the entry. Node 0 stands for the cluster itself (expiry). */
 #ifndef LAPSE_RAFT_ENTRY_H
 #define LAPSE_RAFT_ENTRY_H
 
@@ -22,8 +22,8 @@ struct entry_writer {
     uint32_t n;
 };
 void entry_begin(struct entry_writer *writer, int64_t time_ms);
-/* False, and nothing added, when the batch is full (LIMIT_ENTRY_COMMANDS or LIMIT_ENTRY_BYTES); an empty batch takes any one
- * command of up to LIMIT_COMMAND_BYTES. */
+/* False, and nothing added, when the batch is full (LIMIT_ENTRY_COMMANDS or LIMIT_ENTRY_BYTES); an empty batch takes
+ * any one command of up to LIMIT_COMMAND_BYTES. */
 bool entry_add(struct entry_writer *writer, struct entry_item item);
 /* The finished payload, one reference; the writer is empty afterwards. */
 struct blob *entry_take(struct entry_writer *writer);

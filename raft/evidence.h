@@ -1,12 +1,12 @@
 /* Proof that a majority still stood in the leader's term, and since when.
  *
- * Every frame carries its sender's stamp (its own boot time, strictly increasing) and echoes the newest stamp that it has
- * had from the addressee. A frame from voter v in term T that echoes stamp s says: "after you sent s, I was in term T". So
- * the evidence is as old as the moment at which the leader *sent* s, however long the network kept either frame.
+ * Every frame carries its sender's stamp (its own boot time, strictly increasing) and echoes the newest stamp that it
+ * has had from the addressee. A frame from voter v in term T that echoes stamp s says: "after you sent s, I was in term
+ * T". So the evidence is as old as the moment at which the leader *sent* s, however long the network kept either frame.
  *
  * With such words from a majority (itself included) about stamps >= t, no leader of a later term can have been elected
- * before t: one of that majority would have had to vote for it, and would not have been in T afterwards. Reads rest on this:
- * a read that begins at t may be answered from the commit index as of t once evidence_since() >= t.
+ * before t: one of that majority would have had to vote for it, and would not have been in T afterwards. Reads rest on
+ * this: a read that begins at t may be answered from the commit index as of t once evidence_since() >= t.
  *
  * Stamps of one leader, compared with each other only. Pure; no clock. */
 #ifndef LAPSE_RAFT_EVIDENCE_H

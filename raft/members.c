@@ -4,11 +4,12 @@
 
 #include "base/check.h"
 
-/* libraft's encoding: 1 byte version, 8 bytes count, then for each: 8 bytes id, NUL-terminated address, 1 byte role; zeros
- * up to a multiple of 8. Integers are little-endian. */
+/* libraft's encoding: 1 byte version, 8 bytes count, then for each: 8 bytes id, NUL-terminated address, 1 byte role;
+ * zeros up to a multiple of 8. Integers are little-endian. */
 #define ENCODING_VERSION 1
 
-_Static_assert((int)REPLICA_STANDBY == (int)RAFT_STANDBY && (int)REPLICA_VOTER == (int)RAFT_VOTER && (int)REPLICA_SPARE == (int)RAFT_SPARE,
+_Static_assert((int)REPLICA_STANDBY == (int)RAFT_STANDBY && (int)REPLICA_VOTER == (int)RAFT_VOTER &&
+                   (int)REPLICA_SPARE == (int)RAFT_SPARE,
                "roles are libraft's");
 
 struct cursor {

@@ -17,16 +17,16 @@ struct members {
     char addresses[LIMIT_PEERS][MEMBER_ADDRESS_MAX + 1]; /* what list[i].address points to */
 };
 
-/* INVALID_ARGUMENT unless `bytes` is a whole configuration: 1 to LIMIT_PEERS members, unique ids > 0 and addresses, known
- * roles. `members` must not move in memory afterwards. */
+/* INVALID_ARGUMENT unless `bytes` is a whole configuration: 1 to LIMIT_PEERS members, unique ids > 0 and addresses,
+ * known roles. `members` must not move in memory afterwards. */
 lapse_result members_decode(struct slice bytes, struct members *members, struct lapse_error *error) LAPSE_MUST_USE;
 /* The canonical bytes, one reference. */
 struct blob *members_encode(const struct members *members);
 
 const struct replica_member *members_find(const struct members *members, uint64_t id);
 /* ALREADY_EXISTS, RESOURCE_EXHAUSTED or INVALID_ARGUMENT with the reason. */
-lapse_result members_add(struct members *members, const struct replica_member *member, struct lapse_error *error)
-    LAPSE_MUST_USE;
+lapse_result members_add(struct members *members, const struct replica_member *member,
+                         struct lapse_error *error) LAPSE_MUST_USE;
 void members_remove(struct members *members, uint64_t id);
 void members_copy(struct members *to, const struct members *from);
 /* Ids of those who vote; returns how many. */

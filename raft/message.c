@@ -42,6 +42,7 @@ static const struct rule rules[] = {
     {7, KIND_U64, ON_ALL, ENVELOPE(echo_stamp), 0},
     {8, KIND_I64, ON_ALL, ENVELOPE(time_us), 0},
     {9, KIND_I64, ON_ALL, ENVELOPE(wall_ms), 0},
+    {10, KIND_U64, ON_ALL, ENVELOPE(time_era), 0},
     {16, KIND_U64, ON_VOTES | ON(MESSAGE_CHUNK), AT(term), 0},
     {17, KIND_U64,
      ON(MESSAGE_VOTE_REQUEST) | ON(MESSAGE_APPEND) | ON(MESSAGE_APPEND_RESULT) | ON(MESSAGE_TIMEOUT_NOW) |
@@ -64,7 +65,7 @@ static const struct rule rules[] = {
 };
 
 static const enum wire_type wire_types[] = {
-    [KIND_U64] = WIRE_VARINT, [KIND_FIXED] = WIRE_FIXED64, [KIND_I64] = WIRE_VARINT,
+    [KIND_U64] = WIRE_VARINT,  [KIND_FIXED] = WIRE_FIXED64, [KIND_I64] = WIRE_VARINT,
     [KIND_BOOL] = WIRE_VARINT, [KIND_BYTES] = WIRE_BYTES,
 };
 

@@ -38,13 +38,15 @@ enum message_type {
 };
 #define MESSAGE_TYPES 14u
 
-/* True for `leading`: the sender leads `term`. Stamps count within one life of a process; `life` is random and not 0. */
+/* True for `leading`: the sender leads `term`. Stamps count within one life of a process; `life` is random and not 0.
+ */
 struct message_envelope {
     uint64_t term;
     bool leading;
     uint64_t life, stamp;
     uint64_t echo_life, echo_stamp; /* the addressee's own, as last received; 0: none yet */
     int64_t time_us;                /* cluster time as the sender knows it; 0: it does not */
+    uint64_t time_era;              /* the era of that time (raft/cluster_clock.h) */
     int64_t wall_ms;                /* the sender's wall clock */
 };
 
@@ -53,29 +55,30 @@ struct message {
     enum message_type type;
     struct message_envelope envelope;
 
-    /* VOTE_REQUEST, VOTE: the term asked for (in a pre-vote one more than the sender's). CHUNK: of the snapshot's last entry. */
+    /* VOTE_REQUEST, VOTE: the term asked for (in a pre-vote one more than the sender's). CHUNK: of the snapshot's last
+     * entry. */
     uint64_t term;
-    /* VOTE_REQUEST, TIMEOUT_NOW: the sender's last entry. APPEND: the entry before the first one. APPEND_RESULT: how far
-     * our logs agree. CHUNK: the last entry in the snapshot. READ_INDEX: what must be applied. */
+    /* VOTE_REQUEST, TIMEOUT_NOW: the sender's last entry. APPEND: the entry before the first one. APPEND_RESULT: how
+     * far our logs agree. CHUNK: the last entry in the snapshot. READ_INDEX: what must be applied. */
     uint64_t index;
     uint64_t index_term;
     bool pre_vote;
-    bool disrupt_leader;       /* VOTE_REQUEST: the leader itself asked for this election */
-    bool granted;              /* VOTE */
-    uint64_t commit;           /* APPEND */
-    struct slice entries;      /* APPEND: message_append_next */
-    uint32_t n_entries;        /* APPEND; from decoding only */
-    uint64_t rejected;         /* APPEND_RESULT: the `index` that did not match; 0: all is well */
-    uint64_t sequence;         /* READ, READ_INDEX; CHUNK, CHUNK_ACK: the transfer's id */
-    uint64_t offset;           /* CHUNK: of `data`; CHUNK_ACK: what is expected next */
-    uint64_t size;             /* CHUNK: of the whole file */
+    bool disrupt_leader;  /* VOTE_REQUEST: the leader itself asked for this election */
+    bool granted;         /* VOTE */
+    uint64_t commit;      /* APPEND */
+    struct slice entries; /* APPEND: message_append_next */
+    uint32_t n_entries;   /* APPEND; from decoding only */
+    uint64_t rejected;    /* APPEND_RESULT: the `index` that did not match; 0: all is well */
+    uint64_t sequence;    /* READ, READ_INDEX; CHUNK, CHUNK_ACK: the transfer's id */
+    uint64_t offset;      /* CHUNK: of `data`; CHUNK_ACK: what is expected next */
+    uint64_t size;        /* CHUNK: of the whole file */
     uint64_t configuration_index;
     struct slice configuration; /* CHUNK: libraft's encoding */
     struct slice data;
-    bool last;                 /* CHUNK */
-    bool busy;                 /* CHUNK_ACK: can't take a snapshot now */
-    struct slice commands;     /* FORWARD: message_forward_next */
-    struct slice refusals;     /* REFUSED: message_refused_next */
+    bool last;             /* CHUNK */
+    bool busy;             /* CHUNK_ACK: can't take a snapshot now */
+    struct slice commands; /* FORWARD: message_forward_next */
+    struct slice refusals; /* REFUSED: message_refused_next */
 };
 
 /* Appends the frame to `out`. RESOURCE_EXHAUSTED past the buffer's bound. */

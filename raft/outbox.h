@@ -2,8 +2,8 @@
  *
  *   push --> [ f1 f2 | f3 f4 ] --> drain      |: term or vote that must be durable before f3 may leave
  *
- * A node that answers with a term or a vote which it could forget in a crash could vote twice. So every new term or vote
- * raises a barrier: whatever is pushed afterwards, related or not, waits until that write is done. */
+ * A node that answers with a term or a vote which it could forget in a crash could vote twice. So every new term or
+ * vote raises a barrier: whatever is pushed afterwards, related or not, waits until that write is done. */
 #ifndef LAPSE_RAFT_OUTBOX_H
 #define LAPSE_RAFT_OUTBOX_H
 

@@ -1,10 +1,11 @@
 /* One node's part in the cluster: how the parts in replica_internal.h are put together.
  *
  *   receive, tick, storage_done     feed consensus and the parts; each only notes what follows
- *   flush                           apply -> read -> finish -> lead (batch, expire) or follow (forward) -> announce -> send
+ *   flush                           apply -> read -> finish -> lead (batch, expire) or follow (forward) -> announce ->
+ * send
  *
- * All state changes hang on replica_watch: it compares state, leader and term with what they were, after every call into
- * consensus, and is the only place where leading begins and ends. */
+ * All state changes hang on replica_watch: it compares state, leader and term with what they were, after every call
+ * into consensus, and is the only place where leading begins and ends. */
 #include "raft/replica_internal.h"
 
 #include <stdlib.h>
@@ -63,7 +64,8 @@ struct replica *replica_new(const struct replica_options *options, const struct 
     replica->arg = arg;
     read_clock(replica);
     /* A life must differ from the one before, also when the seed does not: both clocks go in. */
-    uint64_t birth = mix(options->seed ^ mix((uint64_t)replica->now.boot_us) ^ mix((uint64_t)replica->now.wall_ms << 1));
+    uint64_t birth =
+        mix(options->seed ^ mix((uint64_t)replica->now.boot_us) ^ mix((uint64_t)replica->now.wall_ms << 1));
     replica->life = birth | 1;
     replica->writes.next_sequence = mix(birth);
     struct consensus_options consensus = {.node_id = replica->options.node_id,
@@ -175,7 +177,7 @@ static void begin_leading(struct replica *replica)
     const struct log_entry *entry = tail_at(tail, last);
     replica->term_entry = entry != NULL && entry->term == replica->term ? last : 0;
     evidence_reset(&replica->evidence);
-    cluster_clock_begin_leading(&replica->clock, replica->now.boot_us);
+    cluster_clock_begin_leading(&replica->clock, replica->term, replica->now.boot_us);
 }
 
 static void end_leading(struct replica *replica)

@@ -1,18 +1,20 @@
 /* One node's part in the cluster: libraft's core, the log, the store, and cluster time, without any I/O of its own.
  *
- * The driver (lapsed's core loop, or the simulator) feeds it time, frames from peers and finished storage jobs; it gets frames to send, jobs to do, and
- * events. One thread. What an application calls:
+ * The driver (lapsed's core loop, or the simulator) feeds it time, frames from peers and finished storage jobs; it gets
+ * frames to send, jobs to do, and events. One thread. What an application calls:
  *
- *   replica_write   on any node: the command reaches the leader, is committed, and is applied here before `done` is called
- *   replica_read    on any node: `done` is called when the local store reflects everything acknowledged before the call
+ *   replica_write   on any node: the command reaches the leader, is committed, and is applied here before `done` is
+ * called replica_read    on any node: `done` is called when the local store reflects everything acknowledged before the
+ * call
  *
  *   write --> [batch] --> entry --> raft_step --> log + peers --> commit --> store_apply --> done, observer
  *
- * A write belongs to the node that took it: every command in the log carries (node, sequence), and each node finds its own again when it applies
- * them. So there are no result messages, and a write that was forwarded to a leader that died is sent again to the next one under the same request
- * key, which the store recognises.
+ * A write belongs to the node that took it: every command in the log carries (node, sequence), and each node finds its
+ * own again when it applies them. So there are no result messages, and a write that was forwarded to a leader that died
+ * is sent again to the next one under the same request key, which the store recognises.
  *
- * Callbacks (`done`, the observer) run from replica_flush or replica_tick or replica_receive or replica_storage_done, never from replica_write or replica_read. */
+ * Callbacks (`done`, the observer) run from replica_flush or replica_tick or replica_receive or replica_storage_done,
+ * never from replica_write or replica_read. */
 #ifndef LAPSE_RAFT_REPLICA_H
 #define LAPSE_RAFT_REPLICA_H
 
@@ -54,7 +56,8 @@ struct replica_observer {
     void (*on_leadership)(void *arg, enum replica_state state, uint64_t leader, uint64_t term);
     /* The configuration in force (also at start, if there is one). Borrowed. */
     void (*on_members)(void *arg, const struct replica_member *members, uint32_t n);
-    /* The disk failed or an invariant broke: the replica has stopped for good and the process must end. Nothing acknowledged is lost. */
+    /* The disk failed or an invariant broke: the replica has stopped for good and the process must end. Nothing
+     * acknowledged is lost. */
     void (*on_fatal)(void *arg, const struct lapse_error *error);
     /* For the log of the daemon: a fault that does not stop it (clocks that disagree, a peer that speaks nonsense). */
     void (*on_warning)(void *arg, const struct lapse_error *error);
@@ -73,48 +76,56 @@ struct replica_options {
     struct store_options store;
 };
 
-/* Takes what log_open found (consumes state's entries, store and snapshot; the caller still calls log_state_free on the emptied struct). Nothing happens before
- * replica_start. */
-struct replica *replica_new(const struct replica_options *options, const struct replica_io *io, const struct replica_observer *observer, void *arg);
+/* Takes what log_open found (consumes state's entries, store and snapshot; the caller still calls log_state_free on the
+ * emptied struct). Nothing happens before replica_start. */
+struct replica *replica_new(const struct replica_options *options, const struct replica_io *io,
+                            const struct replica_observer *observer, void *arg);
 lapse_result replica_start(struct replica *replica, struct log_state *state, struct lapse_error *error) LAPSE_MUST_USE;
-/* Ends all waiting operations with UNAVAILABLE through `done` (this once on this stack) and frees. Storage jobs must have come back, or never will. */
+/* Ends all waiting operations with UNAVAILABLE through `done` (this once on this stack) and frees. Storage jobs must
+ * have come back, or never will. */
 void replica_free(struct replica *replica);
 
 /* The driver's duties. */
-int64_t replica_next_due_us(struct replica *replica);    /* boot time at which to call replica_tick at the latest */
-void replica_tick(struct replica *replica);              /* timeouts: raft, deadlines of grants, waiting operations */
+int64_t replica_next_due_us(struct replica *replica); /* boot time at which to call replica_tick at the latest */
+void replica_tick(struct replica *replica);           /* timeouts: raft, deadlines of grants, waiting operations */
 void replica_receive(struct replica *replica, uint64_t from, struct slice frame);
 void replica_storage_done(struct replica *replica, struct storage_job *job);
-/* Once at the end of each loop iteration, after all input: batches waiting commands into entries, sends what is to be sent, calls what is done. */
+/* Once at the end of each loop iteration, after all input: batches waiting commands into entries, sends what is to be
+ * sent, calls what is done. */
 void replica_flush(struct replica *replica);
 
 /* Waiting operations: memory of the caller, which lives until `done` was called exactly once. */
 struct replica_write {
-    /* OK or the store's refusal in `outcome->error`; UNAVAILABLE: no leader was found in time, it did not happen as far as this node knows; UNKNOWN: it may have happened or still happen
-     * (ask again with the same request key); RESOURCE_EXHAUSTED: too much is waiting. Inside `done` the local store is the one right after the command (when it was applied). */
+    /* OK or the store's refusal in `outcome->error`; UNAVAILABLE: no leader was found in time, it did not happen as far
+     * as this node knows; UNKNOWN: it may have happened or still happen (ask again with the same request key);
+     * RESOURCE_EXHAUSTED: too much is waiting. Inside `done` the local store is the one right after the command (when
+     * it was applied). */
     void (*done)(struct replica_write *write, const struct store_outcome *outcome);
     void *owner;
     /* private */
     uint64_t sequence;
     int64_t deadline_us;
-    int64_t resend_us;  /* when to stop waiting for what was sent; INT64_MAX: never */
-    uint32_t attempts;  /* times sent */
+    int64_t resend_us; /* when to stop waiting for what was sent; INT64_MAX: never */
+    uint32_t attempts; /* times sent */
     bool has_key;
     uint8_t stage;
     struct buf command;
     struct store_outcome outcome;
     struct replica_write *next, *prev, *chain;
 };
-/* `timeout_ms` > 0. The command is encoded (copied) now. It must have a request key if it may be sent again after its leader dies; one without is not. */
-void replica_write(struct replica *replica, struct replica_write *write, const struct command *command, int64_t timeout_ms);
+/* `timeout_ms` > 0. The command is encoded (copied) now. It must have a request key if it may be sent again after its
+ * leader dies; one without is not. */
+void replica_write(struct replica *replica, struct replica_write *write, const struct command *command,
+                   int64_t timeout_ms);
 
 struct replica_read {
-    /* OK: `time_ms` is an upper bound of cluster time now, at which the store may be asked. UNAVAILABLE: no quorum answered in time. */
+    /* OK: `time_ms` is an upper bound of cluster time now, at which the store may be asked. UNAVAILABLE: no quorum
+     * answered in time. */
     void (*done)(struct replica_read *read, lapse_result result, int64_t time_ms);
     void *owner;
     /* private */
-    uint64_t round;         /* the question that covers it */
-    uint64_t index;         /* what must be applied */
+    uint64_t round; /* the question that covers it */
+    uint64_t index; /* what must be applied */
     int64_t deadline_us;
     int64_t leader_time_us; /* cluster time, not earlier than any moment before `leader_stamp_us` */
     int64_t leader_stamp_us;
@@ -127,25 +138,28 @@ void replica_read(struct replica *replica, struct replica_read *read, int64_t ti
 void replica_cancel_write(struct replica *replica, struct replica_write *write);
 void replica_cancel_read(struct replica *replica, struct replica_read *read);
 
-/* Asks a leader to hand over (0: to the voter that is furthest). Best effort; FAILED_PRECONDITION when not leader or alone. */
+/* Asks a leader to hand over (0: to the voter that is furthest). Best effort; FAILED_PRECONDITION when not leader or
+ * alone. */
 lapse_result replica_transfer(struct replica *replica, uint64_t to, struct lapse_error *error) LAPSE_MUST_USE;
 
-/* Membership, on the leader: one change at a time, outcome by on_members; FAILED_PRECONDITION when not leader or one is under way. A newcomer is added as spare and
- * promoted to voter once it has caught up. */
-lapse_result replica_add(struct replica *replica, uint64_t id, const char *address, struct lapse_error *error) LAPSE_MUST_USE;
+/* Membership, on the leader: one change at a time, outcome by on_members; FAILED_PRECONDITION when not leader or one is
+ * under way. A newcomer is added as spare and promoted to voter once it has caught up. */
+lapse_result replica_add(struct replica *replica, uint64_t id, const char *address,
+                         struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result replica_promote(struct replica *replica, uint64_t id, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result replica_remove(struct replica *replica, uint64_t id, struct lapse_error *error) LAPSE_MUST_USE;
 
 const struct store *replica_store(const struct replica *replica);
-/* Refuses new grants (COMMAND_REQUEST, COMMAND_APPROVE taken here or forwarded here) with RESOURCE_EXHAUSTED while set: the disk is low. */
+/* Refuses new grants (COMMAND_REQUEST, COMMAND_APPROVE taken here or forwarded here) with RESOURCE_EXHAUSTED while set:
+ * the disk is low. */
 void replica_set_low_on_space(struct replica *replica, bool low);
 
 struct replica_status {
     enum replica_state state;
     uint64_t id, leader, term, commit_index, applied_index, last_index, snapshot_index;
-    int64_t time_ms;        /* estimate of cluster time, upper bound; 0: not known yet */
+    int64_t time_ms; /* estimate of cluster time, upper bound; 0: not known yet */
     uint64_t writes_waiting, reads_waiting;
-    uint64_t elections;     /* terms seen to begin since start */
+    uint64_t elections; /* terms seen to begin since start */
     uint64_t snapshots_taken, snapshots_installed;
 };
 void replica_get_status(const struct replica *replica, struct replica_status *status);
@@ -153,7 +167,8 @@ void replica_get_status(const struct replica *replica, struct replica_status *st
 uint32_t replica_members(const struct replica *replica, const struct replica_member **members);
 
 /* Fills the entries with which `lapsed init` begins a cluster's log: the configuration, then INIT. */
-lapse_result replica_bootstrap(const struct replica_member *members, uint32_t n, const char *cluster, const char *first_operator,
-                               struct log_entry entries[2], struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result replica_bootstrap(const struct replica_member *members, uint32_t n, const char *cluster,
+                               const char *first_operator, struct log_entry entries[2],
+                               struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

@@ -26,7 +26,8 @@ lapse_result replica_admits(const struct replica *replica, enum command_type typ
     return lapse_ok();
 }
 
-/* What a node that takes a call has checked already is checked again: a node must not smuggle a command past the rules. */
+/* What a node that takes a call has checked already is checked again: a node must not smuggle a command past the rules.
+ */
 static lapse_result check_forwarded(const struct replica *replica, struct slice bytes, struct lapse_error *error)
 {
     struct command command;
@@ -132,9 +133,12 @@ static void begin_term(struct replica *replica)
         replica->term_entry = tail_last(consensus_tail(replica->core));
 }
 
+/* Not before everything committed in earlier terms is applied: cluster time must not begin behind any of it. */
 static void establish_time(struct replica *replica)
 {
     uint64_t voters[LIMIT_PEERS];
+    if (replica->term_entry == 0 || replica->applied < replica->term_entry)
+        return;
     uint32_t n = members_voters(consensus_members(replica->core), voters);
     (void)cluster_clock_establish(&replica->clock, replica->options.node_id, voters, n, replica->now.boot_us,
                                   replica->now.wall_ms * 1000, replica->options.election_timeout_ms * 1000ll);
@@ -187,8 +191,8 @@ void replica_batch_flush(struct replica *replica)
     uint32_t n = 0;
     if (replica->stopped || replica->state != REPLICA_LEADER)
         return;
-    establish_time(replica);
     begin_term(replica);
+    establish_time(replica);
     if (!may_batch(replica))
         return;
     int64_t time_ms = cluster_clock_stamp_ms(&replica->clock, replica->now.boot_us);

@@ -30,7 +30,7 @@ struct peer {
     uint64_t id;
     uint64_t life, stamp; /* the newest heard from it */
     int64_t heard_us;
-    int64_t warned_us;    /* about its wall clock; INT64_MIN: never */
+    int64_t warned_us; /* about its wall clock; INT64_MIN: never */
 };
 
 /* A write's stages; each is a list.
@@ -52,7 +52,7 @@ struct writes {
     struct replica_write **buckets; /* by sequence */
     uint32_t n_buckets;             /* a power of two */
     uint64_t next_sequence;
-    int64_t due_us; /* no deadline or resend before */
+    int64_t due_us;              /* no deadline or resend before */
     uint64_t sent_to, sent_term; /* the leader that what is SENT was sent to */
 };
 
@@ -193,8 +193,8 @@ void replica_batch_flush(struct replica *replica);
 void replica_batch_clear(struct replica *replica);
 int64_t replica_batch_due_us(const struct replica *replica);
 /* RESOURCE_EXHAUSTED for commands that open something new while the disk is low. */
-lapse_result replica_admits(const struct replica *replica, enum command_type type, struct lapse_error *error)
-    LAPSE_MUST_USE;
+lapse_result replica_admits(const struct replica *replica, enum command_type type,
+                            struct lapse_error *error) LAPSE_MUST_USE;
 
 /* --- replica_write.c --- */
 void replica_writes_init(struct replica *replica);

@@ -1,7 +1,7 @@
 /* Frames: what every one of them says about its sender, and which entries go to whom.
  *
- * The envelope is filled when a frame is made, not when it leaves: held back by a barrier it only tells of an older moment,
- * which is what all its readers assume anyway. */
+ * The envelope is filled when a frame is made, not when it leaves: held back by a barrier it only tells of an older
+ * moment, which is what all its readers assume anyway. */
 #include "raft/replica_internal.h"
 
 #include "base/check.h"
@@ -42,6 +42,7 @@ void replica_send(struct replica *replica, uint64_t to, struct message *message)
         .echo_life = peer->life,
         .echo_stamp = peer->stamp,
         .time_us = cluster_clock_now(&replica->clock, replica->now.boot_us),
+        .time_era = cluster_clock_era(&replica->clock),
         .wall_ms = replica->now.wall_ms,
     };
     struct buf frame;
@@ -88,11 +89,12 @@ void replica_hear(struct replica *replica, uint64_t from, const struct message_e
     }
     struct clock_sample sample = {.from = from,
                                   .from_leader = envelope->leading && envelope->term >= term,
+                                  .era = envelope->time_era,
                                   .time_us = envelope->time_us,
                                   .wall_us = envelope->wall_ms * 1000,
                                   .echo_us = replica_echo_us(replica, envelope)};
-    int64_t difference = cluster_clock_hear(&replica->clock, &sample, replica->now.boot_us,
-                                            replica->now.wall_ms * 1000);
+    int64_t difference =
+        cluster_clock_hear(&replica->clock, &sample, replica->now.boot_us, replica->now.wall_ms * 1000);
     check_wall_clock(replica, peer, difference);
     if (replica->state == REPLICA_LEADER && envelope->term == term && is_our_echo(replica, envelope))
         evidence_add(&replica->evidence, from, envelope->echo_stamp);

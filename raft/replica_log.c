@@ -48,8 +48,8 @@ void replica_persist_entries(struct replica *replica, uint64_t index)
 static void entries_persisted(struct replica *replica, const struct storage_job *job)
 {
     struct lapse_error error;
-    lapse_result result = consensus_persisted(replica->core, replica_now_ms(replica), job->index, job->entries,
-                                              job->n_entries, &error);
+    lapse_result result =
+        consensus_persisted(replica->core, replica_now_ms(replica), job->index, job->entries, job->n_entries, &error);
     if (replica_survived(replica, result, &error))
         replica_watch(replica);
 }

@@ -4,8 +4,8 @@
  *   promote:  the log is sent to it; once it has caught up it becomes a voter
  *   remove:   whoever is removed, the leader too (it steps down when that is committed)
  *
- * One change at a time, and only by a leader that has applied an entry of its own term: a leader that does not know yet what
- * is committed could otherwise propose a change from a configuration that was never agreed upon. */
+ * One change at a time, and only by a leader that has applied an entry of its own term: a leader that does not know yet
+ * what is committed could otherwise propose a change from a configuration that was never agreed upon. */
 #include "raft/replica_internal.h"
 
 #include <raft.h>
@@ -128,9 +128,10 @@ void replica_members_tick(struct replica *replica)
         break;
     case CONSENSUS_CATCH_UP_NONE:
     case CONSENSUS_CATCH_UP_ABORTED:
-        (void)lapse_fail(&error, LAPSE_ABORTED,
-                         "node %llu did not catch up in time and stays a spare; check that it runs, and promote it again",
-                         (unsigned long long)replica->promoting);
+        (void)lapse_fail(
+            &error, LAPSE_ABORTED,
+            "node %llu did not catch up in time and stays a spare; check that it runs, and promote it again",
+            (unsigned long long)replica->promoting);
         replica->promoting = 0;
         replica_warn(replica, &error);
         break;

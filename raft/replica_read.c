@@ -4,9 +4,10 @@
  *              READ_INDEX <--'                                  |
  *              wait until applied                               wait until applied
  *
- * A round notes the commit index and asks all voters to prove that they are still in this term. When a majority has done so
- * *after* the round began (raft/evidence.h), nobody else can have committed anything before it began, so whoever has applied
- * up to that index has seen everything acknowledged before. Rounds don't overlap; whoever comes meanwhile joins the next.
+ * A round notes the commit index and asks all voters to prove that they are still in this term. When a majority has
+ * done so *after* the round began (raft/evidence.h), nobody else can have committed anything before it began, so
+ * whoever has applied up to that index has seen everything acknowledged before. Rounds don't overlap; whoever comes
+ * meanwhile joins the next.
  *
  * The answer's time: the leader's cluster time, plus all the time since we asked. Never less than cluster time now. */
 #include "raft/replica_internal.h"
@@ -170,9 +171,8 @@ static void end_round(struct replica *replica)
         index_known(replica, read, reads->round_index, time_us, replica->now.boot_us);
     }
     for (uint32_t i = 0; i < reads->n_remote[0]; i++) {
-        struct message answer = {.type = MESSAGE_READ_INDEX,
-                                 .sequence = reads->remote[0][i].sequence,
-                                 .index = reads->round_index};
+        struct message answer = {
+            .type = MESSAGE_READ_INDEX, .sequence = reads->remote[0][i].sequence, .index = reads->round_index};
         replica_send(replica, reads->remote[0][i].from, &answer);
     }
     reads->n_remote[0] = 0;
@@ -293,7 +293,8 @@ int64_t replica_reads_due_us(const struct replica *replica)
     const struct reads *reads = &replica->reads;
     bool leads = replica->state == REPLICA_LEADER;
     int64_t due = reads->due_us;
-    if (reads->lists[READ_NEW].n > 0 && (leads ? replica_is_ready(replica) && !reads->round_running : replica->leader != 0))
+    if (reads->lists[READ_NEW].n > 0 &&
+        (leads ? replica_is_ready(replica) && !reads->round_running : replica->leader != 0))
         return 0;
     int64_t again = INT64_MAX;
     if (leads && reads->round_running)

@@ -1,4 +1,5 @@
-/* Snapshots of our own: the store is frozen (cheap), written beside the log, made the snapshot, and the log behind it goes.
+/* Snapshots of our own: the store is frozen (cheap), written beside the log, made the snapshot, and the log behind it
+ * goes.
  *
  *   enough applied --> freeze, SAVE --> COMMIT --> consensus forgets, the tail is trimmed
  *

@@ -1,7 +1,7 @@
 /* Writes that wait on the node that took them. See enum write_stage for their way.
  *
- * The rule that makes it safe to send again: a write with a request key may be in the log twice, since the store carries it
- * out once. One without is sent again only when every earlier sending was refused. */
+ * The rule that makes it safe to send again: a write with a request key may be in the log twice, since the store
+ * carries it out once. One without is sent again only when every earlier sending was refused. */
 #include "raft/replica_internal.h"
 
 #include <stdlib.h>
@@ -246,7 +246,8 @@ static void refuse(struct replica *replica, struct replica_write *write, const s
     struct writes *writes = &replica->writes;
     bool only = write->attempts == 1;
     if (refusal->code == LAPSE_UNAVAILABLE) {
-        /* Under a new number, so that this refusal, should it come twice, can't be taken for one of the next sending. */
+        /* Under a new number, so that this refusal, should it come twice, can't be taken for one of the next sending.
+         */
         if (only) {
             forget(writes, write);
             remember(writes, write);

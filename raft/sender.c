@@ -39,8 +39,8 @@ static uint64_t min64(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-void sender_hint(struct sender *sender, uint64_t to, uint64_t index, uint64_t index_term, uint64_t upto,
-                 uint64_t match, int64_t now_us)
+void sender_hint(struct sender *sender, uint64_t to, uint64_t index, uint64_t index_term, uint64_t upto, uint64_t match,
+                 int64_t now_us)
 {
     struct sender_peer *peer = find_or_add(sender, to);
     peer->heartbeat = true;
@@ -85,8 +85,7 @@ static void fill(struct sender_peer *peer, struct sender_piece *piece, uint64_t 
         peer->told = told;
 }
 
-static bool next_entries(struct sender_peer *peer, const struct tail *tail, uint64_t commit,
-                         struct sender_piece *piece)
+static bool next_entries(struct sender_peer *peer, const struct tail *tail, uint64_t commit, struct sender_piece *piece)
 {
     uint64_t last = min64(peer->want, tail_last(tail)), index = peer->next - 1;
     if (peer->next > last || tail_bytes(tail, peer->match + 1, index) >= WINDOW_BYTES)

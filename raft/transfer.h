@@ -1,4 +1,5 @@
-/* A snapshot on its way from node to node. What libraft wants is only "this follower needs a snapshot"; the rest is ours.
+/* A snapshot on its way from node to node. What libraft wants is only "this follower needs a snapshot"; the rest is
+ * ours.
  *
  * Sending (transfer_send.c), one transfer at a time:
  *
@@ -14,8 +15,8 @@
  *     |<------ not wanted any more -------------- libraft is asked
  *     '<------ store swapped ---------- INSTALLING: INSTALL job
  *
- * The store is built before anything is replaced: a snapshot that does not verify costs nothing, and a crash at any point
- * finds either the old snapshot and log or the new snapshot. */
+ * The store is built before anything is replaced: a snapshot that does not verify costs nothing, and a crash at any
+ * point finds either the old snapshot and log or the new snapshot. */
 #ifndef LAPSE_RAFT_TRANSFER_H
 #define LAPSE_RAFT_TRANSFER_H
 

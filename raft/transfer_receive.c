@@ -51,16 +51,15 @@ static bool chunk_is_possible(const struct message *chunk)
 static void begin(struct replica *replica, uint64_t from, const struct message *chunk)
 {
     reset(replica);
-    replica->receiving =
-        (struct transfer_receive){.state = RECEIVE_RECEIVING,
-                                  .from = from,
-                                  .id = chunk->sequence,
-                                  .term = chunk->envelope.term,
-                                  .size = chunk->size,
-                                  .meta = {.index = chunk->index,
-                                           .term = chunk->term,
-                                           .configuration_index = chunk->configuration_index,
-                                           .configuration = blob_new(chunk->configuration)}};
+    replica->receiving = (struct transfer_receive){.state = RECEIVE_RECEIVING,
+                                                   .from = from,
+                                                   .id = chunk->sequence,
+                                                   .term = chunk->envelope.term,
+                                                   .size = chunk->size,
+                                                   .meta = {.index = chunk->index,
+                                                            .term = chunk->term,
+                                                            .configuration_index = chunk->configuration_index,
+                                                            .configuration = blob_new(chunk->configuration)}};
 }
 
 static bool belongs(const struct transfer_receive *receive, uint64_t from, const struct message *chunk)
@@ -175,8 +174,7 @@ void replica_receiving_installed(struct replica *replica, struct storage_job *jo
     struct transfer_receive *receive = &replica->receiving;
     struct lapse_error error;
     CHECK(receive->state == RECEIVE_INSTALLING && receive->meta.index == job->meta.index);
-    lapse_result result =
-        consensus_snapshot_installed(replica->core, replica_now_ms(replica), &receive->meta, &error);
+    lapse_result result = consensus_snapshot_installed(replica->core, replica_now_ms(replica), &receive->meta, &error);
     if (!replica_survived(replica, result, &error))
         return;
     struct store *store = receive->store;

@@ -2,11 +2,12 @@
  *
  *   store_apply: clock -> limits and form -> seen before? -> permission -> state -> transition(s) -> remember
  *
- * A transition is one call of move(): it takes the grant's old numbers off the digest, writes the new ones with a revision
- * of their own, keeps timers and counts in step and tells the event. Everything above it only decides whether to call it.
+ * A transition is one call of move(): it takes the grant's old numbers off the digest, writes the new ones with a
+ * revision of their own, keeps timers and counts in step and tells the event. Everything above it only decides whether
+ * to call it.
  *
- * Only what took effect is remembered under its request key. A refused command changed nothing and may succeed when it is
- * sent again, once the reason for the refusal is gone. */
+ * Only what took effect is remembered under its request key. A refused command changed nothing and may succeed when it
+ * is sent again, once the reason for the refusal is gone. */
 #include <string.h>
 #include <xxhash.h>
 
@@ -119,7 +120,8 @@ static void drop(struct store *store, uint32_t slot)
         timers_arm(store, parent);
 }
 
-/* More ended grants than the store may hold: the oldest leave early, a bounded number in one command. Returns how many. */
+/* More ended grants than the store may hold: the oldest leave early, a bounded number in one command. Returns how many.
+ */
 static uint32_t trim_ended(struct store *store)
 {
     uint32_t n = 0;
@@ -146,8 +148,8 @@ static void end(struct apply *apply, uint32_t slot, const struct rule *rule, str
         timers_arm(store, parent);
 }
 
-/* Ends a grant below an ended one; by its own clock if that ran out first. An approved one past its deadline has no way to
- * EXPIRED but through ACTIVE, so it is revoked all the same. */
+/* Ends a grant below an ended one; by its own clock if that ran out first. An approved one past its deadline has no way
+ * to EXPIRED but through ACTIVE, so it is revoked all the same. */
 static void end_below(struct apply *apply, uint32_t ancestor, uint32_t slot)
 {
     struct store *store = apply->store;
@@ -161,7 +163,8 @@ static void end_below(struct apply *apply, uint32_t ancestor, uint32_t slot)
     end(apply, slot, rules_find(RULE_PARENT_ENDED, state), by, slice_str(parent_ended));
 }
 
-/* Ends the descendants of `slot` breadth first, as many as one command may; the timers of the others' parents are due. */
+/* Ends the descendants of `slot` breadth first, as many as one command may; the timers of the others' parents are due.
+ */
 static void cascade(struct apply *apply, uint32_t slot)
 {
     uint32_t ended[LIMIT_CASCADE + 1], n = 0;
@@ -457,8 +460,8 @@ static lapse_result apply_advance(struct apply *apply)
 {
     struct store *store = apply->store;
     uint32_t count = apply->command->count < LIMIT_ADVANCE_BATCH ? apply->command->count : LIMIT_ADVANCE_BATCH;
-    lapse_result result = rules_permit(store, rules_find(COMMAND_ADVANCE, GRANT_NONE), apply->command->principal, 0,
-                                       error_of(apply));
+    lapse_result result =
+        rules_permit(store, rules_find(COMMAND_ADVANCE, GRANT_NONE), apply->command->principal, 0, error_of(apply));
     if (!lapse_is_ok(result))
         return result;
     for (uint32_t done = 0; done < count; done++) {
@@ -538,9 +541,9 @@ static lapse_result apply_init(struct apply *apply)
 static lapse_result dispatch(struct apply *apply)
 {
     static lapse_result (*const handlers[])(struct apply *) = {
-        [COMMAND_REQUEST] = apply_request, [COMMAND_APPROVE] = apply_approve,     [COMMAND_DENY] = apply_end,
-        [COMMAND_CANCEL] = apply_end,      [COMMAND_USE] = apply_use,             [COMMAND_COMPLETE] = apply_end,
-        [COMMAND_REVOKE] = apply_end,      [COMMAND_ADVANCE] = apply_advance,     [COMMAND_SET_ROLES] = apply_set_roles,
+        [COMMAND_REQUEST] = apply_request, [COMMAND_APPROVE] = apply_approve, [COMMAND_DENY] = apply_end,
+        [COMMAND_CANCEL] = apply_end,      [COMMAND_USE] = apply_use,         [COMMAND_COMPLETE] = apply_end,
+        [COMMAND_REVOKE] = apply_end,      [COMMAND_ADVANCE] = apply_advance, [COMMAND_SET_ROLES] = apply_set_roles,
         [COMMAND_INIT] = apply_init,
     };
     enum command_type type = apply->command->type;
@@ -610,8 +613,8 @@ static int64_t tick(struct store *store, int64_t time_ms)
     return store->time_ms;
 }
 
-void store_apply(struct store *store, const struct command *command, int64_t time_ms, store_event_cb on_event, void *arg,
-                 struct store_outcome *outcome)
+void store_apply(struct store *store, const struct command *command, int64_t time_ms, store_event_cb on_event,
+                 void *arg, struct store_outcome *outcome)
 {
     struct apply apply = {store, command, tick(store, time_ms), on_event, arg, outcome};
     outcome->error.code = LAPSE_OK;

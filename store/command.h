@@ -1,8 +1,8 @@
 /* Commands: everything that can change the store, as plain data, and its bytes in the log.
  *
  * The schema of the bytes is proto/lapse/disk/v1/command.proto. Slices of a decoded command borrow from the encoded
- * bytes. `command_validate` knows every limit and is called twice: by the node that takes a call, for its error message,
- * and by store_apply, so that no node can smuggle a command past it. */
+ * bytes. `command_validate` knows every limit and is called twice: by the node that takes a call, for its error
+ * message, and by store_apply, so that no node can smuggle a command past it. */
 #ifndef LAPSE_STORE_COMMAND_H
 #define LAPSE_STORE_COMMAND_H
 
@@ -16,7 +16,7 @@ enum command_type {
     COMMAND_USE = 5,
     COMMAND_COMPLETE = 6,
     COMMAND_REVOKE = 7,
-    COMMAND_ADVANCE = 8,  /* internal: act on timers that are due at the entry's time, at most `limit` of them */
+    COMMAND_ADVANCE = 8,   /* internal: act on timers that are due at the entry's time, at most `limit` of them */
     COMMAND_SET_ROLES = 9, /* who may do what; by an operator */
     COMMAND_INIT = 10      /* internal, the first command of a cluster: epoch, name and the first operator */
 };
@@ -40,15 +40,16 @@ struct command {
     enum command_type type;
     struct request_key key;
     struct slice principal; /* the caller, from its certificate; empty for the cluster itself (ADVANCE, INIT) */
-    struct grant_id grant;  /* the grant acted on; REQUEST: the id of the new one, chosen by the node that took the call */
-    struct slice text;      /* APPROVE, DENY: comment; CANCEL, COMPLETE, REVOKE: reason */
-    uint32_t count;         /* USE: how many uses; ADVANCE: the most timers to act on */
+    struct grant_id
+        grant;         /* the grant acted on; REQUEST: the id of the new one, chosen by the node that took the call */
+    struct slice text; /* APPROVE, DENY: comment; CANCEL, COMPLETE, REVOKE: reason */
+    uint32_t count;    /* USE: how many uses; ADVANCE: the most timers to act on */
 
     /* REQUEST: the terms asked for. The store fills what is its own (state, times, revisions, approvals, ...). */
     struct grant terms;
 
-    /* SET_ROLES: `roles` 0 removes the binding. `member` is a principal, or a prefix ended by one asterisk. INIT: the first
-     * operator. */
+    /* SET_ROLES: `roles` 0 removes the binding. `member` is a principal, or a prefix ended by one asterisk. INIT: the
+     * first operator. */
     struct slice member;
     uint32_t roles;
     /* INIT */
@@ -56,7 +57,8 @@ struct command {
     struct slice cluster; /* name and unique id of the cluster */
 };
 
-/* Every limit and form; INVALID_ARGUMENT (or OUT_OF_RANGE for numbers) with a message that names the field and the limit. */
+/* Every limit and form; INVALID_ARGUMENT (or OUT_OF_RANGE for numbers) with a message that names the field and the
+ * limit. */
 lapse_result command_validate(const struct command *command, struct lapse_error *error) LAPSE_MUST_USE;
 
 /* Appends the canonical bytes of a command. RESOURCE_EXHAUSTED at the buffer's bound. */

@@ -1,8 +1,8 @@
 /* The digest of the whole state: a sum, modulo 2^128, of one XXH3-128 for each part of it.
  *
- * A sum doesn't care about order and can be kept up: take a part's old hash off before a change and add the new one after.
- * It finds divergence and damage; it is no defence against somebody who may choose both states. Hashes here have no secret
- * seed, since all nodes must agree. Internal to store/. */
+ * A sum doesn't care about order and can be kept up: take a part's old hash off before a change and add the new one
+ * after. It finds divergence and damage; it is no defence against somebody who may choose both states. Hashes here have
+ * no secret seed, since all nodes must agree. Internal to store/. */
 #ifndef LAPSE_STORE_DIGEST_H
 #define LAPSE_STORE_DIGEST_H
 

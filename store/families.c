@@ -1,5 +1,5 @@
-/* Parents and children. A child ends with its parent, so a parent's live children are chained apart from the ended ones:
- * ending them one at a time never has to search. */
+/* Parents and children. A child ends with its parent, so a parent's live children are chained apart from the ended
+ * ones: ending them one at a time never has to search. */
 #include "base/check.h"
 #include "store/internal.h"
 

@@ -1,7 +1,7 @@
 /* Grants as values: ids, states, what a pattern covers, who is the same person, and the one decision function.
  *
- * No state, no allocation, no errors but for parsing: everything here runs the same in a node, in an enforcement point and
- * in a fuzzer. What enters from outside is checked in identifiers.c. */
+ * No state, no allocation, no errors but for parsing: everything here runs the same in a node, in an enforcement point
+ * and in a fuzzer. What enters from outside is checked in identifiers.c. */
 #include "store/grant.h"
 
 #include "base/check.h"
@@ -92,7 +92,7 @@ const char *grant_state_name(enum grant_state state)
 
 const char *grant_verdict_name(enum grant_verdict verdict)
 {
-    static const char *const names[] = {"ALLOWS",        "NOT_ACTIVE",     "NOT_YET",      "PAST_DEADLINE", "USED_UP",
+    static const char *const names[] = {"ALLOWS",        "NOT_ACTIVE",     "NOT_YET",      "PAST_DEADLINE",  "USED_UP",
                                         "OTHER_SUBJECT", "OTHER_RESOURCE", "OTHER_ACTION", "BINDING_MISSING"};
     return (unsigned)verdict < ARRAY_LEN(names) ? names[verdict] : "UNKNOWN";
 }

@@ -17,7 +17,8 @@ struct grant_id {
 
 struct grant_id grant_id_make(int64_t unix_ms, const uint8_t random[10]);
 void grant_id_format(struct grant_id id, char text[GRANT_ID_TEXT_SIZE]);
-/* INVALID_ARGUMENT unless `text` is exactly 26 characters of the alphabet (case-insensitive) and no more than 128 bits. */
+/* INVALID_ARGUMENT unless `text` is exactly 26 characters of the alphabet (case-insensitive) and no more than 128 bits.
+ */
 lapse_result grant_id_parse(struct slice text, struct grant_id *id) LAPSE_MUST_USE;
 bool grant_id_is_zero(struct grant_id id);
 int grant_id_compare(struct grant_id a, struct grant_id b);
@@ -62,7 +63,7 @@ struct grant_approval {
 /* What the presenter must also show. Empty members bind nothing. */
 struct grant_binding {
     struct slice spiffe_id;
-    struct slice certificate_sha256; /* 32 bytes or none */
+    struct slice certificate_sha256;       /* 32 bytes or none */
     struct slice networks[LIMIT_NETWORKS]; /* CIDR, canonical text */
     uint32_t n_networks;
 };
@@ -72,7 +73,7 @@ struct grant {
     struct grant_id id;
     enum grant_state state;
     struct slice subject;
-    struct slice resource; /* "db/prod/orders", or a subtree "db/prod/" followed by one asterisk */
+    struct slice resource;               /* "db/prod/orders", or a subtree "db/prod/" followed by one asterisk */
     struct slice actions[LIMIT_ACTIONS]; /* sorted, unique */
     uint32_t n_actions;
     struct slice justification;
@@ -88,11 +89,11 @@ struct grant {
     struct slice policy;
     uint64_t policy_version;
     bool break_glass;
-    int64_t duration_ms;   /* asked for; 0 when an absolute deadline was */
+    int64_t duration_ms; /* asked for; 0 when an absolute deadline was */
     int64_t not_before_ms;
-    int64_t deadline_ms;   /* absolute, fixed at activation at the latest, never moved afterwards */
+    int64_t deadline_ms; /* absolute, fixed at activation at the latest, never moved afterwards */
     int64_t pending_until_ms;
-    uint32_t max_uses;     /* 0: unlimited */
+    uint32_t max_uses; /* 0: unlimited */
     uint32_t uses;
     /* How it ended. */
     struct slice ended_by; /* principal; empty for the clock */
@@ -103,8 +104,8 @@ struct grant {
     uint64_t revision; /* of its latest event */
 };
 
-/* Whether a resource pattern of a grant covers a path: equal, or the pattern ends in a slash and one asterisk and the path
- * lies strictly below that prefix. A pattern of just "*" covers all. */
+/* Whether a resource pattern of a grant covers a path: equal, or the pattern ends in a slash and one asterisk and the
+ * path lies strictly below that prefix. A pattern of just "*" covers all. */
 bool resource_covers(struct slice pattern, struct slice path);
 
 /* Validation of what enters from outside: one function for each kind of identifier, used by every caller. */
@@ -113,8 +114,8 @@ lapse_result resource_validate(struct slice resource, bool pattern, struct lapse
 lapse_result action_validate(struct slice action, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result network_validate(struct slice cidr, struct lapse_error *error) LAPSE_MUST_USE;
 
-/* True when both name the same person or workload: equal text, or `user:NAME` against `spiffe://<any domain>/user/NAME`.
- * Approvals use it, so that nobody approves their own request under their other name. */
+/* True when both name the same person or workload: equal text, or `user:NAME` against `spiffe://<any
+ * domain>/user/NAME`. Approvals use it, so that nobody approves their own request under their other name. */
 bool principal_same(struct slice a, struct slice b);
 
 /* A question. Members that a grant's binding doesn't need may stay empty. */

@@ -26,7 +26,7 @@ static const uint8_t classes[128] = {
     ['"'] = IN_TEXT,
     ['#' ... '&'] = GRAPH,
     ['\''] = IN_TEXT,
-    ['('... ')'] = GRAPH,
+    ['(' ... ')'] = GRAPH,
     ['*'] = IN_TEXT,
     ['+'] = PATH,
     [','] = GRAPH,
@@ -183,8 +183,7 @@ lapse_result resource_validate(struct slice resource, bool pattern, struct lapse
 lapse_result action_validate(struct slice action, struct lapse_error *error)
 {
     lapse_result result = present(action, LIMIT_ACTION, "action", error);
-    if (lapse_is_ok(result) &&
-        (!ascii_of(action, IN_ACTION) || !ascii_of(slice_of(action.data, 1), STARTS_ACTION)))
+    if (lapse_is_ok(result) && (!ascii_of(action, IN_ACTION) || !ascii_of(slice_of(action.data, 1), STARTS_ACTION)))
         result = lapse_fail(error, LAPSE_INVALID_ARGUMENT,
                             "action must be a lower-case word: a-z first, then a-z 0-9 . _ -");
     return result;

@@ -1,5 +1,5 @@
-/* Lists of grants by a string they have in some role: intrusive, doubly linked, appended in revision order. A list exists
- * while it has members, and is found by (kind, string) in a table of its own. */
+/* Lists of grants by a string they have in some role: intrusive, doubly linked, appended in revision order. A list
+ * exists while it has members, and is found by (kind, string) in a table of its own. */
 #include <xxhash.h>
 
 #include "base/check.h"

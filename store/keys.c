@@ -78,7 +78,8 @@ static void add_segment(struct keys *keys)
     if (keys->n_segments == keys->order_capacity)
         grow(keys);
     /* Numbers are given back in the order in which they were taken, so the free one is next to the newest. */
-    uint32_t number = keys->n_segments == 0 ? 0 : (segment_number(keys, keys->n_segments - 1) + 1) % keys->order_capacity;
+    uint32_t number =
+        keys->n_segments == 0 ? 0 : (segment_number(keys, keys->n_segments - 1) + 1) % keys->order_capacity;
     while (keys->segments[number] != NULL)
         number = (number + 1) % keys->segments_capacity;
     keys->segments[number] = mem_alloc(sizeof(struct key_segment));

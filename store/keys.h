@@ -1,8 +1,8 @@
 /* Idempotency: the outcomes of the last commands that had a request key, oldest out first. Internal to store/.
  *
  * Entries are appended to segments and never overwritten, so a frozen view reads them where they are: a segment that
- * empties while a view exists is put aside until the thaw. A key past its window is as good as absent, although its entry
- * may stay a little longer: few are evicted at a time, so that no command pays for a long silence before it. */
+ * empties while a view exists is put aside until the thaw. A key past its window is as good as absent, although its
+ * entry may stay a little longer: few are evicted at a time, so that no command pays for a long silence before it. */
 #ifndef LAPSE_STORE_KEYS_H
 #define LAPSE_STORE_KEYS_H
 
@@ -53,7 +53,8 @@ void keys_append(struct keys *keys, const struct key_entry *entry, struct store_
 /* Drops the oldest entries: as many as are over `max - room`, and up to `extra` of those past the window. */
 void keys_evict(struct keys *keys, uint32_t room, uint32_t extra, int64_t now_ms, struct store_digest *sum);
 
-/* The segments that hold entries, oldest first: what a view needs besides `first` and `n`. Freed by keys_thaw's caller. */
+/* The segments that hold entries, oldest first: what a view needs besides `first` and `n`. Freed by keys_thaw's caller.
+ */
 struct key_segment **keys_freeze(struct keys *keys);
 void keys_thaw(struct keys *keys);
 

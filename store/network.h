@@ -10,10 +10,12 @@ struct network {
     unsigned prefix; /* bits */
 };
 
-/* "10.0.0.0/8", "2001:db8::/32": canonical text only, host bits zero. On failure `why` (may be NULL) says what is wrong. */
+/* "10.0.0.0/8", "2001:db8::/32": canonical text only, host bits zero. On failure `why` (may be NULL) says what is
+ * wrong. */
 bool network_parse_strict(struct slice text, struct network *network, const char **why);
 bool network_parse(struct slice text, struct network *network);
-/* An address without a prefix. An IPv4 address in IPv6 form (::ffff:10.0.0.1) is read as IPv4: dual-stack sockets show it so. */
+/* An address without a prefix. An IPv4 address in IPv6 form (::ffff:10.0.0.1) is read as IPv4: dual-stack sockets show
+ * it so. */
 bool address_parse(struct slice text, struct network *address);
 bool network_contains(const struct network *network, const struct network *address);
 

@@ -1,5 +1,5 @@
-/* Two texts in one string: the first, and, if the second is not empty, a NUL and the second. Texts hold no NUL. Internal
- * to store/. */
+/* Two texts in one string: the first, and, if the second is not empty, a NUL and the second. Texts hold no NUL.
+ * Internal to store/. */
 #ifndef LAPSE_STORE_PAIR_H
 #define LAPSE_STORE_PAIR_H
 

@@ -36,9 +36,9 @@ bool store_filter_matches(const struct store_filter *filter, const struct grant 
  *
  *   cursor:  way (3 bits) | slot of the last grant looked at (24) | low bits of its order in the list (37)
  *
- * The way is chosen by the first call and kept by the others. Along a list, the slot finds the place again at once; if that
- * grant has left meanwhile, the order does, by walking from the head. A list too long for such a walk is not used: looking
- * at all slots in their order, which needs no place to be found, then costs little more. */
+ * The way is chosen by the first call and kept by the others. Along a list, the slot finds the place again at once; if
+ * that grant has left meanwhile, the order does, by walking from the head. A list too long for such a walk is not used:
+ * looking at all slots in their order, which needs no place to be found, then costs little more. */
 enum way {
     WAY_NONE = 0,
     WAY_SLOTS = 1,
@@ -132,8 +132,8 @@ static uint32_t next_along(const struct walk *walk, uint32_t slot)
     return index_next(walk->store, (enum index_kind)(walk->way - WAY_INDEX), walk->list->string, slot);
 }
 
-/* Whether the grant in `slot` is the one that the cursor remembers. Its order is a revision of its own, so no other grant of
- * this list has it. */
+/* Whether the grant in `slot` is the one that the cursor remembers. Its order is a revision of its own, so no other
+ * grant of this list has it. */
 static bool is_place(const struct walk *walk, uint32_t slot, uint64_t order)
 {
     if (slot == 0 || slot >= walk->store->records.n_slots || store_record(walk->store, slot)->state == GRANT_NONE)
@@ -270,7 +270,8 @@ static bool next_pattern(struct slice path, size_t *len, char *pattern, struct s
     return true;
 }
 
-/* Through the grants whose resource covers the path, of any subject. Returns how many, looking at them only if `best`. */
+/* Through the grants whose resource covers the path, of any subject. Returns how many, looking at them only if `best`.
+ */
 static uint64_t check_resource(const struct store *store, string_id subject, const struct grant_query *query,
                                int64_t now_ms, struct best *best)
 {

@@ -1,5 +1,5 @@
-/* Grants in their compact form: 116 bytes each, in slabs that are copied when a frozen view still reads them. Internal to
- * store/.
+/* Grants in their compact form: 116 bytes each, in slabs that are copied when a frozen view still reads them. Internal
+ * to store/.
  *
  * A record holds what can't be derived. Strings are interned ids; times and revisions take six bytes. Static terms that
  * many grants share (actions, limits, binding, labels, parent) are one interned string of wire bytes, `shared`. Index

@@ -50,8 +50,8 @@ static bool starts_with(struct slice text, struct slice start)
     return text.len >= start.len && memcmp(text.data, start.data, start.len) == 0;
 }
 
-/* The longest of the first `n` prefixes that `text` starts with, as index + 1. The greatest stem not above `text` either is
- * it, or has it among its own prefixes. */
+/* The longest of the first `n` prefixes that `text` starts with, as index + 1. The greatest stem not above `text`
+ * either is it, or has it among its own prefixes. */
 static uint32_t longest_prefix(const struct roles *roles, uint32_t n, struct slice text)
 {
     uint32_t low = 0, high = n;

@@ -1,7 +1,8 @@
 /* Role bindings: who may do what. Internal to store/.
  *
- * Kept sorted by member. A member that ends in an asterisk is a prefix; each entry knows the next shorter prefix of it in the
- * set (`up`), so that a look-up is one binary search and a walk up that chain, however many bindings there are. */
+ * Kept sorted by member. A member that ends in an asterisk is a prefix; each entry knows the next shorter prefix of it
+ * in the set (`up`), so that a look-up is one binary search and a walk up that chain, however many bindings there are.
+ */
 #ifndef LAPSE_STORE_ROLES_H
 #define LAPSE_STORE_ROLES_H
 

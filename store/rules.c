@@ -58,8 +58,8 @@ const struct rule *rules_find(int command, int state)
 
 const char *command_name(int command)
 {
-    static const char *const names[] = {NULL,  "REQUEST",  "APPROVE", "DENY",    "CANCEL",
-                                        "USE", "COMPLETE", "REVOKE",  "ADVANCE", "SET_ROLES", "INIT"};
+    static const char *const names[] = {NULL,       "REQUEST", "APPROVE", "DENY",      "CANCEL", "USE",
+                                        "COMPLETE", "REVOKE",  "ADVANCE", "SET_ROLES", "INIT"};
     return command > 0 && (unsigned)command < ARRAY_LEN(names) ? names[command] : "UNKNOWN";
 }
 

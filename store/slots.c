@@ -1,5 +1,5 @@
-/* Slots: where a grant lives. A slot number names the same grant in records (state) and in links (indexes) until the grant
- * leaves; ids find slots through a hash table. */
+/* Slots: where a grant lives. A slot number names the same grant in records (state) and in links (indexes) until the
+ * grant leaves; ids find slots through a hash table. */
 #include <xxhash.h>
 
 #include "base/check.h"

@@ -8,7 +8,8 @@
 const char *snapshot_grant_decode(struct slice bytes, struct grant *grant);
 /* Adds it as state, without indexes, family and timer. */
 void snapshot_grant_insert(struct store *store, const struct grant *grant);
-/* Derives indexes, families and timers of all grants, and validates what they are to one another. NULL, or what is wrong. */
+/* Derives indexes, families and timers of all grants, and validates what they are to one another. NULL, or what is
+ * wrong. */
 const char *snapshot_grants_link(struct store *store);
 
 #endif

@@ -13,8 +13,8 @@
 
 const char *store_event_name(enum store_event_type type)
 {
-    static const char *const names[] = {NULL,        "REQUESTED", "APPROVED",  "ACTIVATED", "USED",
-                                        "EXPIRED",   "REVOKED",   "COMPLETED", "EXHAUSTED", "DENIED",
+    static const char *const names[] = {NULL,        "REQUESTED", "APPROVED",      "ACTIVATED",  "USED",
+                                        "EXPIRED",   "REVOKED",   "COMPLETED",     "EXHAUSTED",  "DENIED",
                                         "CANCELLED", "LAPSED",    "ROLES_CHANGED", "INITIALIZED"};
     return type > 0 && (unsigned)type < ARRAY_LEN(names) ? names[type] : "UNKNOWN";
 }

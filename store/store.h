@@ -1,7 +1,8 @@
 /* The grant state machine: pure, deterministic, single-threaded (but for a frozen view, see below).
  *
- * Time enters with each command, randomness inside it (ids); nothing else does. Two stores that applied the same commands
- * with the same times are equal: same digest, same snapshot bytes, whatever machine, whatever restarts in between.
+ * Time enters with each command, randomness inside it (ids); nothing else does. Two stores that applied the same
+ * commands with the same times are equal: same digest, same snapshot bytes, whatever machine, whatever restarts in
+ * between.
  *
  *   command, time --> store_apply --> outcome (for the caller) + events (for everybody)
  *
@@ -15,7 +16,8 @@ struct store;
 
 enum store_event_type {
     STORE_EVENT_REQUESTED = 1,
-    STORE_EVENT_APPROVED = 2, /* an approval that is not yet the last one has this type, too, and leaves state PENDING */
+    STORE_EVENT_APPROVED =
+        2, /* an approval that is not yet the last one has this type, too, and leaves state PENDING */
     STORE_EVENT_ACTIVATED = 3,
     STORE_EVENT_USED = 4,
     STORE_EVENT_EXPIRED = 5,
@@ -34,8 +36,9 @@ struct store_event {
     uint64_t revision;
     int64_t time_ms; /* cluster time */
     enum store_event_type type;
-    const struct grant *grant; /* as it is right after the event; NULL for events about no grant. Valid during the callback */
-    struct slice member;       /* ROLES_CHANGED */
+    const struct grant
+        *grant;          /* as it is right after the event; NULL for events about no grant. Valid during the callback */
+    struct slice member; /* ROLES_CHANGED */
     uint32_t roles;
 };
 
@@ -43,10 +46,10 @@ struct store_event {
  * has the first outcome (code, grant, revision) again, `repeated` set, and no events; the same key with different
  * content is refused with ALREADY_EXISTS. */
 struct store_outcome {
-    struct lapse_error error;  /* code LAPSE_OK when it took effect */
-    uint64_t revision;         /* of its last event; for a refused command: the store's current one */
+    struct lapse_error error; /* code LAPSE_OK when it took effect */
+    uint64_t revision;        /* of its last event; for a refused command: the store's current one */
     struct grant_id grant;
-    int64_t time_ms;           /* cluster time at which it took effect */
+    int64_t time_ms; /* cluster time at which it took effect */
     bool repeated;
     uint32_t n_events;
 };
@@ -54,10 +57,10 @@ struct store_outcome {
 typedef void (*store_event_cb)(void *arg, const struct store_event *event);
 
 struct store_options {
-    uint32_t live_grants_max;      /* 0: LIMIT_LIVE_GRANTS */
-    uint32_t ended_grants_max;     /* 0: LIMIT_ENDED_GRANTS */
-    int64_t ended_retention_ms;    /* 0: LIMIT_ENDED_RETENTION_MS */
-    uint32_t request_ids_max;      /* 0: LIMIT_REQUEST_IDS */
+    uint32_t live_grants_max;   /* 0: LIMIT_LIVE_GRANTS */
+    uint32_t ended_grants_max;  /* 0: LIMIT_ENDED_GRANTS */
+    int64_t ended_retention_ms; /* 0: LIMIT_ENDED_RETENTION_MS */
+    uint32_t request_ids_max;   /* 0: LIMIT_REQUEST_IDS */
 };
 
 struct store *store_new(const struct store_options *options /* NULL: defaults */);
@@ -65,8 +68,8 @@ void store_free(struct store *store);
 
 /* Applies one command at `time_ms` (clamped to never run backwards). Calls `on_event` in revision order, on this stack;
  * the callback must not call back into the store's writing functions. Never fails: what can't be done is an outcome. */
-void store_apply(struct store *store, const struct command *command, int64_t time_ms, store_event_cb on_event, void *arg,
-                 struct store_outcome *outcome);
+void store_apply(struct store *store, const struct command *command, int64_t time_ms, store_event_cb on_event,
+                 void *arg, struct store_outcome *outcome);
 
 uint64_t store_revision(const struct store *store);
 uint64_t store_epoch(const struct store *store); /* 0 before INIT */
@@ -109,35 +112,39 @@ bool store_filter_matches(const struct store_filter *filter, const struct grant 
 
 /* Visits grants that match, in a stable order. `cursor` starts as 0 and is advanced past what was looked at; at most
  * `scan_max` grants are looked at and the visitor returns false to stop (the grant it was given counts as visited).
- * Returns true when there may be more. A grant present during the whole scan is visited exactly once; one that comes or goes during it
- * may or may not be. The cursor stays valid across applies. */
+ * Returns true when there may be more. A grant present during the whole scan is visited exactly once; one that comes or
+ * goes during it may or may not be. The cursor stays valid across applies. */
 typedef bool (*store_visit_cb)(void *arg, const struct grant *grant);
 bool store_list(const struct store *store, const struct store_filter *filter, uint64_t *cursor, uint32_t scan_max,
                 store_visit_cb visit, void *arg);
 
-/* Whether any live grant allows `query` at `now_ms`. On ALLOWS `grant` is the one with the latest deadline that does; otherwise the verdict
- * of the nearest miss and, if there is one, that grant. `found` says whether `grant` was filled. */
-enum grant_verdict store_check(const struct store *store, const struct grant_query *query, int64_t now_ms, struct grant *grant,
-                               bool *found);
+/* Whether any live grant allows `query` at `now_ms`. On ALLOWS `grant` is the one with the latest deadline that does;
+ * otherwise the verdict of the nearest miss and, if there is one, that grant. `found` says whether `grant` was filled.
+ */
+enum grant_verdict store_check(const struct store *store, const struct grant_query *query, int64_t now_ms,
+                               struct grant *grant, bool *found);
 
-/* Snapshots. `store_freeze` fixes the state in O(slabs) (well under 10 ms at a million grants); afterwards the store goes on
- * applying commands, copying what it changes (copy-on-write by slab). `store_view_read` may run on another thread
- * while the owner applies; one reader per view, one view at a time (freeze returns NULL while one exists).
+/* Snapshots. `store_freeze` fixes the state in O(slabs) (well under 10 ms at a million grants); afterwards the store
+ * goes on applying commands, copying what it changes (copy-on-write by slab). `store_view_read` may run on another
+ * thread while the owner applies; one reader per view, one view at a time (freeze returns NULL while one exists).
  * `store_view_free` is called on the owner's thread when the reader is done. */
 struct store_view;
 struct store_view *store_freeze(struct store *store);
-/* Appends up to about `max` bytes of the canonical snapshot to `out`; *done is set with the last piece. Deterministic: equal
- * states give equal bytes. Format: proto/lapse/disk/v1/snapshot.proto, a stream of length-delimited records. */
+/* Appends up to about `max` bytes of the canonical snapshot to `out`; *done is set with the last piece. Deterministic:
+ * equal states give equal bytes. Format: proto/lapse/disk/v1/snapshot.proto, a stream of length-delimited records. */
 lapse_result store_view_read(struct store_view *view, size_t max, struct buf *out, bool *done) LAPSE_MUST_USE;
 void store_view_free(struct store_view *view);
 
-/* Restoring: a new store from a snapshot's bytes, fed in pieces of any size. Nothing is trusted: limits, order, duplicates,
- * counts and the digest recorded at the end are verified. DATA_LOSS with the offset otherwise. Any thread. */
+/* Restoring: a new store from a snapshot's bytes, fed in pieces of any size. Nothing is trusted: limits, order,
+ * duplicates, counts and the digest recorded at the end are verified. DATA_LOSS with the offset otherwise. Any thread.
+ */
 struct store_restore;
 struct store_restore *store_restore_begin(const struct store_options *options);
-lapse_result store_restore_feed(struct store_restore *restore, struct slice bytes, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result store_restore_feed(struct store_restore *restore, struct slice bytes,
+                                struct lapse_error *error) LAPSE_MUST_USE;
 /* Hands out the finished store and frees `restore`, also on failure (an incomplete snapshot). */
-lapse_result store_restore_end(struct store_restore *restore, struct store **store, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result store_restore_end(struct store_restore *restore, struct store **store,
+                               struct lapse_error *error) LAPSE_MUST_USE;
 void store_restore_abort(struct store_restore *restore);
 
 #endif

@@ -74,7 +74,7 @@ static uint32_t class_of(const struct strings *strings, size_t bytes)
                      : bytes <= 128         ? (uint32_t)((bytes - SMALLEST_CELL + STRING_UNIT - 1) / STRING_UNIT)
                                             : (128 - SMALLEST_CELL) / STRING_UNIT;
     while (strings->classes[class].cell_bytes < bytes)
-        class++;
+        class ++;
     return class;
 }
 
@@ -146,7 +146,7 @@ string_id strings_intern(struct strings *strings, struct slice text)
     uint32_t class = class_of(strings, HEADER + text.len);
     id = take_cell(strings, class);
     struct string_cell *cell = string_cell(strings->chunks, id);
-    *cell = (struct string_cell){.refs = 1, .len = (uint16_t)text.len, .class = (uint8_t)class};
+    *cell = (struct string_cell){.refs = 1, .len = (uint16_t)text.len, .class = (uint8_t) class};
     memcpy(cell->bytes, text.data, text.len);
     table_insert(&strings->table, id, hash);
     return id;

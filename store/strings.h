@@ -2,9 +2,9 @@
  *
  *   id = chunk * 16384 + unit;   bytes at chunks[chunk] + unit * 4
  *
- * A chunk (64 KiB) is cut into cells of one size class and never moves, so that a frozen view needs no more than a copy of
- * the chunk directory. While frozen, strings that lose their last reference are kept: they are queued and freed a few at a
- * time after the thaw, so that ending a view costs no pause either. */
+ * A chunk (64 KiB) is cut into cells of one size class and never moves, so that a frozen view needs no more than a copy
+ * of the chunk directory. While frozen, strings that lose their last reference are kept: they are queued and freed a
+ * few at a time after the thaw, so that ending a view costs no pause either. */
 #ifndef LAPSE_STORE_STRINGS_H
 #define LAPSE_STORE_STRINGS_H
 

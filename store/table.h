@@ -1,8 +1,8 @@
-/* A hash table of u32 items that grows one bucket at a time (linear hashing, Litwin 1980), so that no insert ever pays for a
- * whole rehash. Internal to store/.
+/* A hash table of u32 items that grows one bucket at a time (linear hashing, Litwin 1980), so that no insert ever pays
+ * for a whole rehash. Internal to store/.
  *
- * The items live elsewhere; the table asks their owner for an item's hash and for the place of its chain link. Item 0 is
- * none. Hashes come from a secret seed of each store: keys can't be chosen to collide. The table never shrinks: its
+ * The items live elsewhere; the table asks their owner for an item's hash and for the place of its chain link. Item 0
+ * is none. Hashes come from a secret seed of each store: keys can't be chosen to collide. The table never shrinks: its
  * buckets cost two bytes for each item of the greatest number held. */
 #ifndef LAPSE_STORE_TABLE_H
 #define LAPSE_STORE_TABLE_H
@@ -32,7 +32,8 @@ void table_init(struct table *table, const struct table_ops *ops, const void *ow
 void table_free(struct table *table);
 /* The first item of the chain in which `hash` belongs; the caller follows the links and compares. */
 uint32_t table_first(const struct table *table, uint64_t hash);
-/* Memory, not work, is what a look-up waits for. Asks for a bucket early; then, when it has come, for its first item. */
+/* Memory, not work, is what a look-up waits for. Asks for a bucket early; then, when it has come, for its first item.
+ */
 void table_prefetch_bucket(const struct table *table, uint64_t hash);
 void table_prefetch_item(const struct table *table, uint64_t hash);
 void table_insert(struct table *table, uint32_t item, uint64_t hash);

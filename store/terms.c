@@ -147,7 +147,8 @@ static bool decode_label(const struct wire_field *field, struct grant *terms)
     *label = (struct grant_label){0};
     while (wire_next(&reader, &part)) {
         bool known = part.number == LABEL_KEY || part.number == LABEL_VALUE;
-        if (!known || part.number <= last || !field_bytes(&part, part.number == LABEL_KEY ? &label->key : &label->value))
+        if (!known || part.number <= last ||
+            !field_bytes(&part, part.number == LABEL_KEY ? &label->key : &label->value))
             return false;
         last = part.number;
     }
@@ -261,8 +262,8 @@ static lapse_result validate_binding(const struct grant_binding *binding, struct
     lapse_result result = lapse_ok();
     if (binding->spiffe_id.len > 0) {
         result = principal_validate(binding->spiffe_id, "binding.spiffe_id", error);
-        if (lapse_is_ok(result) && (binding->spiffe_id.len < sizeof scheme ||
-                                    memcmp(binding->spiffe_id.data, scheme, sizeof scheme - 1) != 0))
+        if (lapse_is_ok(result) &&
+            (binding->spiffe_id.len < sizeof scheme || memcmp(binding->spiffe_id.data, scheme, sizeof scheme - 1) != 0))
             result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "binding.spiffe_id must start with spiffe://");
     }
     if (!lapse_is_ok(result))

@@ -1,5 +1,5 @@
-/* The terms of a grant as bytes: message lapse.disk.v1.GrantTerms, used in commands, in snapshots and, for the part that
- * many grants have in common, inside the store. Internal to store/. */
+/* The terms of a grant as bytes: message lapse.disk.v1.GrantTerms, used in commands, in snapshots and, for the part
+ * that many grants have in common, inside the store. Internal to store/. */
 #ifndef LAPSE_STORE_TERMS_H
 #define LAPSE_STORE_TERMS_H
 
@@ -13,8 +13,8 @@ void terms_encode_shared(struct wire_writer *writer, const struct grant *terms);
 /* Only the fields of a grant's own (1 to 7), for whoever appends the shared bytes behind them. */
 void terms_encode_own(struct wire_writer *writer, const struct grant *terms);
 
-/* Fills the term fields of `terms`, which must be zeroed (its counts at least). DATA_LOSS on anything unknown, repeated,
- * out of order or too long a list. Slices borrow from `bytes`. */
+/* Fills the term fields of `terms`, which must be zeroed (its counts at least). DATA_LOSS on anything unknown,
+ * repeated, out of order or too long a list. Slices borrow from `bytes`. */
 lapse_result terms_decode(struct slice bytes, struct grant *terms) LAPSE_MUST_USE;
 
 /* Everything that can be said about terms without a clock and a store. */

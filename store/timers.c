@@ -4,8 +4,8 @@
  *   APPROVED   becomes active at not_before     ended, no children     leaves when its retention is over
  *   ACTIVE     expires at its deadline          ended, others          none: it leaves after its children
  *
- * Two heaps by (time, id): one of what produces events, one of ended grants by the time of their end, whose first member is
- * also the one to leave early when there are too many. */
+ * Two heaps by (time, id): one of what produces events, one of ended grants by the time of their end, whose first
+ * member is also the one to leave early when there are too many. */
 #include <stdlib.h>
 
 #include "base/check.h"

@@ -1,7 +1,8 @@
 /* Frozen views and the snapshot they write.
  *
  * Freezing copies three directories (slabs of records, chunks of strings, segments of request keys) and the few role
- * bindings; what the directories point to stays put until the thaw. The reader touches nothing else, so it needs no lock:
+ * bindings; what the directories point to stays put until the thaw. The reader touches nothing else, so it needs no
+ * lock:
  *
  *   owner's thread    freeze ....... applies, copying slabs it changes, keeping strings it drops ....... free
  *   reader's thread          read, read, read, ... done

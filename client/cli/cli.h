@@ -130,7 +130,7 @@ bool cli_print_completion(FILE *out, const char *shell);
 /* How a flag looks in help: "--duration DURATION". */
 void cli_flag_spelling(const struct cli_flag *flag, char *out, size_t size);
 
-/* ---- main.c */
+/* ---- exit.c */
 
 int cli_exit_code(enum lapse_code code);
 /* Says on standard error what went wrong, and returns the exit code for it. */

@@ -126,7 +126,7 @@ static void print_forms(FILE *out)
 
 void cli_print_man(FILE *out)
 {
-    fputs(".\\\" Written by: lapse help --man\n.Dd $Mdocdate$\n.Dt LAPSE 1\n.Os\n.Sh NAME\n.Nm lapse\n"
+    fputs(".\\\" Written by: lapse help --man\n.Dd November 21, 2026\n.Dt LAPSE 1\n.Os\n.Sh NAME\n.Nm lapse\n"
           ".Nd ask for, decide, end and watch just-in-time grants\n"
           ".Sh SYNOPSIS\n.Nm\n.Ar command\n.Op Ar flags\n.Op Ar arguments\n"
           ".Sh DESCRIPTION\nThe command line client of a Lapse cluster.\nAny node takes any command.\n"

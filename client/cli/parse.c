@@ -216,6 +216,13 @@ static bool takes_value(const struct cli_flag *flag)
     return flag != NULL && flag->kind != CLI_SWITCH;
 }
 
+static const struct cli_flag *global_flag(const char *argument)
+{
+    if (strncmp(argument, "--", 2) != 0)
+        return NULL;
+    return flag_in(cli_global_flags, slice_of(argument + 2, strcspn(argument + 2, "=")));
+}
+
 /* The command's words are the first arguments that are neither flags nor their values. Only global flags can stand
  * before or between them. Marks the words in `is_word`. */
 static void find_command(struct cli *cli, int argc, char *const *argv, bool *is_word)
@@ -224,11 +231,10 @@ static void find_command(struct cli *cli, int argc, char *const *argv, bool *is_
     int places[WORDS_MAX], n = 0, used;
     for (int i = 1; i < argc && n < WORDS_MAX && strcmp(argv[i], "--") != 0; i++) {
         if (argv[i][0] == '-') {
-            bool joined = strchr(argv[i], '=') != NULL;
-            if (strncmp(argv[i], "--", 2) == 0 && !joined &&
-                takes_value(flag_in(cli_global_flags, slice_str(argv[i] + 2))))
+            const struct cli_flag *global = global_flag(argv[i]);
+            if (takes_value(global) && strchr(argv[i], '=') == NULL)
                 i++;
-            else if (n > 0 && !is_help(argv[i]))
+            else if (n > 0 && global == NULL && !is_help(argv[i]))
                 break;
             continue;
         }

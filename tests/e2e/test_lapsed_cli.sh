@@ -52,6 +52,8 @@ expect 64 'did you mean raft-heartbeat-ms?' "$lapsed" --raft-heartbeats-ms 10
 expect 64 '--raft-heartbeat-ms: "x"' "$lapsed" --raft-heartbeat-ms x
 expect 64 'its value is missing' "$lapsed" --config
 expect 64 'given twice' "$lapsed" --node-id 1 --node-id 1
+expect 64 'given twice' "$lapsed" --config a --config=b
+expect 64 'given twice' "$lapsed" --dev --dev
 expect 64 'unexpected argument' "$lapsed" --node-id 1 extra
 expect 64 '--dir goes with --dev' "$lapsed" --dir "$dir"
 expect 64 'leave out --config' "$lapsed" --dev --config x
@@ -152,6 +154,49 @@ echo 'colour = grey' >>"$dir/lapsed.conf"
 expect 78 "lapsed.conf:$(wc -l <"$dir/lapsed.conf"): there is no setting" "$lapsed" --config "$dir/lapsed.conf"
 chmod 644 "$dir/node.key"
 expect 78 'chmod 600' "$lapsed" --config "$dir/printed.conf"
+
+# --- a cluster for development: starts, serves, stops, and starts again with what it had
+pid=
+trap 'if [ -n "$pid" ]; then kill -9 "$pid"; fi; rm -rf "$dir"' EXIT
+start_dev() {
+  "$lapsed" --dev --dir "$dir/dev" >"$dir/out" 2>"$dir/err" &
+  pid=$!
+  until grep -q 'Ctrl-C stops it' "$dir/out"; do
+    kill -0 "$pid" 2>/dev/null || { cat "$dir/err"; return 1; }
+    sleep 0.05
+  done
+}
+stop_dev() {
+  kill -"$1" "$pid"
+  wait "$pid"
+  local code=$?
+  pid=
+  return $code
+}
+metrics() {
+  curl -sS --max-time 20 "$(sed -n 's,^Metrics: \(.*\)/metrics$,\1,p' "$dir/out")$1"
+}
+hold 'a cluster for development starts' start_dev
+hold 'it is ready' test "$(metrics /readyz)" = ready
+hold 'it leads itself' grep -q '^lapse_is_leader 1$' <(metrics /metrics)
+hold 'its environment can be sourced' bash -euc ". '$dir/dev/env' && test -r \"\$LAPSE_KEY\" && test -n \"\$LAPSE_ENDPOINTS\""
+hold 'it survives a reload' kill -HUP "$pid"
+expect 78 'in use' "$lapsed" verify --data-dir "$dir/dev/data"
+hold 'SIGTERM stops it with 0' stop_dev TERM
+hold 'it starts again' start_dev
+hold 'SIGINT stops it with 0' stop_dev INT
+expect 0 'no fault found' "$lapsed" verify --data-dir "$dir/dev/data"
+
+# --- starts that can't succeed
+conf=(--config "$dir/dev/lapsed.conf" --listen-client 127.0.0.1:0 --listen-peer 127.0.0.1:0 --listen-http 127.0.0.1:0)
+expect 78 'run lapsed init' "$lapsed" "${conf[@]}" --data-dir "$dir/empty"
+expect 78 'belongs to node 1' "$lapsed" "${conf[@]}" --node-id 2
+expect 78 'node.pem' "$lapsed" "${conf[@]}" --tls-certificate "$dir/node.pem"
+expect 77 'open to other users' "$lapsed" "${conf[@]}" --data-dir "$dir/6"
+expect 74 'listen.http' "$lapsed" "${conf[@]:0:6}" --listen-http 192.0.2.1:7402
+segment=$(find "$dir/dev/data" -name '*.segment' | sort | head -n 1)
+printf 'XXXX' | dd of="$segment" bs=1 seek=64 conv=notrunc status=none
+expect 65 'DATA_LOSS' "$lapsed" "${conf[@]}"
 
 printf '%s checks, %s failed\n' "$n" "$failed"
 [ "$failed" -eq 0 ]

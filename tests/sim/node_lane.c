@@ -55,11 +55,17 @@ static struct storage_job *lane_take(struct lane *lane)
 
 /* --- --break durable and --break vote --- */
 
-static struct storage_job *append_copy(const struct storage_job *job)
+static struct storage_job *job_copy(const struct storage_job *job)
 {
     struct storage_job *copy = mem_calloc(1, sizeof(*copy));
-    *copy = (struct storage_job){.type = job->type, .index = job->index, .n_entries = job->n_entries};
-    copy->entries = mem_alloc(job->n_entries * sizeof(*copy->entries));
+    copy->type = job->type;
+    copy->term = job->term;
+    copy->voted_for = job->voted_for;
+    copy->index = job->index;
+    copy->n_entries = job->n_entries;
+    if (job->n_entries > 0) {
+        copy->entries = mem_alloc(job->n_entries * sizeof(*copy->entries));
+    }
     for (uint32_t i = 0; i < job->n_entries; i++) {
         copy->entries[i] = job->entries[i];
         if (copy->entries[i].data != NULL) {
@@ -80,27 +86,24 @@ static void late_execute(struct lane *lane)
     }
 }
 
-/* True when the job is only said to be done. */
+/* True when the job is only said to be done: it waits until something of another kind must be done. */
 static bool pretend(struct lane *lane, struct storage_job *job)
 {
     enum sim_break broken = lane->node->sim->broken;
-    if (broken == BREAK_VOTE && job->type == STORAGE_VOTE) {
-        return true;
+    if (job->type != (broken == BREAK_VOTE ? STORAGE_VOTE : STORAGE_APPEND)) {
+        late_execute(lane);
+        return false;
     }
-    if (broken == BREAK_DURABLE && job->type == STORAGE_APPEND) {
-        struct storage_job **end = &lane->late;
-        uint32_t n = 0;
-        for (; *end != NULL; end = &(*end)->next) {
-            n++;
-        }
-        *end = append_copy(job);
-        if (n > 20) {
-            late_execute(lane);
-        }
-        return true;
+    struct storage_job **end = &lane->late;
+    uint32_t n = 0;
+    for (; *end != NULL; end = &(*end)->next) {
+        n++;
     }
-    late_execute(lane);
-    return false;
+    *end = job_copy(job);
+    if (n > 20) {
+        late_execute(lane);
+    }
+    return true;
 }
 
 static void execute_broken(struct lane *lane, struct storage_job *jobs)

@@ -29,7 +29,7 @@
 enum sim_break {
     BREAK_NOTHING,
     BREAK_DURABLE, /* appends are reported done, and written some time later */
-    BREAK_VOTE,    /* votes are reported done, and never written */
+    BREAK_VOTE,    /* votes are reported done, and written some time later */
     BREAK_ORDER,   /* a write is acknowledged when it is taken, not when it is committed */
     BREAK_RING,    /* a subscriber's edge loses an event now and then */
     BREAK_EXPIRY,  /* boot clocks run wrong by far more than they may */

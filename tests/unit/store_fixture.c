@@ -19,7 +19,8 @@ struct request_key fixture_key(uint64_t number)
 
 struct command fixture_request(uint64_t number)
 {
-    struct command command = {.type = COMMAND_REQUEST, .grant = fixture_id(number), .principal = slice_str("user:req1")};
+    struct command command = {
+        .type = COMMAND_REQUEST, .grant = fixture_id(number), .principal = slice_str("user:req1")};
     command.terms.subject = slice_str("user:dev1");
     command.terms.resource = slice_str("db/prod/orders");
     command.terms.actions[0] = slice_str("read");

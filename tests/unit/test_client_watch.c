@@ -223,7 +223,7 @@ Test(watch, skips_what_a_lagging_node_sends_again)
     teardown(&f);
 }
 
-Test(watch, leaves_a_node_that_sends_events_out_of_order_and_loses_nothing)
+Test(watch, leaves_a_node_that_sends_events_out_of_order)
 {
     struct fixture f;
     setup(&f, 1);

@@ -354,11 +354,11 @@ Test(grpc_hostile, rapid_resets_are_stopped)
     flood(1000000, send_rapid_reset);
 }
 
-/* An unknown method, a WINDOW_UPDATE of 0, ...: the server resets, not the client. */
+/* A field that HTTP/2 forbids: the server resets, not the client. */
 static void send_what_must_be_reset(unsigned i)
 {
-    raw_headers(&raw, END_HEADERS, 1 + 2 * i, chat_fields);
-    raw_frame(&raw, F_WINDOW_UPDATE, 0, 1 + 2 * i, "\0\0\0\0", 4);
+    const char *const fields[] = {REQUEST_FIELDS(ECHO_CHAT), "connection", "close", NULL};
+    raw_headers(&raw, END_HEADERS, 1 + 2 * i, fields);
 }
 
 Test(grpc_hostile, making_the_server_reset_streams_is_stopped)

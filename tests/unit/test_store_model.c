@@ -1,5 +1,5 @@
-/* The store against the naive model: long random runs in a small world, where everything happens. Prints the seed and the
- * step that replay a difference. */
+/* The store against the naive model: long random runs in a small world, where everything happens. Prints the seed and
+ * the step that replay a difference. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,6 +13,7 @@ static const char *const members[] = {"user:p0", "user:p1", "user:p*", "user:p4"
 
 struct world {
     struct fixture_random random;
+    const struct store_options *options;
     struct store *store;
     struct model *model;
     uint32_t n_ids;
@@ -21,8 +22,11 @@ struct world {
     uint32_t n_events;
 };
 
-static const struct store_options options = {
-    .live_grants_max = 100, .ended_grants_max = 80, .ended_retention_ms = 8000, .request_ids_max = 100};
+/* Worlds with room, and worlds that are always full. */
+static const struct store_options worlds[] = {
+    {.live_grants_max = 100, .ended_grants_max = 80, .ended_retention_ms = 8000, .request_ids_max = 100},
+    {.live_grants_max = 25, .ended_grants_max = 12, .ended_retention_ms = 8000, .request_ids_max = 30},
+};
 
 static void on_event(void *arg, const struct store_event *event)
 {
@@ -93,9 +97,9 @@ static struct command random_request(struct world *world)
 
 static struct command random_about(struct world *world)
 {
-    static const enum command_type types[] = {COMMAND_APPROVE, COMMAND_APPROVE, COMMAND_APPROVE, COMMAND_DENY,
-                                              COMMAND_CANCEL,  COMMAND_USE,     COMMAND_USE,     COMMAND_COMPLETE,
-                                              COMMAND_REVOKE};
+    static const enum command_type types[] = {COMMAND_APPROVE, COMMAND_APPROVE,  COMMAND_APPROVE,
+                                              COMMAND_DENY,    COMMAND_CANCEL,   COMMAND_USE,
+                                              COMMAND_USE,     COMMAND_COMPLETE, COMMAND_REVOKE};
     struct command command = {.type = types[fixture_pick(&world->random, 9)]};
     const struct model_grant *grant = chance(world, 97) ? random_grant(world) : NULL;
     command.grant = grant != NULL ? grant->id : fixture_id(world->n_ids + 1);
@@ -118,7 +122,8 @@ static struct command random_roles(struct world *world)
 static struct command random_command(struct world *world)
 {
     uint32_t dice = fixture_pick(&world->random, 1000);
-    struct command init = {.type = COMMAND_INIT, .epoch = 7, .cluster = slice_str("model"), .member = slice_str("user:p5")};
+    struct command init = {
+        .type = COMMAND_INIT, .epoch = 7, .cluster = slice_str("model"), .member = slice_str("user:p5")};
     if (store_revision(world->store) == 0 && dice < 200)
         return init;
     if (dice < 2)
@@ -168,11 +173,18 @@ static uint64_t content_of(const struct command *command)
 {
     uint64_t hash = 1469598103934665603ULL;
     const struct grant *t = &command->terms;
-    const struct slice texts[] = {command->principal, command->text, command->member, t->subject, t->resource,
-                                  t->justification, t->actions[0], t->n_actions > 1 ? t->actions[1] : (struct slice){0}};
-    uint64_t numbers[] = {(uint64_t)command->type,   command->count,          command->roles,
-                          (uint64_t)t->duration_ms,  (uint64_t)t->deadline_ms, (uint64_t)t->not_before_ms,
-                          (uint64_t)t->pending_until_ms, t->max_uses,          t->n_actions};
+    const struct slice texts[] = {
+        command->principal, command->text,    command->member, t->subject,
+        t->resource,        t->justification, t->actions[0],   t->n_actions > 1 ? t->actions[1] : (struct slice){0}};
+    uint64_t numbers[] = {(uint64_t)command->type,
+                          command->count,
+                          command->roles,
+                          (uint64_t)t->duration_ms,
+                          (uint64_t)t->deadline_ms,
+                          (uint64_t)t->not_before_ms,
+                          (uint64_t)t->pending_until_ms,
+                          t->max_uses,
+                          t->n_actions};
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         for (size_t k = 0; k < texts[i].len; k++)
             hash = (hash ^ texts[i].data[k]) * 1099511628211ULL;
@@ -211,7 +223,7 @@ static void swap_for_restored(struct world *world)
     struct lapse_error error = {0};
     struct buf bytes = fixture_snapshot(world->store, 1 + fixture_pick(&world->random, 5000));
     struct store *restored =
-        fixture_restore(buf_slice(&bytes), 1 + fixture_pick(&world->random, 5000), &options, &error);
+        fixture_restore(buf_slice(&bytes), 1 + fixture_pick(&world->random, 5000), world->options, &error);
     cr_assert_not_null(restored, "%s", error.message);
     cr_assert(fixture_same_digest(world->store, restored));
     struct buf again = fixture_snapshot(restored, 100000);
@@ -234,15 +246,16 @@ static void tick(struct world *world)
 
 static void run(uint64_t seed, uint32_t steps)
 {
-    struct world world = {.random = {seed}, .now_ms = T0, .n_ids = 0};
-    struct store *twin = store_new(&options);
+    const struct store_options *options = &worlds[seed % 2];
+    struct world world = {.random = {seed}, .options = options, .now_ms = T0};
+    struct store *twin = store_new(options);
     struct command last = {0};
-    world.store = store_new(&options);
+    world.store = store_new(options);
     world.model = calloc(1, sizeof *world.model);
-    world.model->live_max = options.live_grants_max;
-    world.model->ended_max = options.ended_grants_max;
-    world.model->retention_ms = options.ended_retention_ms;
-    world.model->keys_max = options.request_ids_max;
+    world.model->live_max = options->live_grants_max;
+    world.model->ended_max = options->ended_grants_max;
+    world.model->retention_ms = options->ended_retention_ms;
+    world.model->keys_max = options->request_ids_max;
     for (uint32_t i = 0; i < steps; i++) {
         struct store_outcome outcome;
         tick(&world);

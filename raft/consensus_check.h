@@ -1,0 +1,21 @@
+/* What libraft asserts about its input, as checks: for consensus.c only. No libraft in here, no state; pure. */
+#ifndef LAPSE_RAFT_CONSENSUS_CHECK_H
+#define LAPSE_RAFT_CONSENSUS_CHECK_H
+
+#include "raft/log.h"
+#include "raft/members.h"
+#include "raft/message.h"
+
+/* Far beyond any log, and small enough that sums can't overflow. */
+#define CONSENSUS_INDEX_MAX (1ull << 62)
+
+/* DATA_LOSS unless term, snapshot and entries fit together. */
+lapse_result consensus_check_state(const struct log_state *state, struct lapse_error *error) LAPSE_MUST_USE;
+/* The newest configuration on disk, none: n is 0. Every one of them is decoded, since libraft reads them unchecked. */
+lapse_result consensus_newest_members(const struct log_state *state, struct members *members,
+                                      struct lapse_error *error) LAPSE_MUST_USE;
+/* INVALID_ARGUMENT when no leader of its term could have sent this. */
+lapse_result consensus_check_append(const struct message *message, uint64_t from,
+                                    struct lapse_error *error) LAPSE_MUST_USE;
+
+#endif
