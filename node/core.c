@@ -108,13 +108,27 @@ static void on_leadership(void *arg, enum replica_state state, uint64_t leader, 
     log_info("leadership", LOG_STR("state", state_name(state)), LOG_U64("leader", leader), LOG_U64("term", term));
 }
 
+static bool is_member(const struct replica_member *members, uint32_t n, uint64_t id)
+{
+    for (uint32_t i = 0; i < n; i++)
+        if (members[i].id == id)
+            return true;
+    return false;
+}
+
+/* Dials who belongs and hangs up on who no longer does. */
 static void on_members(void *arg, const struct replica_member *members, uint32_t n)
 {
     struct core *core = arg;
+    for (uint32_t i = 0; i < core->n_dialled; i++)
+        if (!is_member(members, n, core->dialled[i]))
+            peers_remove(core->peers, core->dialled[i]);
+    core->n_dialled = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct lapse_error error;
         if (members[i].id == core->config.node_id)
             continue;
+        core->dialled[core->n_dialled++] = members[i].id;
         if (!lapse_is_ok(peers_set(core->peers, members[i].id, members[i].address, &error)))
             log_error("can't use a member's address", LOG_U64("node", members[i].id), LOG_STR("error", error.message));
     }
@@ -273,6 +287,29 @@ static void feed_watchdog(struct core *core)
     notify_watchdog();
 }
 
+static bool is_leader(const struct core *core)
+{
+    struct replica_status status;
+    replica_get_status(core->replica, &status);
+    return status.state == REPLICA_LEADER;
+}
+
+/* A newcomer that has caught up becomes a voter: the leader tries until it has happened. */
+static void promote_newcomers(struct core *core)
+{
+    const struct replica_member *members = NULL;
+    struct lapse_error error;
+    uint32_t n = is_leader(core) ? replica_members(core->replica, &members) : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        if (members[i].role != REPLICA_SPARE)
+            continue;
+        /* Refused while it is under way, or while the newcomer is out of reach. */
+        if (lapse_is_ok(replica_promote(core->replica, members[i].id, &error)))
+            log_info("a new node is catching up", LOG_U64("node", members[i].id));
+        return;
+    }
+}
+
 static void on_pulse(uv_timer_t *timer)
 {
     struct core *core = timer->data;
@@ -281,6 +318,7 @@ static void on_pulse(uv_timer_t *timer)
     set_gauges(core);
     metric_set(METRIC_LOW_ON_SPACE, low);
     replica_set_low_on_space(core->replica, low);
+    promote_newcomers(core);
     if (!core->probe_waits && core->fatal.code == LAPSE_OK) {
         core->probe_waits = true;
         core->probe = (struct replica_read){.done = on_probe, .owner = core};
@@ -437,13 +475,6 @@ void core_set_identity(struct core *core, struct tls_identity *identity)
 }
 
 /* --- stopping --------------------------------------------------------------------------------------------------- */
-
-static bool is_leader(const struct core *core)
-{
-    struct replica_status status;
-    replica_get_status(core->replica, &status);
-    return status.state == REPLICA_LEADER;
-}
 
 static void end_step_down(struct core *core)
 {

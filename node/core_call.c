@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/wire.h"
 #include "node/core_internal.h"
+#include "node/host_port.h"
 #include "node/metrics.h"
 #include "proto/codec.h"
 #include "proto/convert.h"
@@ -310,17 +311,61 @@ static void run_scan(struct core_call *call)
     finish(call, slice.result);
 }
 
+/* Changes of who leads and who belongs are for operators, and for the leader to make. UNAVAILABLE, so that a client
+ * goes on to another node. */
+static bool may_change_cluster(struct core_call *call)
+{
+    struct replica_status status;
+    replica_get_status(call->core->replica, &status);
+    if ((call->roles & ROLE_OPERATOR) == 0)
+        (void)lapse_fail(&call->error, LAPSE_PERMISSION_DENIED, "only operators may change the cluster");
+    else if (status.state != REPLICA_LEADER && status.leader != 0)
+        (void)lapse_fail(&call->error, LAPSE_UNAVAILABLE, "this node doesn't lead: ask node %" PRIu64, status.leader);
+    else if (status.state != REPLICA_LEADER)
+        (void)lapse_fail(&call->error, LAPSE_UNAVAILABLE, "no node leads right now: try again");
+    return call->error.code == LAPSE_OK;
+}
+
+/* `begun`: what the replica said; its message is in call->error. */
+static void answer_change(struct core_call *call, lapse_result begun, const pb_msgdesc_t *type, const void *message)
+{
+    if (lapse_is_ok(begun))
+        finish(call, proto_encode(type, message, &call->response));
+    else
+        core_call_answer(call);
+}
+
 static void run_transfer(struct core_call *call)
 {
     const lapse_v1_TransferLeadershipResponse message = {call->node_id};
-    if ((call->roles & ROLE_OPERATOR) == 0) {
-        refuse(call, LAPSE_PERMISSION_DENIED, "only operators may move leadership");
-        return;
-    }
-    if (!lapse_is_ok(replica_transfer(call->core->replica, call->node_id, &call->error)))
+    if (!may_change_cluster(call))
         core_call_answer(call);
     else
-        finish(call, proto_encode(lapse_v1_TransferLeadershipResponse_fields, &message, &call->response));
+        answer_change(call, replica_transfer(call->core->replica, call->node_id, &call->error),
+                      lapse_v1_TransferLeadershipResponse_fields, &message);
+}
+
+static void run_add_node(struct core_call *call)
+{
+    const lapse_v1_AddNodeResponse message = {0};
+    char address[HOST_PORT_SIZE];
+    if (!may_change_cluster(call)) {
+        core_call_answer(call);
+        return;
+    }
+    CHECK(slice_to_cstr(call->address, address, sizeof address));
+    answer_change(call, replica_add(call->core->replica, call->node_id, address, &call->error),
+                  lapse_v1_AddNodeResponse_fields, &message);
+}
+
+static void run_remove_node(struct core_call *call)
+{
+    const lapse_v1_RemoveNodeResponse message = {0};
+    if (!may_change_cluster(call))
+        core_call_answer(call);
+    else
+        answer_change(call, replica_remove(call->core->replica, call->node_id, &call->error),
+                      lapse_v1_RemoveNodeResponse_fields, &message);
 }
 
 static void on_written(struct replica_write *write, const struct store_outcome *outcome);
@@ -366,6 +411,8 @@ static const struct {
     [CORE_STATUS] = {run_status},
     [CORE_ROLES] = {run_roles, .quorum = true},
     [CORE_TRANSFER] = {run_transfer},
+    [CORE_ADD_NODE] = {run_add_node},
+    [CORE_REMOVE_NODE] = {run_remove_node},
     [CORE_WATCH_OPEN] = {run_watch_open, .quorum = true},
     [CORE_SCAN] = {run_scan},
 };

@@ -19,6 +19,8 @@ enum core_op {
     CORE_STATUS,     /* -> StatusResponse; answered without a quorum */
     CORE_ROLES,      /* -> ListRolesResponse */
     CORE_TRANSFER,   /* `node_id` -> TransferLeadershipResponse */
+    CORE_ADD_NODE,   /* `node_id`, `address` -> AddNodeResponse; likewise on the leader only */
+    CORE_REMOVE_NODE, /* `node_id` -> RemoveNodeResponse */
     CORE_WATCH_OPEN, /* -> `revision`, `epoch`, `time_ms`, `roles` of the caller, linearizable */
     CORE_SCAN, /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_OPS
@@ -46,6 +48,7 @@ struct core_call {
     uint64_t cursor;
     uint32_t page;
     uint64_t node_id;
+    struct slice address;
     uint8_t text[CORE_CALL_TEXT_SIZE];
     size_t text_len;
 

@@ -20,6 +20,8 @@ struct core {
     struct disk_thread *disk_thread;
     struct replica *replica;
     struct peers *peers;
+    uint64_t dialled[LIMIT_PEERS]; /* the peers that were set */
+    uint32_t n_dialled;
     struct ring *ring;
     struct mailbox mailbox;
 

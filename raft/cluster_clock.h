@@ -81,8 +81,7 @@ struct clock_sample {
     int64_t wall_us;
     int64_t echo_us;
 };
-/* Returns by how much the sender's wall clock differs from ours for certain, in microseconds (positive: it is ahead).
- */
+/* Returns by how much the sender's wall clock surely differs from ours, in microseconds (positive: it is ahead). */
 int64_t cluster_clock_hear(struct cluster_clock *clock, const struct clock_sample *sample, int64_t boot_us,
                            int64_t wall_us);
 

@@ -79,14 +79,8 @@ void consensus_free(struct consensus *core)
 
 enum replica_state consensus_state(const struct consensus *core)
 {
-    switch (core->raft.state) {
-    case RAFT_LEADER:
-        return REPLICA_LEADER;
-    case RAFT_CANDIDATE:
-        return REPLICA_CANDIDATE;
-    default:
-        return REPLICA_FOLLOWER;
-    }
+    unsigned short state = core->raft.state;
+    return state == RAFT_LEADER ? REPLICA_LEADER : state == RAFT_CANDIDATE ? REPLICA_CANDIDATE : REPLICA_FOLLOWER;
 }
 
 uint64_t consensus_term(const struct consensus *core)
@@ -124,7 +118,7 @@ bool consensus_can_submit(const struct consensus *core)
 
 uint64_t consensus_match(const struct consensus *core, uint64_t id)
 {
-    raft_index match = 0;
+    raft_index match;
     return raft_match_index(&core->raft, id, &match) == 0 ? match : 0;
 }
 
@@ -271,7 +265,17 @@ static lapse_result load_configuration(struct slice bytes, struct raft_configura
         return result;
     struct raft_buffer buffer = {(void *)bytes.data, bytes.len};
     int rv = raft_configuration_decode(&buffer, configuration);
-    return rv == 0 ? lapse_ok() : lapse_fail(error, LAPSE_INTERNAL, "a configuration can't be decoded (%d)", rv);
+    CHECK(rv == 0);
+    return lapse_ok();
+}
+
+/* libraft's form of what describes a snapshot; the configuration in it is libraft's once it was shown. */
+static lapse_result load_metadata(const struct snapshot_meta *meta, struct raft_snapshot_metadata *metadata,
+                                  struct lapse_error *error)
+{
+    *metadata = (struct raft_snapshot_metadata){
+        .index = meta->index, .term = meta->term, .configuration_index = meta->configuration_index};
+    return load_configuration(blob_slice(meta->configuration), &metadata->configuration, error);
 }
 
 static lapse_result commit_configuration(struct consensus *core, int64_t now_ms, struct lapse_error *error)
@@ -343,11 +347,7 @@ static lapse_result start_step(struct consensus *core, int64_t now_ms, struct lo
                                          .entries = entries,
                                          .n_entries = state->n_entries}};
     if (state->has_snapshot) {
-        metadata.index = state->snapshot.index;
-        metadata.term = state->snapshot.term;
-        metadata.configuration_index = state->snapshot.configuration_index;
-        lapse_result result =
-            load_configuration(blob_slice(state->snapshot.configuration), &metadata.configuration, error);
+        lapse_result result = load_metadata(&state->snapshot, &metadata, error);
         CHECK(lapse_is_ok(result)); /* consensus_newest_members has decoded it */
         event.start.metadata = &metadata;
     }
@@ -533,8 +533,7 @@ static lapse_result append_step(struct consensus *core, int64_t now_ms, const st
     lapse_result result = commit_implied_configuration(core, now_ms, append, error);
     if (!lapse_is_ok(result))
         return result;
-    /* libraft: takes min(leader's commit index, last entry of this message) even where that is less than what it has.
-     */
+    /* libraft: takes min(leader's commit index, last entry of this message), even if it has more already. */
     uint64_t end = append->index + append->n;
     uint64_t commit = append->commit < end ? append->commit : end;
     struct raft_message message = {.type = RAFT_APPEND_ENTRIES,
@@ -733,15 +732,6 @@ lapse_result consensus_snapshot_offered(struct consensus *core, int64_t now_ms, 
     return result;
 }
 
-/* libraft's form of what describes a snapshot; the configuration in it is libraft's once it was shown. */
-static lapse_result load_metadata(const struct snapshot_meta *meta, struct raft_snapshot_metadata *metadata,
-                                  struct lapse_error *error)
-{
-    *metadata = (struct raft_snapshot_metadata){
-        .index = meta->index, .term = meta->term, .configuration_index = meta->configuration_index};
-    return load_configuration(blob_slice(meta->configuration), &metadata->configuration, error);
-}
-
 lapse_result consensus_snapshot_installed(struct consensus *core, int64_t now_ms, const struct snapshot_meta *meta,
                                           struct lapse_error *error)
 {
@@ -803,13 +793,14 @@ lapse_result consensus_catch_up(struct consensus *core, int64_t now_ms, uint64_t
     return run(core, now_ms, &event, &update, "catching up", error);
 }
 
+_Static_assert((int)CONSENSUS_CATCH_UP_NONE == RAFT_CATCH_UP_NONE &&
+                   (int)CONSENSUS_CATCH_UP_FINISHED == RAFT_CATCH_UP_FINISHED,
+               "the states of catching up are libraft's");
+
 enum consensus_catch_up consensus_catch_up_status(const struct consensus *core, uint64_t id)
 {
     int status = RAFT_CATCH_UP_NONE;
     if (raft_catch_up(&core->raft, id, &status) != 0)
         return CONSENSUS_CATCH_UP_NONE;
-    return status == RAFT_CATCH_UP_RUNNING    ? CONSENSUS_CATCH_UP_RUNNING
-           : status == RAFT_CATCH_UP_ABORTED  ? CONSENSUS_CATCH_UP_ABORTED
-           : status == RAFT_CATCH_UP_FINISHED ? CONSENSUS_CATCH_UP_FINISHED
-                                              : CONSENSUS_CATCH_UP_NONE;
+    return (enum consensus_catch_up)status;
 }

@@ -38,8 +38,7 @@ enum message_type {
 };
 #define MESSAGE_TYPES 14u
 
-/* True for `leading`: the sender leads `term`. Stamps count within one life of a process; `life` is random and not 0.
- */
+/* `leading`: the sender leads `term`. Stamps count within one life of a process; `life` is random and not 0. */
 struct message_envelope {
     uint64_t term;
     bool leading;

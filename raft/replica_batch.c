@@ -26,8 +26,7 @@ lapse_result replica_admits(const struct replica *replica, enum command_type typ
     return lapse_ok();
 }
 
-/* What a node that takes a call has checked already is checked again: a node must not smuggle a command past the rules.
- */
+/* All that the node which took the call has checked, again: no node smuggles a command past the rules. */
 static lapse_result check_forwarded(const struct replica *replica, struct slice bytes, struct lapse_error *error)
 {
     struct command command;

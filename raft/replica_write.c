@@ -246,8 +246,7 @@ static void refuse(struct replica *replica, struct replica_write *write, const s
     struct writes *writes = &replica->writes;
     bool only = write->attempts == 1;
     if (refusal->code == LAPSE_UNAVAILABLE) {
-        /* Under a new number, so that this refusal, should it come twice, can't be taken for one of the next sending.
-         */
+        /* Under a new number: this refusal, should it come twice, must not be taken for one of the next sending. */
         if (only) {
             forget(writes, write);
             remember(writes, write);

@@ -31,13 +31,11 @@ void tail_free(struct tail *tail);
 
 /* The last index held, or the snapshot's (or 0) when there are no entries. */
 uint64_t tail_last(const struct tail *tail);
-/* The entry at `index`, or NULL. Valid until the next change; neighbours are adjacent in memory only through tail_at.
- */
+/* The entry at `index`, or NULL. Valid until the next change. */
 const struct log_entry *tail_at(const struct tail *tail, uint64_t index);
 /* Term at `index`: of an entry held, or of the snapshot's last; 0 when not known. */
 uint64_t tail_term(const struct tail *tail, uint64_t index);
-/* Bytes of the payloads of entries `from` to `to`, both included; 0 when to < from. Both are clipped to what is held.
- */
+/* Bytes of the payloads of entries `from` to `to`, both included; clipped to what is held. */
 uint64_t tail_bytes(const struct tail *tail, uint64_t from, uint64_t to);
 
 /* Takes over the reference of `entry.data`. Its index is tail_last() + 1, or `first` when empty. */

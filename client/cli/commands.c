@@ -171,7 +171,7 @@ EXAMPLES(roles_list_examples) = {
     {"who may do what", "lapse cluster roles list", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(roles_set_examples) = {
     {"a team of approvers, by prefix", "lapse cluster roles set 'spiffe://dev.lapse/user/lead-*' approver", OPERATOR, NULL, 0},
-    {"an offboarded person", "lapse cluster roles set spiffe://dev.lapse/user/dev9 --remove", OPERATOR, NULL, 0}, NO_EXAMPLES};
+    {"the team is dissolved", "lapse cluster roles set 'spiffe://dev.lapse/user/lead-*' --remove", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(transfer_examples) = {
     {"before maintenance of the leader: to node 2", "lapse cluster transfer 2", OPERATOR, NULL, -1}, NO_EXAMPLES};
 EXAMPLES(help_examples) = {
