@@ -1,181 +1,25 @@
-/* Applying commands: the only place where state is written.
+/* Applying commands: what each one asks, checks and sets in motion.
  *
  *   store_apply: clock -> limits and form -> seen before? -> permission -> state -> transition(s) -> remember
  *
- * A transition is one call of move(): it takes the grant's old numbers off the digest, writes the new ones with a
- * revision of their own, keeps timers and counts in step and tells the event. Everything above it only decides whether
- * to call it.
+ * The handlers decide with the table of rules.c and act through transition.c.
  *
  * Only what took effect is remembered under its request key. A refused command changed nothing and may succeed when it
  * is sent again, once the reason for the refusal is gone. */
 #include <string.h>
-#include <xxhash.h>
 
 #include "base/check.h"
 #include "store/command_internal.h"
-#include "store/pair.h"
-#include "store/rules.h"
+#include "store/hash.h"
+#include "store/transition.h"
 
 /* How many strings and keys each command cleans up: more than it can leave behind, so that the heap of them shrinks. */
 #define STRINGS_PER_APPLY 32u
 #define KEYS_PER_APPLY 8u
 
-static const char parent_ended[] = "parent ended";
-
-struct apply {
-    struct store *store;
-    const struct command *command;
-    int64_t now_ms;
-    store_event_cb on_event;
-    void *arg;
-    struct store_outcome *outcome;
-};
-
 static struct lapse_error *error_of(struct apply *apply)
 {
     return &apply->outcome->error;
-}
-
-static void emit(struct apply *apply, enum store_event_type type, uint32_t slot)
-{
-    struct store *store = apply->store;
-    struct store_event event = {.revision = store->revision, .time_ms = apply->now_ms, .type = type};
-    struct grant grant;
-    apply->outcome->n_events++;
-    if (apply->on_event == NULL)
-        return;
-    if (slot != 0) {
-        record_read(store_record(store, slot), store->strings.chunks, &grant);
-        event.grant = &grant;
-    } else {
-        event.member = apply->command->member;
-        event.roles = roles_bound(&store->roles, event.member);
-    }
-    apply->on_event(apply->arg, &event);
-}
-
-static void next_revision(struct store *store)
-{
-    CHECK(store->revision < U48_MAX);
-    store->revision++;
-}
-
-/* Writes the state, the revision and the times that belong to it. */
-static void write_step(struct record *record, enum grant_state next, uint64_t revision, int64_t now_ms)
-{
-    struct u48 now = u48_of((uint64_t)now_ms), at = u48_of(revision);
-    if (next == GRANT_PENDING && record->state == GRANT_NONE) {
-        record->requested_ms = now;
-        record->requested_revision = at;
-    } else if (next == GRANT_APPROVED && record->state == GRANT_PENDING) {
-        record->approved_revision = at;
-    } else if (next == GRANT_ACTIVE && record->state == GRANT_APPROVED) {
-        record->activated_ms = now;
-        record->activated_revision = at;
-    } else if (grant_state_is_ended(next)) {
-        record->ended_ms = now;
-    }
-    record->revision = at;
-    record->state = (uint8_t)next;
-}
-
-/* The one writer of states. The record's other numbers have been set by the caller through edit(). */
-static void move(struct apply *apply, uint32_t slot, const struct rule *rule)
-{
-    struct store *store = apply->store;
-    struct record *record = records_edit(&store->records, slot);
-    enum grant_state before = (enum grant_state)record->state, next = (enum grant_state)rule->next;
-    CHECK(!grant_state_is_ended(before));
-    next_revision(store);
-    write_step(record, next, store->revision, apply->now_ms);
-    digest_add(&store->sum, digest_grant_numbers(record));
-    if (before != next) {
-        if (before != GRANT_NONE)
-            store->states[before]--;
-        store->states[next]++;
-        timers_arm(store, slot);
-    }
-    emit(apply, rule->event, slot);
-}
-
-/* The record for changing its numbers: until move() puts them back, the digest is without them. */
-static struct record *edit(struct apply *apply, uint32_t slot)
-{
-    struct record *record = records_edit(&apply->store->records, slot);
-    digest_sub(&apply->store->sum, digest_grant_numbers(record));
-    return record;
-}
-
-/* Removes an ended grant without children, and readies its parent to leave if it was the last child. */
-static void drop(struct store *store, uint32_t slot)
-{
-    const struct record *record = store_record(store, slot);
-    digest_sub(&store->sum, digest_grant(record, store->strings.chunks));
-    store->states[record->state]--;
-    timers_disarm(store, slot);
-    index_remove_all(store, slot);
-    uint32_t parent = family_leave(store, slot);
-    slot_give(store, slot);
-    if (parent != 0)
-        timers_arm(store, parent);
-}
-
-/* More ended grants than the store may hold: the oldest leave early, a bounded number in one command. Returns how many.
- */
-static uint32_t trim_ended(struct store *store)
-{
-    uint32_t n = 0;
-    for (; n < LIMIT_ADVANCE_BATCH && store_ended(store) > store->ended_max; n++) {
-        uint32_t oldest = timers_oldest_ended(store);
-        if (oldest == 0)
-            break;
-        drop(store, oldest);
-    }
-    return n;
-}
-
-static void end(struct apply *apply, uint32_t slot, const struct rule *rule, struct slice by, struct slice reason)
-{
-    struct store *store = apply->store;
-    uint32_t parent = family_parent(store, slot);
-    edit(apply, slot);
-    slot_set_ending(store, slot, by, reason);
-    digest_add(&store->sum, digest_grant_ending(store_record(store, slot), store->strings.chunks));
-    family_child_ended(store, slot);
-    move(apply, slot, rule);
-    /* A parent that ended before may have waited for this one. */
-    if (parent != 0 && grant_state_is_ended((enum grant_state)store_record(store, parent)->state))
-        timers_arm(store, parent);
-}
-
-/* Ends a grant below an ended one; by its own clock if that ran out first. An approved one past its deadline has no way
- * to EXPIRED but through ACTIVE, so it is revoked all the same. */
-static void end_below(struct apply *apply, uint32_t ancestor, uint32_t slot)
-{
-    struct store *store = apply->store;
-    int state = store_record(store, slot)->state;
-    struct slice by, reason;
-    if (state != GRANT_APPROVED && grant_state_is_ended(own_state_at(store, slot, apply->now_ms))) {
-        end(apply, slot, rules_find(COMMAND_ADVANCE, state), (struct slice){0}, (struct slice){0});
-        return;
-    }
-    pair_split(store_string(store, store_record(store, ancestor)->ending), &by, &reason);
-    end(apply, slot, rules_find(RULE_PARENT_ENDED, state), by, slice_str(parent_ended));
-}
-
-/* Ends the descendants of `slot` breadth first, as many as one command may; the timers of the others' parents are due.
- */
-static void cascade(struct apply *apply, uint32_t slot)
-{
-    uint32_t ended[LIMIT_CASCADE + 1], n = 0;
-    ended[n++] = slot;
-    for (uint32_t i = 0; i < n; i++) {
-        uint32_t child;
-        while (n <= LIMIT_CASCADE && (child = family_live_child(apply->store, ended[i])) != 0) {
-            end_below(apply, ended[i], child);
-            ended[n++] = child;
-        }
-    }
 }
 
 static lapse_result no_such_grant(struct apply *apply)
@@ -297,7 +141,7 @@ static void insert_grant(struct apply *apply, uint32_t parent_slot, int64_t dead
         index_add(store, slot, (enum index_kind)kind);
     if (parent_slot != 0)
         family_adopt(store, parent_slot, slot);
-    move(apply, slot, rules_find(COMMAND_REQUEST, GRANT_NONE));
+    transition_move(apply, slot, rules_find(COMMAND_REQUEST, GRANT_NONE));
 }
 
 static lapse_result apply_request(struct apply *apply)
@@ -373,19 +217,19 @@ static lapse_result apply_approve(struct apply *apply)
         result = decide_times(apply, slot, &start_ms, &deadline_ms);
     if (!lapse_is_ok(result))
         return result;
-    struct record *record = edit(apply, slot);
+    struct record *record = transition_edit(apply, slot);
     add_approval(apply, slot, record);
     if (record->n_approvals < STORE_APPROVALS_NEEDED) {
         struct rule waits = *rule;
         waits.next = GRANT_PENDING;
-        move(apply, slot, &waits);
+        transition_move(apply, slot, &waits);
         return lapse_ok();
     }
     record->deadline_ms = u48_of((uint64_t)deadline_ms);
-    move(apply, slot, rule);
+    transition_move(apply, slot, rule);
     if (start_ms <= apply->now_ms) {
-        edit(apply, slot);
-        move(apply, slot, rules_find(COMMAND_ADVANCE, GRANT_APPROVED));
+        transition_edit(apply, slot);
+        transition_move(apply, slot, rules_find(COMMAND_ADVANCE, GRANT_APPROVED));
     }
     return lapse_ok();
 }
@@ -398,8 +242,8 @@ static lapse_result apply_end(struct apply *apply)
     lapse_result result = find_transition(apply, &slot, &rule);
     if (!lapse_is_ok(result))
         return result;
-    end(apply, slot, rule, apply->command->principal, apply->command->text);
-    cascade(apply, slot);
+    transition_end(apply, slot, rule, apply->command->principal, apply->command->text);
+    transition_cascade(apply, slot);
     return lapse_ok();
 }
 
@@ -418,11 +262,12 @@ static lapse_result apply_use(struct apply *apply)
                           max - uses, max);
     /* Without a maximum the counter stops at its limit; the grant goes on. */
     uses = uses + count > LIMIT_USES_MAX ? LIMIT_USES_MAX : uses + count;
-    edit(apply, slot)->uses = uses;
-    move(apply, slot, rule);
+    transition_edit(apply, slot)->uses = uses;
+    transition_move(apply, slot, rule);
     if (uses == max) {
-        end(apply, slot, rules_find(RULE_LAST_USE, GRANT_ACTIVE), apply->command->principal, (struct slice){0});
-        cascade(apply, slot);
+        transition_end(apply, slot, rules_find(RULE_LAST_USE, GRANT_ACTIVE), apply->command->principal,
+                       (struct slice){0});
+        transition_cascade(apply, slot);
     }
     return lapse_ok();
 }
@@ -445,14 +290,14 @@ static void fire(struct apply *apply, uint32_t slot)
     int state = store_record(store, slot)->state;
     const struct rule *rule = rules_find(COMMAND_ADVANCE, state);
     if (grant_state_is_ended((enum grant_state)state)) {
-        end_below(apply, slot, family_live_child(store, slot));
+        transition_end_below(apply, slot, family_live_child(store, slot));
     } else if (state != GRANT_APPROVED) {
-        end(apply, slot, rule, (struct slice){0}, (struct slice){0});
+        transition_end(apply, slot, rule, (struct slice){0}, (struct slice){0});
     } else if (ended_ancestor(store, slot) != 0) {
-        end_below(apply, ended_ancestor(store, slot), slot);
+        transition_end_below(apply, ended_ancestor(store, slot), slot);
     } else {
-        edit(apply, slot);
-        move(apply, slot, rule);
+        transition_edit(apply, slot);
+        transition_move(apply, slot, rule);
     }
 }
 
@@ -473,9 +318,9 @@ static lapse_result apply_advance(struct apply *apply)
         if (kind == HEAP_LIVE)
             fire(apply, slot);
         else
-            drop(store, slot);
+            transition_drop(store, slot);
         /* What leaves early is work, too. */
-        done += trim_ended(store);
+        done += transition_trim(store);
     }
     return lapse_ok();
 }
@@ -511,8 +356,7 @@ static lapse_result apply_set_roles(struct apply *apply)
     if (!lapse_is_ok(result))
         return result;
     roles_set(&store->roles, command->member, command->roles, &store->sum);
-    next_revision(store);
-    emit(apply, rule->event, 0);
+    transition_about_none(apply, rule);
     return lapse_ok();
 }
 
@@ -531,8 +375,7 @@ static lapse_result apply_init(struct apply *apply)
     memcpy(store->cluster, command->cluster.data, command->cluster.len);
     store->cluster_len = (uint32_t)command->cluster.len;
     roles_set(&store->roles, command->member, command->roles | ROLE_OPERATOR, &store->sum);
-    next_revision(store);
-    emit(apply, rule->event, 0);
+    transition_about_none(apply, rule);
     return lapse_ok();
 }
 
@@ -632,7 +475,7 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
         result = apply_once(&apply);
     }
     CHECK(result.code == outcome->error.code);
-    (void)trim_ended(store);
+    (void)transition_trim(store);
     if (!outcome->repeated)
         outcome->revision = store->revision;
 }

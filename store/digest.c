@@ -1,8 +1,7 @@
 #include "store/digest.h"
 
-#include <xxhash.h>
-
 #include "base/check.h"
+#include "store/hash.h"
 
 struct store_digest digest_of(enum digest_part part, const void *data, size_t len)
 {

@@ -1,8 +1,8 @@
 /* Lists of grants by a string they have in some role: intrusive, doubly linked, appended in revision order. A list
  * exists while it has members, and is found by (kind, string) in a table of its own. */
-#include <xxhash.h>
 
 #include "base/check.h"
+#include "store/hash.h"
 #include "store/internal.h"
 
 static uint64_t hash_list(const struct store *store, uint32_t kind, string_id string)

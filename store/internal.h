@@ -1,6 +1,6 @@
 /* The store from inside: the struct that ties its parts together, and what they offer one another.
  *
- *   apply.c     commands -> transitions: the only writer of state
+ *   apply.c     commands -> transitions                  transition.c      the only writer of grants
  *   rules.c     the table of transitions, and who may make them
  *   records.c   the grants themselves (state)           keys.c, roles.c   the rest of the state
  *   index.c     lists by subject, resource, ...          families.c        parents and children

@@ -1,9 +1,9 @@
 #include "store/keys.h"
 
 #include <stdlib.h>
-#include <xxhash.h>
 
 #include "base/check.h"
+#include "store/hash.h"
 
 static struct key_entry *entry_at(const struct keys *keys, uint32_t item)
 {

@@ -1,9 +1,9 @@
 /* Slots: where a grant lives. A slot number names the same grant in records (state) and in links (indexes) until the
  * grant leaves; ids find slots through a hash table. */
-#include <xxhash.h>
 
 #include "base/check.h"
 #include "store/command_internal.h"
+#include "store/hash.h"
 #include "store/internal.h"
 #include "store/pair.h"
 #include "store/terms.h"

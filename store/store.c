@@ -3,9 +3,9 @@
 
 #include <stdlib.h>
 #include <sys/random.h>
-#include <xxhash.h>
 
 #include "base/check.h"
+#include "store/hash.h"
 #include "store/internal.h"
 
 /* Room for the encoding of one command, or of one grant's shared terms. */

@@ -44,7 +44,8 @@ struct store_event {
 
 /* What the caller of a command is told. A refused command has a code, a message and no events. A repeated request_key
  * has the first outcome (code, grant, revision) again, `repeated` set, and no events; the same key with different
- * content is refused with ALREADY_EXISTS. */
+ * content is refused with ALREADY_EXISTS. Only what took effect is remembered: a refused command may be sent again and
+ * then succeed. */
 struct store_outcome {
     struct lapse_error error; /* code LAPSE_OK when it took effect */
     uint64_t revision;        /* of its last event; for a refused command: the store's current one */
@@ -65,6 +66,17 @@ struct store_options {
 
 struct store *store_new(const struct store_options *options /* NULL: defaults */);
 void store_free(struct store *store);
+
+/* What follows from a grant's terms:
+ *   - A request lapses at pending_until, or at the absolute deadline it asks for if that is earlier: a grant is never
+ *     approved for a time that is over.
+ *   - From its deadline on a grant counts as EXPIRED (a request from its pending_until on as LAPSED, a grant below an
+ *     ended one as REVOKED) for every command, though the event comes with the next ADVANCE (G3).
+ *   - When a grant ends, those below it end, too: LIMIT_CASCADE of them in the same command, the others by ADVANCE,
+ *     which is due at once. They are REVOKED, or CANCELLED if still PENDING, for the reason "parent ended" and by whom
+ *     ended the parent; one that is past its own time EXPIRES or LAPSES.
+ *   - An ended grant leaves when its retention is over, or earlier if too many ended ones are kept; never before its
+ *     children. No event tells that. */
 
 /* Applies one command at `time_ms` (clamped to never run backwards). Calls `on_event` in revision order, on this stack;
  * the callback must not call back into the store's writing functions. Never fails: what can't be done is an outcome. */
@@ -113,14 +125,15 @@ bool store_filter_matches(const struct store_filter *filter, const struct grant 
 /* Visits grants that match, in a stable order. `cursor` starts as 0 and is advanced past what was looked at; at most
  * `scan_max` grants are looked at and the visitor returns false to stop (the grant it was given counts as visited).
  * Returns true when there may be more. A grant present during the whole scan is visited exactly once; one that comes or
- * goes during it may or may not be. The cursor stays valid across applies. */
+ * goes during it may or may not be. The cursor stays valid across applies, for this store object and this filter only:
+ * a restored store or another node numbers its grants differently. */
 typedef bool (*store_visit_cb)(void *arg, const struct grant *grant);
 bool store_list(const struct store *store, const struct store_filter *filter, uint64_t *cursor, uint32_t scan_max,
                 store_visit_cb visit, void *arg);
 
 /* Whether any live grant allows `query` at `now_ms`. On ALLOWS `grant` is the one with the latest deadline that does;
  * otherwise the verdict of the nearest miss and, if there is one, that grant. `found` says whether `grant` was filled.
- */
+ * A grant below an ended one allows nothing, also while its own end is still due. */
 enum grant_verdict store_check(const struct store *store, const struct grant_query *query, int64_t now_ms,
                                struct grant *grant, bool *found);
 

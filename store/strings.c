@@ -1,9 +1,9 @@
 #include "store/strings.h"
 
 #include <stdlib.h>
-#include <xxhash.h>
 
 #include "base/check.h"
+#include "store/hash.h"
 
 #define HEADER offsetof(struct string_cell, bytes)
 #define SMALLEST_CELL 16u

@@ -53,7 +53,7 @@ expect 64 '--raft-heartbeat-ms: "x"' "$lapsed" --raft-heartbeat-ms x
 expect 64 'its value is missing' "$lapsed" --config
 expect 64 'given twice' "$lapsed" --node-id 1 --node-id 1
 expect 64 'given twice' "$lapsed" --config a --config=b
-expect 64 'given twice' "$lapsed" --dev --dev
+expect 64 'given twice' "$lapsed" --version --version
 expect 64 'unexpected argument' "$lapsed" --node-id 1 extra
 expect 64 '--dir goes with --dev' "$lapsed" --dir "$dir"
 expect 64 'leave out --config' "$lapsed" --dev --config x

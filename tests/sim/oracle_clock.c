@@ -19,38 +19,66 @@
 #include "tests/sim/node.h"
 
 #define SLACK_MS 300
+/* Bounds that are further apart than this tell little. Less than SLACK_MS. */
+#define VAGUE_MS 200
+/* After time was lost, how long nodes must agree: whoever knew better, and was cut off, has come back and given in. */
+#define REUNION_US (3 * SIM_SECOND)
 
 void clock_model_init(struct clock_model *model, struct sim *sim)
 {
     *model = (struct clock_model){.sim = sim};
 }
 
-/* Whoever is asked: among any majority of voters somebody knows. */
-static bool majority_knows(const struct sim *sim)
+/* What a node takes for an upper bound of cluster time; INT64_MAX when it knows none. */
+static int64_t estimate_of(const struct sim_node *node)
 {
-    uint32_t ignorant = 0;
-    for (uint32_t i = 0; i < sim->n_nodes; i++) {
-        struct replica_status status = {0};
-        if (sim->nodes[i]->up) {
-            replica_get_status(sim->nodes[i]->replica, &status);
-        }
-        ignorant += status.time_ms == 0;
+    struct replica_status status = {0};
+    if (node->up) {
+        replica_get_status(node->replica, &status);
     }
-    return 2 * ignorant < sim->n_voters;
+    return status.time_ms == 0 ? INT64_MAX : status.time_ms;
+}
+
+/* Whoever is asked: among any majority of voters somebody knows. A node whose bound lies far above the others' has
+ * heard of cluster time only through frames that were held up: nothing that a successor could go on from exactly. */
+static bool majority_knows(const struct sim *sim, bool *agree)
+{
+    uint32_t ignorant = 0, vague = 0;
+    int64_t best_ms = INT64_MAX;
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        int64_t estimate_ms = estimate_of(sim->nodes[i]);
+        best_ms = estimate_ms < best_ms ? estimate_ms : best_ms;
+    }
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        int64_t estimate_ms = estimate_of(sim->nodes[i]);
+        ignorant += estimate_ms == INT64_MAX;
+        vague += estimate_ms != INT64_MAX && estimate_ms > best_ms + VAGUE_MS;
+    }
+    *agree = vague == 0;
+    return 2 * (ignorant + vague) < sim->n_voters;
 }
 
 void clock_model_recount(struct clock_model *model)
 {
-    if (!majority_knows(model->sim)) {
+    bool agree;
+    if (!majority_knows(model->sim, &agree)) {
         model->anchored = model->has_low = model->has_high = false;
+        model->lost_us = model->sim->now_us;
     }
 }
 
 static bool anchor(struct clock_model *model)
 {
-    if (!model->anchored && majority_knows(model->sim)) {
+    bool agree;
+    int64_t now_us = model->sim->now_us;
+    if (model->anchored) {
+        return true;
+    }
+    if (!majority_knows(model->sim, &agree) || !agree) {
+        model->lost_us = model->lost_us == 0 ? 0 : now_us;
+    } else if (model->lost_us == 0 || now_us - model->lost_us > REUNION_US) {
         model->anchored = true;
-        model->anchored_us = model->sim->now_us;
+        model->anchored_us = now_us;
     }
     return model->anchored;
 }

@@ -26,6 +26,7 @@ struct clock_model {
     bool anchored; /* a majority has known cluster time without a gap since `anchored_us` */
     bool has_low, has_high;
     int64_t anchored_us;
+    int64_t lost_us;          /* when nobody could be sure last; 0: never, but for the start */
     int64_t low_us, low_ms;   /* at this true time cluster time was at least this */
     int64_t high_us, high_ms; /* at most */
 };

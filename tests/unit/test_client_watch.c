@@ -18,6 +18,7 @@ struct seen {
     uint64_t revisions[SEEN_MAX];
     uint32_t n_events, n_resyncs, n_grants, n_snapshots, n_progress, n_ends, n_connects, n_failures;
     enum lapse_code end;
+    char failure[400]; /* the last status's message */
 };
 
 static void on_event(void *arg, uint64_t epoch, const struct lapse_event *event)
@@ -78,10 +79,12 @@ static void on_status(void *arg, const struct lapse_watch_status *status)
 {
     struct seen *seen = arg;
     pthread_mutex_lock(&seen->lock);
-    if (status->connected)
+    if (status->connected) {
         seen->n_connects++;
-    else
+    } else {
         seen->n_failures++;
+        snprintf(seen->failure, sizeof seen->failure, "%s", status->message);
+    }
     pthread_mutex_unlock(&seen->lock);
 }
 
@@ -235,6 +238,7 @@ Test(watch, leaves_a_node_that_sends_events_out_of_order)
     /* The event that came too early was delivered, in order; the one after it broke the rule. Nothing is delivered
      * twice. */
     cr_assert_eq(f.seen.revision, 2);
+    cr_assert_not_null(strstr(f.seen.failure, "out of order"), "%s", f.seen.failure);
     fake_node_set_mode(f.cluster->nodes[0], FAKE_SERVES);
     fake_cluster_publish(f.cluster, 3);
     WAIT_FOR(&f.seen, f.seen.revision == 5);
@@ -251,6 +255,7 @@ Test(watch, leaves_a_node_that_changes_the_epoch_without_a_resync)
     fake_cluster_publish(f.cluster, 1);
     WAIT_FOR(&f.seen, f.seen.n_failures > 0);
     cr_assert_eq(f.seen.n_events, 0);
+    cr_assert_not_null(strstr(f.seen.failure, "doesn't connect"), "%s", f.seen.failure);
     fake_node_set_mode(f.cluster->nodes[0], FAKE_SERVES);
     WAIT_FOR(&f.seen, f.seen.revision == 1);
     assert_dense(&f, 1, 1);
@@ -328,6 +333,7 @@ Test(watch, leaves_a_node_that_falls_silent)
     fake_node_set_mode(f.cluster->nodes[1], FAKE_SILENT);
     start(&f, &(struct lapse_watch_options){.progress_ms = 100});
     WAIT_FOR(&f.seen, f.seen.n_failures >= 2);
+    cr_assert_not_null(strstr(f.seen.failure, "nothing was heard"), "%s", f.seen.failure);
     fake_node_set_mode(f.cluster->nodes[0], FAKE_SERVES);
     fake_node_set_mode(f.cluster->nodes[1], FAKE_SERVES);
     WAIT_FOR(&f.seen, f.seen.n_progress > 0);

@@ -169,6 +169,27 @@ Test(tls_stream, a_paused_stream_delivers_nothing_until_resumed)
     close_both(&client);
 }
 
+Test(tls_stream, a_pause_from_on_data_holds_back_the_records_that_came_with_it)
+{
+    struct end client = {0};
+    server.pause_on_data = true;
+    listen_as("node", NULL);
+    connect_as("user", NULL, &client);
+    RUN_UNTIL(client.opened && server.opened);
+    stream_pause_reading(server.stream, true);
+    for (int i = 0; i < 3; i++) {
+        cr_assert(lapse_is_ok(stream_write(client.stream, slice_str("a record of its own"))));
+        while (stream_pending(client.stream) > 0)
+            (void)uv_run(&loop, UV_RUN_NOWAIT);
+    }
+    for (unsigned calls = 0; calls < 3; calls++) {
+        cr_expect_eq(server.data_calls, calls);
+        stream_pause_reading(server.stream, false);
+        RUN_UNTIL(server.data_calls > calls);
+    }
+    close_both(&client);
+}
+
 /* ---- ends ---- */
 
 Test(tls_stream, a_close_during_the_handshake_calls_back_once)
