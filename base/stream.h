@@ -1,5 +1,5 @@
-/* A connected, ordered byte stream on a libuv loop, whatever carries it: TLS over TCP (base/tls.h), or a pair in memory for
- * tests and fuzzers (base/stream_pair.h). What sits on top (HTTP/2, the peer protocol) knows only this header.
+/* A connected, ordered byte stream on a libuv loop, whatever carries it: TLS over TCP (base/tls.h), or a pair in memory
+ * for tests and fuzzers (base/stream_pair.h). What sits on top (HTTP/2, the peer protocol) knows only this header.
  *
  *   opening --> open --> closing --> closed
  *       \________________/
@@ -28,8 +28,9 @@ struct stream_handler {
     void (*on_data)(struct stream *stream, struct slice bytes);
     /* The bytes waiting to be sent fell below LIMIT_STREAM_LOW_WATER after having been at or above it. */
     void (*on_drain)(struct stream *stream);
-    /* The last callback, exactly once, also after stream_close: `why` says what happened (OK: this side closed it; UNAVAILABLE: the other side or
-     * the network; UNAUTHENTICATED: the handshake; DEADLINE_EXCEEDED: a stalled peer). The stream is freed when this returns. */
+    /* The last callback, exactly once, also after stream_close: `why` says what happened (OK: this side closed it;
+     * UNAVAILABLE: the other side or the network; UNAUTHENTICATED: the handshake; DEADLINE_EXCEEDED: a stalled peer).
+     * The stream is freed when this returns. */
     void (*on_close)(struct stream *stream, const struct lapse_error *why);
 };
 
@@ -52,8 +53,9 @@ static inline void stream_set_handler(struct stream *stream, struct stream_handl
     stream->owner = owner;
 }
 
-/* Queues bytes (copied). Writes of one loop iteration leave as few records and system calls as possible. RESOURCE_EXHAUSTED when the stream's
- * send limit would be passed (nothing is queued), FAILED_PRECONDITION when it is not open. */
+/* Queues bytes (copied). Writes of one loop iteration leave as few records and system calls as possible.
+ * RESOURCE_EXHAUSTED when the stream's send limit would be passed (nothing is queued), FAILED_PRECONDITION when it is
+ * not open. */
 static inline LAPSE_MUST_USE lapse_result stream_write(struct stream *stream, struct slice bytes)
 {
     return stream->ops->write(stream, bytes);
@@ -63,12 +65,14 @@ static inline size_t stream_pending(const struct stream *stream)
 {
     return stream->ops->pending(stream);
 }
-/* Backpressure: while paused no on_data comes and the peer's window fills; the other side's end is noticed only after resuming. */
+/* Backpressure: while paused no on_data comes and the peer's window fills; the other side's end is noticed only after
+ * resuming. */
 static inline void stream_pause_reading(struct stream *stream, bool paused)
 {
     stream->ops->pause_reading(stream, paused);
 }
-/* Starts closing; no callback but on_close comes any more; what is queued is sent first unless `why` (may be NULL for an orderly end) is an error. on_close follows from the loop. Idempotent. */
+/* Starts closing; no callback but on_close comes any more; what is queued is sent first unless `why` (may be NULL for
+ * an orderly end) is an error. on_close follows from the loop. Idempotent. */
 static inline void stream_close(struct stream *stream, const struct lapse_error *why)
 {
     stream->ops->close(stream, why);

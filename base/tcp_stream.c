@@ -1,5 +1,5 @@
-/* Writes of one loop iteration are gathered in `out` and leave from an idle handle with one uv_try_write; what the kernel doesn't take goes
- * with uv_write from `flying` while `out` gathers the next.
+/* Writes of one loop iteration are gathered in `out` and leave from an idle handle with one uv_try_write; what the
+ * kernel doesn't take goes with uv_write from `flying` while `out` gathers the next.
  *
  *   stream_write --> out --(turn)--> kernel
  *                       \--(kernel full)--> flying --(uv_write)--> kernel
@@ -88,7 +88,8 @@ static void fail(struct tcp_stream *tcp, enum lapse_code code, const char *what,
     if (tcp->state == STATE_CLOSED)
         return;
     if (tcp->why.code == LAPSE_OK && tcp->state != STATE_CLOSING)
-        (void)lapse_fail(&tcp->why, code, "%s: %s", what, uv_error == UV_EOF ? "the other side closed the stream" : uv_strerror(uv_error));
+        (void)lapse_fail(&tcp->why, code, "%s: %s", what,
+                         uv_error == UV_EOF ? "the other side closed the stream" : uv_strerror(uv_error));
     close_handles(tcp);
 }
 
@@ -243,7 +244,8 @@ static void describe_peer(struct tcp_stream *tcp, struct stream_peer *peer)
     } else if (uv_tcp_getpeername(&tcp->io.tcp, (struct sockaddr *)&address, &size) == 0 &&
                uv_ip_name((struct sockaddr *)&address, host, sizeof host) == 0) {
         uint16_t port = ntohs(((struct sockaddr_in *)&address)->sin_port); /* at the same place in both families */
-        (void)snprintf(peer->address, sizeof peer->address, address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host, port);
+        (void)snprintf(peer->address, sizeof peer->address, address.ss_family == AF_INET6 ? "[%s]:%u" : "%s:%u", host,
+                       port);
     }
 }
 
@@ -282,7 +284,8 @@ static struct tcp_stream *stream_new(uv_loop_t *loop, bool unix_socket, const st
 {
     struct tcp_stream *tcp = mem_calloc(1, sizeof *tcp);
     tcp->stream.ops = &tcp_ops;
-    tcp->stall_timeout_ms = options != NULL && options->stall_timeout_ms != 0 ? options->stall_timeout_ms : STALL_TIMEOUT_MS;
+    tcp->stall_timeout_ms =
+        options != NULL && options->stall_timeout_ms != 0 ? options->stall_timeout_ms : STALL_TIMEOUT_MS;
     buf_init(&tcp->out, options != NULL && options->send_max != 0 ? options->send_max : LIMIT_STREAM_SEND);
     init_socket(loop, &tcp->io, unix_socket);
     CHECK(uv_idle_init(loop, &tcp->turn) == 0);
@@ -311,10 +314,13 @@ static lapse_result parse_address(const char *address, struct sockaddr_storage *
     unsigned long port = colon == NULL ? 0 : strtoul(colon + 1, &rest, 10);
     if (colon == NULL || rest == colon + 1 || *rest != '\0' || port > UINT16_MAX ||
         !slice_to_cstr(bracketed ? slice_of(address + 1, len - 2) : slice_of(address, len), host, sizeof host))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "'%s' is no address: use 127.0.0.1:PORT, [::1]:PORT or unix:PATH", address);
-    int result = bracketed ? uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)out) : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)out);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "'%s' is no address: use 127.0.0.1:PORT, [::1]:PORT or unix:PATH", address);
+    int result = bracketed ? uv_ip6_addr(host, (int)port, (struct sockaddr_in6 *)out)
+                           : uv_ip4_addr(host, (int)port, (struct sockaddr_in *)out);
     if (result != 0)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "'%s' is no numeric address: use 127.0.0.1:PORT, [::1]:PORT or unix:PATH", address);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "'%s' is no numeric address: use 127.0.0.1:PORT, [::1]:PORT or unix:PATH", address);
     return lapse_ok();
 }
 
@@ -332,8 +338,8 @@ static void on_connected(uv_connect_t *connect, int status)
         open_stream(tcp);
 }
 
-lapse_result tcp_connect(uv_loop_t *loop, const char *address, const struct tcp_options *options, struct stream_handler handler, void *owner,
-                         struct stream **stream, struct lapse_error *error)
+lapse_result tcp_connect(uv_loop_t *loop, const char *address, const struct tcp_options *options,
+                         struct stream_handler handler, void *owner, struct stream **stream, struct lapse_error *error)
 {
     struct sockaddr_storage socket_address;
     const char *path = unix_path(address);
@@ -383,12 +389,13 @@ static void on_listener_closed(uv_handle_t *handle)
 
 static int bind_and_listen(struct tcp_listener *listener, const char *path, const struct sockaddr_storage *address)
 {
-    int result = path != NULL ? uv_pipe_bind(&listener->io.pipe, path) : uv_tcp_bind(&listener->io.tcp, (const struct sockaddr *)address, 0);
+    int result = path != NULL ? uv_pipe_bind(&listener->io.pipe, path)
+                              : uv_tcp_bind(&listener->io.tcp, (const struct sockaddr *)address, 0);
     return result != 0 ? result : uv_listen(&listener->io.stream, BACKLOG, on_connection);
 }
 
-lapse_result tcp_listen(uv_loop_t *loop, const char *address, const struct tcp_options *options, tcp_accept_cb accept, void *arg,
-                        struct tcp_listener **listener, struct lapse_error *error)
+lapse_result tcp_listen(uv_loop_t *loop, const char *address, const struct tcp_options *options, tcp_accept_cb accept,
+                        void *arg, struct tcp_listener **listener, struct lapse_error *error)
 {
     struct sockaddr_storage socket_address;
     const char *path = unix_path(address);
@@ -417,7 +424,8 @@ uint16_t tcp_listener_port(const struct tcp_listener *listener)
 {
     struct sockaddr_storage address;
     int size = sizeof address;
-    if (listener->io.handle.type != UV_TCP || uv_tcp_getsockname(&listener->io.tcp, (struct sockaddr *)&address, &size) != 0)
+    if (listener->io.handle.type != UV_TCP ||
+        uv_tcp_getsockname(&listener->io.tcp, (struct sockaddr *)&address, &size) != 0)
         return 0;
     return ntohs(((struct sockaddr_in *)&address)->sin_port); /* at the same place in both families */
 }

@@ -265,18 +265,18 @@ static void *read_view(void *arg)
 
 static void start_view(struct store *store, struct reader *reader)
 {
-    int64_t start = clock_ns();
+    int64_t start = cpu_ns();
     reader->view = store_freeze(store);
-    printf("%-34s %9.3f ms\n", "freeze", (double)(clock_ns() - start) / 1e6);
+    printf("%-34s %9.3f ms\n", "freeze", (double)(cpu_ns() - start) / 1e6);
     buf_init(&reader->snapshot, 1ULL << 32);
     atomic_store(&reader->done, false);
 }
 
 static void end_view(struct reader *reader)
 {
-    int64_t start = clock_ns();
+    int64_t start = cpu_ns();
     store_view_free(reader->view);
-    printf("%-34s %9.3f ms\n", "view free", (double)(clock_ns() - start) / 1e6);
+    printf("%-34s %9.3f ms\n", "view free", (double)(cpu_ns() - start) / 1e6);
 }
 
 static void restore(struct reader *reader, const struct store *like)

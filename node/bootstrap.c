@@ -108,7 +108,7 @@ static lapse_result add_member(struct cluster_plan *plan, const struct cluster_m
     return lapse_ok();
 }
 
-static lapse_result take_members(const char *members, struct cluster_plan *plan, struct lapse_error *error)
+lapse_result cluster_members_parse(const char *members, struct cluster_plan *plan, struct lapse_error *error)
 {
     char copy[LIMIT_PEERS * 2 * HOST_PORT_SIZE];
     plan->n_members = 0;
@@ -133,7 +133,7 @@ lapse_result cluster_plan_make(const char *name, const char *members, const char
 {
     lapse_result result = take_name(name, plan, error);
     if (lapse_is_ok(result))
-        result = take_members(members, plan, error);
+        result = cluster_members_parse(members, plan, error);
     if (lapse_is_ok(result))
         result = take_operator(operator, plan, error);
     if (lapse_is_ok(result))
@@ -262,8 +262,12 @@ lapse_result bootstrap_member(const struct cluster_plan *plan, uint64_t node_id,
     return result;
 }
 
-lapse_result bootstrap_newcomer(uint64_t node_id, const char *data_dir, struct lapse_error *error)
+lapse_result bootstrap_newcomer(const char *cluster, uint64_t node_id, const char *data_dir, struct lapse_error *error)
 {
     struct log_identity identity = {.node_id = node_id};
+    if (cluster[0] == '\0' || !slice_is_text(slice_str(cluster), false) ||
+        !slice_to_cstr(slice_str(cluster), identity.cluster, sizeof identity.cluster))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "--cluster: give the cluster's id, as `lapse cluster status` prints it");
     return format_directory(data_dir, &identity, NULL, 0, error);
 }

@@ -46,6 +46,11 @@ lapse_result node_id_parse(const char *text, uint64_t *id, struct lapse_error *e
  * PERMISSION_DENIED and RESOURCE_EXHAUSTED from the disk. An interrupted attempt can be repeated. */
 lapse_result bootstrap_member(const struct cluster_plan *plan, uint64_t node_id, const char *data_dir,
                               struct lapse_error *error) LAPSE_MUST_USE;
-lapse_result bootstrap_newcomer(uint64_t node_id, const char *data_dir, struct lapse_error *error) LAPSE_MUST_USE;
+/* `cluster`: the id that `lapsed init` printed; a newcomer takes part in no other one. */
+lapse_result bootstrap_newcomer(const char *cluster, uint64_t node_id, const char *data_dir,
+                                struct lapse_error *error) LAPSE_MUST_USE;
+/* "1=host:port,2=host:port" into plan->members, which is all of `plan` that is used. INVALID_ARGUMENT. */
+lapse_result cluster_members_parse(const char *members, struct cluster_plan *plan,
+                                   struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

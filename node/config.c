@@ -24,6 +24,8 @@ const struct setting settings[] = {
      .help = "This node's number in the cluster, the one its data directory was made with"},
     {"node", "data-dir", .name = "data-dir", .fallback = "/var/lib/lapse", PATH(data_dir),
      .help = "Directory of the node's log and snapshots, mode 0700, made by lapsed init or lapsed join"},
+    {"node", "join", .fallback = "", PATH(join),
+     .help = "Members that a node made by lapsed join answers until it has heard from the leader: 1=host:port,2=host:port"},
 
     {"listen", "client", .fallback = "127.0.0.1:7400", ADDRESS(client),
      .help = "Where clients and enforcement points call (gRPC over mutual TLS)"},

@@ -16,6 +16,7 @@ struct config {
     /* [node] */
     uint64_t node_id;                /* id: 1.. ; 0: not set; must be the one of the data directory */
     char data_dir[CONFIG_PATH_SIZE]; /* data-dir */
+    char join[CONFIG_PATH_SIZE];     /* join: members that a newcomer answers; unused once it has data */
     /* [listen] host:port; port 0: chosen by the system */
     char client_host[CONFIG_HOST_SIZE]; /* client: gRPC, default 127.0.0.1:7400 */
     uint16_t client_port;

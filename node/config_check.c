@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "node/bootstrap.h"
 #include "node/host_port.h"
 
 static lapse_result check_file(const char *setting, const char *path, struct lapse_error *error)
@@ -87,9 +88,20 @@ static lapse_result check_numbers(const struct config *config, struct lapse_erro
     return lapse_ok();
 }
 
+static lapse_result check_join(const struct config *config, struct lapse_error *error)
+{
+    struct cluster_plan plan;
+    struct lapse_error inner;
+    if (config->join[0] == '\0' || lapse_is_ok(cluster_members_parse(config->join, &plan, &inner)))
+        return lapse_ok();
+    return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "node.join, read like %s", inner.message);
+}
+
 lapse_result config_check(const struct config *config, struct lapse_error *error)
 {
     lapse_result result = check_numbers(config, error);
+    if (lapse_is_ok(result))
+        result = check_join(config, error);
     if (lapse_is_ok(result))
         result = check_ports(config, error);
     if (lapse_is_ok(result))

@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "node/bootstrap.h"
 #include "node/core_internal.h"
 #include "node/metrics.h"
 #include "node/notify.h"
@@ -377,6 +378,23 @@ static lapse_result open_replica(struct core *core, struct log_state *state, str
     return replica_start(core->replica, state, error);
 }
 
+/* A newcomer knows no member yet, and its answers need a way back. */
+static lapse_result dial_joined(struct core *core, struct lapse_error *error)
+{
+    struct cluster_plan plan;
+    char address[HOST_PORT_SIZE];
+    const struct replica_member *members = NULL;
+    if (core->config.join[0] == '\0' || replica_members(core->replica, &members) > 0)
+        return lapse_ok();
+    lapse_result result = cluster_members_parse(core->config.join, &plan, error);
+    for (uint32_t i = 0; lapse_is_ok(result) && i < plan.n_members; i++) {
+        host_port_format(&plan.members[i].address, address);
+        core->dialled[core->n_dialled++] = plan.members[i].id;
+        result = peers_set(core->peers, plan.members[i].id, address, error);
+    }
+    return result;
+}
+
 static void open_handles(struct core *core)
 {
     CHECK(uv_loop_configure(core->loop, UV_METRICS_IDLE_TIME) == 0);
@@ -429,6 +447,8 @@ lapse_result core_open(uv_loop_t *loop, const struct config *config, struct tls_
     }
     if (lapse_is_ok(result))
         result = open_replica(core, &state, error);
+    if (lapse_is_ok(result))
+        result = dial_joined(core, error);
     log_state_free(&state);
     if (!lapse_is_ok(result)) {
         close_files(core);

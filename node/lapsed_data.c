@@ -34,17 +34,18 @@ const char lapsed_init_help[] =
     "      --members 1=lapse1.example.org:7401,2=lapse2.example.org:7401,3=lapse3.example.org:7401\n";
 
 const char lapsed_join_help[] =
-    "Usage: lapsed join --node-id N --data-dir DIR\n"
+    "Usage: lapsed join --cluster ID --node-id N --data-dir DIR\n"
     "\n"
     "Makes the data directory of a node that will be added to a cluster that runs already. It is empty: the node gets "
-    "the\n"
-    "cluster's id and its data from the leader.\n"
+    "its\n"
+    "data from the leader. Its configuration names some members (node.join) so that it can answer them.\n"
     "\n"
+    "  --cluster ID    the cluster's id, as `lapse cluster status` prints it\n"
     "  --node-id N     a number that no node of the cluster has or ever had\n"
     "  --data-dir DIR  made if absent (its parent must be there), mode 0700; must be empty\n"
     "\n"
     "Example:\n"
-    "  lapsed join --node-id 4 --data-dir /var/lib/lapse\n";
+    "  lapsed join --cluster prod-0123456789abcdef --node-id 4 --data-dir /var/lib/lapse\n";
 
 const char lapsed_verify_help[] = "Usage: lapsed verify --data-dir DIR\n"
                                   "\n"
@@ -131,20 +132,26 @@ int lapsed_init(int n, char **args)
 int lapsed_join(int n, char **args)
 {
     struct lapse_error error;
-    const char *node_id = NULL, *data_dir = NULL;
-    const struct arg_flag flags[] = {
-        {"--node-id", &node_id, NULL}, {"--data-dir", &data_dir, NULL}, {NULL, NULL, NULL}};
+    const char *cluster = NULL, *node_id = NULL, *data_dir = NULL;
+    const struct arg_flag flags[] = {{"--cluster", &cluster, NULL},
+                                     {"--node-id", &node_id, NULL},
+                                     {"--data-dir", &data_dir, NULL},
+                                     {NULL, NULL, NULL}};
     uint64_t id = 0;
 
     lapse_result result = args_parse(n, args, flags, NULL, &error);
+    if (lapse_is_ok(result))
+        result = need("--cluster", cluster, &error);
     if (lapse_is_ok(result))
         result = need_node(node_id, data_dir, &id, &error);
     if (!lapse_is_ok(result))
         return lapsed_misused("join", &error);
     (void)umask(077);
-    if (!lapse_is_ok(bootstrap_newcomer(id, data_dir, &error)))
-        return lapsed_fail(&error);
-    printf("node %" PRIu64 " in %s waits for a cluster; start it, then have an operator add it\n", id, data_dir);
+    if (!lapse_is_ok(bootstrap_newcomer(cluster, id, data_dir, &error)))
+        return error.code == LAPSE_INVALID_ARGUMENT ? lapsed_misused("join", &error) : lapsed_fail(&error);
+    printf("node %" PRIu64 " in %s waits for cluster %s; set node.join, start it, then: lapse cluster add-node %" PRIu64
+           " HOST:PORT\n",
+           id, data_dir, cluster, id);
     return EX_OK;
 }
 

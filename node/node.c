@@ -45,6 +45,8 @@ struct node {
     struct node_edge *edges;
     uint32_t n_edges;
     struct http_server *http;
+    pthread_mutex_t lock; /* guards `over`: past it `stop` and `reload` are closed */
+    bool over;
     bool draining;
     uint32_t still_draining;
     struct lapse_error end; /* why it had to end; LAPSE_OK for a stop that was asked for */
@@ -66,6 +68,9 @@ static void on_core_closed(void *arg)
         node->edges[i].mail.run = close_edge;
         mailbox_answer(edge_mailbox(node->edges[i].edge), &node->edges[i].mail);
     }
+    CHECK(pthread_mutex_lock(&node->lock) == 0);
+    node->over = true;
+    CHECK(pthread_mutex_unlock(&node->lock) == 0);
     uv_close((uv_handle_t *)&node->stop, NULL);
     uv_close((uv_handle_t *)&node->reload, NULL);
 }
@@ -241,6 +246,7 @@ lapse_result node_start(const struct config *config, struct node **out, struct l
     const struct tls_files files = tls_files_of(config);
     node->config = *config;
     CHECK(uv_loop_init(&node->loop) == 0);
+    CHECK(pthread_mutex_init(&node->lock, NULL) == 0);
     lapse_result result = tls_identity_load(&files, &node->identity, error);
     if (lapse_is_ok(result))
         result = core_open(&node->loop, &node->config, node->identity, &core_handler, node, &node->core, error);
@@ -265,14 +271,22 @@ void node_ports(const struct node *node, struct node_ports *ports)
     ports->http = node->http != NULL ? http_port(node->http) : 0;
 }
 
+static void wake_unless_over(struct node *node, uv_async_t *handle)
+{
+    CHECK(pthread_mutex_lock(&node->lock) == 0);
+    if (!node->over)
+        CHECK(uv_async_send(handle) == 0);
+    CHECK(pthread_mutex_unlock(&node->lock) == 0);
+}
+
 void node_stop(struct node *node)
 {
-    (void)uv_async_send(&node->stop);
+    wake_unless_over(node, &node->stop);
 }
 
 void node_reload(struct node *node)
 {
-    (void)uv_async_send(&node->reload);
+    wake_unless_over(node, &node->reload);
 }
 
 lapse_result node_wait(struct node *node, struct lapse_error *error)
@@ -298,6 +312,7 @@ void node_free(struct node *node)
     core_free(node->core);
     admission_free(node->admission);
     tls_identity_unref(node->identity);
+    CHECK(pthread_mutex_destroy(&node->lock) == 0);
     free(node);
 }
 

@@ -12,9 +12,9 @@ struct node_ports {
     uint16_t client, peer, http;
 };
 void node_ports(const struct node *node, struct node_ports *ports);
-/* Asks for a clean stop: leadership handed over, calls finished or refused, files closed. Async-signal-safe. */
+/* Asks for a clean stop: leadership handed over, calls finished or refused, files closed. Any thread, also after the end. */
 void node_stop(struct node *node);
-/* Certificates and the deny list anew (SIGHUP). Async-signal-safe. */
+/* Certificates and the deny list anew (SIGHUP). Any thread, also after the end. */
 void node_reload(struct node *node);
 /* Waits for the end. OK after node_stop; otherwise why the node had to end. */
 lapse_result node_wait(struct node *node, struct lapse_error *error) LAPSE_MUST_USE;

@@ -1,6 +1,6 @@
-/* nanopb bounds every field by its static array, so a decoder never allocates. Debian's build of it doesn't validate UTF-8: that is done
- * here, by walking the decoded struct along its descriptor, once for all message types. The walk recurses as deep as the schema, which has
- * no recursive type. */
+/* nanopb bounds every field by its static array, so a decoder never allocates. Debian's build of it doesn't validate
+ * UTF-8: that is done here, by walking the decoded struct along its descriptor, once for all message types. The walk
+ * recurses as deep as the schema, which has no recursive type. */
 #include "proto/codec.h"
 
 #include <pb_common.h>
@@ -67,12 +67,14 @@ lapse_result proto_decode(const pb_msgdesc_t *type, struct slice bytes, void *me
     pb_istream_t stream = pb_istream_from_buffer(bytes.len == 0 ? &nothing : bytes.data, bytes.len);
     pb_size_t bad_tag = 0;
     if (!pb_decode(&stream, type, message))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "the message doesn't match its schema (%s): compare its fields and their lengths with lapse/v1/*.proto",
-                          PB_GET_ERROR(&stream));
+        return lapse_fail(
+            error, LAPSE_INVALID_ARGUMENT,
+            "the message doesn't match its schema (%s): compare its fields and their lengths with lapse/v1/*.proto",
+            PB_GET_ERROR(&stream));
     if (!message_is_text(type, message, &bad_tag))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "field %u of the message isn't text: send UTF-8 without control characters", (unsigned)bad_tag);
+                          "field %u of the message isn't text: send UTF-8 without control characters",
+                          (unsigned)bad_tag);
     return lapse_ok();
 }
 

@@ -1,5 +1,5 @@
-/* Field by field, in the order of the schema. The limits are the generated arrays' own sizes, so nothing is counted twice; a test compares
- * those with base/limits.h. */
+/* Field by field, in the order of the schema. The limits are the generated arrays' own sizes, so nothing is counted
+ * twice; a test compares those with base/limits.h. */
 #include "proto/convert.h"
 
 #include <pb_decode.h>
@@ -163,8 +163,8 @@ static lapse_result borrow_id(const char *text, const char *field, struct grant_
 {
     struct grant_id parsed = {{0}};
     if (text[0] != '\0' && !lapse_is_ok(grant_id_parse(slice_str(text), &parsed)))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s is no grant id: send 26 characters like 01JD8Z5M3N0V6Q2R4T8W9X1Y7Z",
-                          field);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "%s is no grant id: send 26 characters like 01JD8Z5M3N0V6Q2R4T8W9X1Y7Z", field);
     *id = parsed;
     return lapse_ok();
 }
@@ -229,8 +229,8 @@ lapse_result proto_grant_borrow(const lapse_v1_Grant *message, struct grant *gra
     if (!lapse_is_ok(result))
         return result;
     if (!state_is_known(message->state))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "the grant's state %d is unknown here: the other side may be newer",
-                          (int)message->state);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "the grant's state %d is unknown here: the other side may be newer", (int)message->state);
     memset(grant, 0, sizeof *grant);
     grant->id = id;
     grant->parent = parent;
@@ -287,7 +287,8 @@ static void borrow_actions(const lapse_v1_RequestRequest *message, struct grant 
             terms->actions[terms->n_actions++] = sorted[i];
 }
 
-lapse_result proto_request_borrow(const lapse_v1_RequestRequest *message, struct command *command, struct lapse_error *error)
+lapse_result proto_request_borrow(const lapse_v1_RequestRequest *message, struct command *command,
+                                  struct lapse_error *error)
 {
     struct grant_id parent;
     lapse_result result = borrow_id(message->parent, "parent", &parent, error);
@@ -342,7 +343,8 @@ lapse_result proto_roles_borrow(const lapse_v1_RoleBinding *message, uint32_t *r
         uint32_t role = role_of_name(message->roles[i]);
         if (role == 0)
             return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                              "'%s' is no role: use requester, approver, operator, auditor or enforcer", message->roles[i]);
+                              "'%s' is no role: use requester, approver, operator, auditor or enforcer",
+                              message->roles[i]);
         found |= role;
     }
     *roles = found;
@@ -351,7 +353,8 @@ lapse_result proto_roles_borrow(const lapse_v1_RoleBinding *message, uint32_t *r
 
 /* --- lists ------------------------------------------------------------------------------------------------------ */
 
-lapse_result proto_decode_grant(struct slice bytes, lapse_v1_Grant *message, struct grant *grant, struct lapse_error *error)
+lapse_result proto_decode_grant(struct slice bytes, lapse_v1_Grant *message, struct grant *grant,
+                                struct lapse_error *error)
 {
     lapse_result result = proto_decode(lapse_v1_Grant_fields, bytes, message, error);
     return lapse_is_ok(result) ? proto_grant_borrow(message, grant, error) : result;
@@ -410,8 +413,8 @@ static bool on_listed_binding(pb_istream_t *stream, const pb_field_t *field, voi
     return ok;
 }
 
-static lapse_result run_walk(const pb_msgdesc_t *type, struct slice bytes, void *head, struct walk *walk, size_t element_size,
-                             struct lapse_error *error)
+static lapse_result run_walk(const pb_msgdesc_t *type, struct slice bytes, void *head, struct walk *walk,
+                             size_t element_size, struct lapse_error *error)
 {
     walk->element = mem_alloc(element_size);
     lapse_result result = proto_decode(type, bytes, head, error);
@@ -435,8 +438,8 @@ lapse_result proto_decode_list(struct slice bytes, lapse_v1_ListResponse *head, 
     return result;
 }
 
-lapse_result proto_decode_list_roles(struct slice bytes, lapse_v1_ListRolesResponse *head, proto_visit_binding_cb visit, void *arg,
-                                     struct lapse_error *error)
+lapse_result proto_decode_list_roles(struct slice bytes, lapse_v1_ListRolesResponse *head, proto_visit_binding_cb visit,
+                                     void *arg, struct lapse_error *error)
 {
     struct walk walk = {.visit.binding = visit, .arg = arg};
     *head = (lapse_v1_ListRolesResponse){.bindings = {.funcs.decode = on_listed_binding, .arg = &walk}};

@@ -1,7 +1,7 @@
 /* Between the generated structs of lapse.v1 and the plain data of store/grant.h and store/command.h.
  *
- * `fill` copies into a generated struct (about 16 KiB: keep it off the stack), `borrow` makes plain data whose slices point into a
- * generated struct, which must outlive it. Servers encode without generated structs: proto/encode.h. */
+ * `fill` copies into a generated struct (about 16 KiB: keep it off the stack), `borrow` makes plain data whose slices
+ * point into a generated struct, which must outlive it. Servers encode without generated structs: proto/encode.h. */
 #ifndef LAPSE_PROTO_CONVERT_H
 #define LAPSE_PROTO_CONVERT_H
 
@@ -12,7 +12,8 @@
 /* INVALID_ARGUMENT when a string or list is longer than its limit in base/limits.h; `out` is then unspecified. */
 lapse_result proto_grant_fill(const struct grant *grant, lapse_v1_Grant *out, struct lapse_error *error) LAPSE_MUST_USE;
 /* INVALID_ARGUMENT for an id that is none, or an unknown state. */
-lapse_result proto_grant_borrow(const lapse_v1_Grant *message, struct grant *grant, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result proto_grant_borrow(const lapse_v1_Grant *message, struct grant *grant,
+                                struct lapse_error *error) LAPSE_MUST_USE;
 
 /* The same members as store.h's struct store_filter, which this room doesn't see. */
 struct proto_filter {
@@ -20,29 +21,34 @@ struct proto_filter {
     struct grant_id parent;
     uint32_t states; /* bit set of 1 << grant_state; 0: all */
 };
-lapse_result proto_filter_fill(const struct proto_filter *filter, lapse_v1_Filter *out, struct lapse_error *error) LAPSE_MUST_USE;
-lapse_result proto_filter_borrow(const lapse_v1_Filter *message, struct proto_filter *filter, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result proto_filter_fill(const struct proto_filter *filter, lapse_v1_Filter *out,
+                               struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result proto_filter_borrow(const lapse_v1_Filter *message, struct proto_filter *filter,
+                                 struct lapse_error *error) LAPSE_MUST_USE;
 
-/* The REQUEST command that a call asks for: type and terms, with actions and labels sorted and repeated actions dropped. The caller adds key,
- * principal and the new id; command_validate judges the contents. */
-lapse_result proto_request_borrow(const lapse_v1_RequestRequest *message, struct command *command, struct lapse_error *error) LAPSE_MUST_USE;
+/* The REQUEST command that a call asks for: type and terms, with actions and labels sorted and repeated actions
+ * dropped. The caller adds key, principal and the new id; command_validate judges the contents. */
+lapse_result proto_request_borrow(const lapse_v1_RequestRequest *message, struct command *command,
+                                  struct lapse_error *error) LAPSE_MUST_USE;
 
 /* "requester", ... for one bit of enum role; NULL for anything else. */
 const char *proto_role_name(uint32_t role);
 /* Roles by their names as a bit set. INVALID_ARGUMENT names the word that is none. */
-lapse_result proto_roles_borrow(const lapse_v1_RoleBinding *message, uint32_t *roles, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result proto_roles_borrow(const lapse_v1_RoleBinding *message, uint32_t *roles,
+                                struct lapse_error *error) LAPSE_MUST_USE;
 
 /* Decodes a grant from its bytes into `message` (the storage) and `grant` (the view of it). */
-lapse_result proto_decode_grant(struct slice bytes, lapse_v1_Grant *message, struct grant *grant, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result proto_decode_grant(struct slice bytes, lapse_v1_Grant *message, struct grant *grant,
+                                struct lapse_error *error) LAPSE_MUST_USE;
 
-/* A ListResponse: its grants are visited one by one in order, each valid for the call. `head` gets the rest; `visit` may end the walk by
- * returning false, which makes this CANCELLED. */
+/* A ListResponse: its grants are visited one by one in order, each valid for the call. `head` gets the rest; `visit`
+ * may end the walk by returning false, which makes this CANCELLED. */
 typedef bool (*proto_visit_grant_cb)(void *arg, const struct grant *grant);
 lapse_result proto_decode_list(struct slice bytes, lapse_v1_ListResponse *head, proto_visit_grant_cb visit, void *arg,
                                struct lapse_error *error) LAPSE_MUST_USE;
 /* A ListRolesResponse, likewise. */
 typedef bool (*proto_visit_binding_cb)(void *arg, struct slice member, uint32_t roles);
-lapse_result proto_decode_list_roles(struct slice bytes, lapse_v1_ListRolesResponse *head, proto_visit_binding_cb visit, void *arg,
-                                     struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result proto_decode_list_roles(struct slice bytes, lapse_v1_ListRolesResponse *head, proto_visit_binding_cb visit,
+                                     void *arg, struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

@@ -1,6 +1,8 @@
-/* There is no index: the set has some ten kilobytes, and walking it takes microseconds, for requests that tools make when somebody types.
+/* There is no index: the set has some ten kilobytes, and walking it takes microseconds, for requests that tools make
+ * when somebody types.
  *
- * Field numbers are those of google/protobuf/descriptor.proto. The bytes are our own build's, so a malformed one can't happen. */
+ * Field numbers are those of google/protobuf/descriptor.proto. The bytes are our own build's, so a malformed one can't
+ * happen. */
 #include "proto/descriptors_index.h"
 
 #include "base/check.h"
@@ -78,8 +80,10 @@ static bool strip(struct slice name, struct slice *path)
     return true;
 }
 
-/* Whether `path` names one of the elements in field `number` of `scope`, or something inside it: `inside` looks there. */
-static bool declares(struct slice scope, uint32_t number, struct slice path, bool (*inside)(struct slice element, struct slice rest))
+/* Whether `path` names one of the elements in field `number` of `scope`, or something inside it: `inside` looks there.
+ */
+static bool declares(struct slice scope, uint32_t number, struct slice path,
+                     bool (*inside)(struct slice element, struct slice rest))
 {
     struct slice element;
     for (size_t i = 0; find_field(scope, number, i, &element); i++) {
@@ -105,7 +109,8 @@ static bool file_declares(const struct descriptor_file *file, struct slice symbo
     if (!strip(file->package, &symbol) || symbol.len == 0)
         return false;
     return declares(file->bytes, FILE_SERVICE, symbol, service_declares) ||
-           declares(file->bytes, FILE_MESSAGE, symbol, message_declares) || declares(file->bytes, FILE_ENUM, symbol, NULL);
+           declares(file->bytes, FILE_MESSAGE, symbol, message_declares) ||
+           declares(file->bytes, FILE_ENUM, symbol, NULL);
 }
 
 bool descriptor_file_by_symbol(struct slice symbol, struct descriptor_file *file)

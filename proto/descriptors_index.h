@@ -1,4 +1,5 @@
-/* The descriptors of all services that this build serves (google.protobuf.FileDescriptorSet), as embedded by the build. */
+/* The descriptors of all services that this build serves (google.protobuf.FileDescriptorSet), as embedded by the build.
+ */
 #ifndef LAPSE_PROTO_DESCRIPTORS_INDEX_H
 #define LAPSE_PROTO_DESCRIPTORS_INDEX_H
 
@@ -14,7 +15,8 @@ struct descriptor_file {
 /* Walks the files: start with `*position` 0; false at the end. */
 bool descriptor_file_next(size_t *position, struct descriptor_file *file);
 bool descriptor_file_by_name(struct slice name, struct descriptor_file *file);
-/* The file that declares a service, method, message or enum by its full name ("lapse.v1.Grants.Get", no leading dot). */
+/* The file that declares a service, method, message or enum by its full name ("lapse.v1.Grants.Get", no leading dot).
+ */
 bool descriptor_file_by_symbol(struct slice symbol, struct descriptor_file *file);
 /* Import `i` of a file; false past the last. */
 bool descriptor_import(const struct descriptor_file *file, size_t i, struct slice *name);

@@ -1,5 +1,5 @@
-/* One function a message type, fields in ascending order. Field numbers stand here a second time, since nanopb offers no encoding
- * without its structs; the names below are generated ones, so a renumbered schema changes both. */
+/* One function a message type, fields in ascending order. Field numbers stand here a second time, since nanopb offers
+ * no encoding without its structs; the names below are generated ones, so a renumbered schema changes both. */
 #include "proto/encode.h"
 
 #include "base/check.h"
@@ -237,7 +237,8 @@ static void put_point(struct wire_writer *writer, const struct proto_point *poin
     put_int(writer, POINT_TIME_MS, point->time_ms);
 }
 
-lapse_result proto_encode_mutation(const struct proto_point *point, const struct grant *grant, bool repeated_call, struct buf *out)
+lapse_result proto_encode_mutation(const struct proto_point *point, const struct grant *grant, bool repeated_call,
+                                   struct buf *out)
 {
     struct wire_writer writer = wire_writer(out);
     put_point(&writer, point);
@@ -254,8 +255,8 @@ lapse_result proto_encode_get(const struct proto_point *point, const struct gran
     return written(&writer);
 }
 
-lapse_result proto_encode_check(const struct proto_point *point, bool allowed, const char *verdict, const struct grant *grant,
-                                int64_t valid_for_ms, struct buf *out)
+lapse_result proto_encode_check(const struct proto_point *point, bool allowed, const char *verdict,
+                                const struct grant *grant, int64_t valid_for_ms, struct buf *out)
 {
     struct wire_writer writer = wire_writer(out);
     put_point(&writer, point);

@@ -1,7 +1,8 @@
 /* The server's answers as bytes, straight from plain data in one pass: no generated struct, no copy but the last.
  *
- * The bytes are those that a generated codec writes for the same message (tests/unit/test_convert.c compares). Every function appends to `out` and
- * fails only with RESOURCE_EXHAUSTED at its bound; `out` then holds a fragment that must be dropped. */
+ * The bytes are those that a generated codec writes for the same message (tests/unit/test_convert.c compares). Every
+ * function appends to `out` and fails only with RESOURCE_EXHAUSTED at its bound; `out` then holds a fragment that must
+ * be dropped. */
 #ifndef LAPSE_PROTO_ENCODE_H
 #define LAPSE_PROTO_ENCODE_H
 
@@ -38,9 +39,10 @@ lapse_result proto_encode_watch_resync(uint64_t epoch, const char *reason, struc
 /* `grant` may be NULL. */
 lapse_result proto_encode_mutation(const struct proto_point *point, const struct grant *grant, bool repeated_call,
                                    struct buf *out) LAPSE_MUST_USE;
-lapse_result proto_encode_get(const struct proto_point *point, const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
-lapse_result proto_encode_check(const struct proto_point *point, bool allowed, const char *verdict, const struct grant *grant,
-                                int64_t valid_for_ms, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_get(const struct proto_point *point, const struct grant *grant,
+                              struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_check(const struct proto_point *point, bool allowed, const char *verdict,
+                                const struct grant *grant, int64_t valid_for_ms, struct buf *out) LAPSE_MUST_USE;
 
 /* A page is written in pieces: begin, each grant, end. */
 lapse_result proto_encode_list_begin(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;

@@ -1,5 +1,6 @@
-/* One call of a server. The request side turns HTTP/2 into messages and refuses what gRPC or a limit forbids; the answer side queues
- * messages and one status. Everything is submitted to nghttp2 and leaves in the connection's next turn. */
+/* One call of a server. The request side turns HTTP/2 into messages and refuses what gRPC or a limit forbids; the
+ * answer side queues messages and one status. Everything is submitted to nghttp2 and leaves in the connection's next
+ * turn. */
 #include "proto/grpc_call.h"
 
 #include <stdatomic.h>
@@ -144,7 +145,8 @@ static void begin_answer(struct grpc_call *call)
     const nghttp2_nv fields[] = {CONSTANT_FIELD(":status", "200"), CONSTANT_FIELD("content-type", "application/grpc")};
     nghttp2_data_provider provider = {.source.ptr = call, .read_callback = on_read};
     call->answering = true;
-    submitted(call, nghttp2_submit_response(call->connection->h2.session, call->stream_id, fields, ARRAY_LEN(fields), &provider));
+    submitted(call, nghttp2_submit_response(call->connection->h2.session, call->stream_id, fields, ARRAY_LEN(fields),
+                                            &provider));
 }
 
 /* The whole answer in one HEADERS frame. */
@@ -196,7 +198,8 @@ void grpc_call_finish(struct grpc_call *call, enum lapse_code code, const char *
     if (!is_usable(call))
         return;
     set_status(call, code, message);
-    call->reset_after = call->reset_after || (call->method != NULL && call->method->client_streams && !call->request_done);
+    call->reset_after =
+        call->reset_after || (call->method != NULL && call->method->client_streams && !call->request_done);
     if (call->outbox.count > 0)
         continue_answer(call);
     else if (call->answering)
@@ -300,7 +303,8 @@ static void answer_http(struct grpc_call *call, const char *status)
     count(&grpc_server_counters.protocol_errors);
     set_status(call, LAPSE_INTERNAL, NULL);
     call->answering = true;
-    submitted(call, nghttp2_submit_response(call->connection->h2.session, call->stream_id, fields, ARRAY_LEN(fields), NULL));
+    submitted(call,
+              nghttp2_submit_response(call->connection->h2.session, call->stream_id, fields, ARRAY_LEN(fields), NULL));
 }
 
 /* What gRPC itself asks of a request; true when it was answered. */
@@ -313,11 +317,13 @@ static bool refuse_by_protocol(struct grpc_call *call)
     else if (!call->has_te)
         answer_http(call, "400");
     else if (call->method == NULL)
-        grpc_call_finish(call, LAPSE_UNIMPLEMENTED, "this server doesn't know the method: compare the versions of both sides");
+        grpc_call_finish(call, LAPSE_UNIMPLEMENTED,
+                         "this server doesn't know the method: compare the versions of both sides");
     else if (call->bad_encoding)
         grpc_call_finish(call, LAPSE_UNIMPLEMENTED, "compressed messages aren't taken: send grpc-encoding identity");
     else if (call->bad_timeout)
-        grpc_call_finish(call, LAPSE_INVALID_ARGUMENT, "malformed grpc-timeout: send it once, up to 8 digits and one of H M S m u n");
+        grpc_call_finish(call, LAPSE_INVALID_ARGUMENT,
+                         "malformed grpc-timeout: send it once, up to 8 digits and one of H M S m u n");
     return call->finished;
 }
 

@@ -1,4 +1,5 @@
-/* Inside of the server: one connection and its calls. grpc_server.c owns the connection (callbacks of HTTP/2, time, shutdown), grpc_call.c one call.
+/* Inside of the server: one connection and its calls. grpc_server.c owns the connection (callbacks of HTTP/2, time,
+ * shutdown), grpc_call.c one call.
  *
  *   headers --> request --> answering --> finished --> gone
  *
@@ -46,8 +47,8 @@ struct grpc_call {
     bool headers_done : 1, request_done : 1, has_message : 1;
     /* How far the answer is. */
     bool answering : 1, deferred : 1, finished : 1;
-    bool reset_after : 1;     /* the client need not go on sending */
-    bool app_knows : 1;       /* it is owed an on_close */
+    bool reset_after : 1; /* the client need not go on sending */
+    bool app_knows : 1;   /* it is owed an on_close */
     bool wants_writable : 1, in_writable : 1;
     int64_t begun_ms;
     int64_t progress_ms; /* when something of the answer last left */

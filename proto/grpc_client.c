@@ -1,5 +1,6 @@
-/* The client's connection. Requests live in grpc_request.c; here are HTTP/2's callbacks, the deadlines of all requests under one timer, and
- * keepalive: with calls open, silence is answered with a PING, and an unanswered PING ends the connection. */
+/* The client's connection. Requests live in grpc_request.c; here are HTTP/2's callbacks, the deadlines of all requests
+ * under one timer, and keepalive: with calls open, silence is answered with a PING, and an unanswered PING ends the
+ * connection. */
 #include "proto/grpc_client.h"
 
 #include <stdlib.h>
@@ -7,7 +8,8 @@
 #include "base/check.h"
 #include "proto/grpc_request.h"
 
-/* What the server may send before it must wait: snapshots and pages come in megabytes. Nothing is allocated for it before it arrives. */
+/* What the server may send before it must wait: snapshots and pages come in megabytes. Nothing is allocated for it
+ * before it arrives. */
 #define CLIENT_STREAM_WINDOW (4u * 1024 * 1024)
 #define CLIENT_CONNECTION_WINDOW (16u * 1024 * 1024)
 /* A message and what its envelope adds. */
@@ -159,7 +161,8 @@ static int64_t send_ping(struct grpc_channel *channel, int64_t now_ms)
     return now_ms + channel->options.keepalive_timeout_ms;
 }
 
-/* An unanswered PING that is due: the answer may lie in the socket while this loop was busy, so it is read once more before that counts. */
+/* An unanswered PING that is due: the answer may lie in the socket while this loop was busy, so it is read once more
+ * before that counts. */
 static int64_t doubt_ping(struct grpc_channel *channel, int64_t now_ms)
 {
     if (channel->ping_is_late)
@@ -250,7 +253,8 @@ static void set_options(struct grpc_channel_options *options, const struct grpc_
     default_to(&options->keepalive_timeout_ms, CLIENT_KEEPALIVE_MS);
 }
 
-struct grpc_channel *grpc_channel_new(uv_loop_t *loop, struct stream *stream, const struct grpc_channel_options *options,
+struct grpc_channel *grpc_channel_new(uv_loop_t *loop, struct stream *stream,
+                                      const struct grpc_channel_options *options,
                                       const struct grpc_channel_handler *handler, void *owner)
 {
     struct grpc_channel *channel = mem_calloc(1, sizeof *channel);
@@ -276,7 +280,8 @@ bool grpc_channel_is_ready(const struct grpc_channel *channel)
 {
     const struct h2 *h2 = &channel->h2;
     return h2->state == H2_OPEN && !channel->goaway &&
-           channel->n_requests < nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
+           channel->n_requests <
+               nghttp2_session_get_remote_settings(h2->session, NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS);
 }
 
 void grpc_channel_close(struct grpc_channel *channel)
@@ -294,8 +299,9 @@ static void watch_time(struct grpc_channel *channel, struct grpc_request *reques
     h2_timer_at(h2, h2_now(h2) + channel->options.keepalive_ms);
 }
 
-lapse_result grpc_channel_call(struct grpc_channel *channel, const char *path, struct slice message, bool more, int64_t timeout_ms,
-                               const struct grpc_request_handler *handler, void *owner, struct grpc_request **request)
+lapse_result grpc_channel_call(struct grpc_channel *channel, const char *path, struct slice message, bool more,
+                               int64_t timeout_ms, const struct grpc_request_handler *handler, void *owner,
+                               struct grpc_request **request)
 {
     if (!grpc_channel_is_ready(channel))
         return lapse_failed(LAPSE_UNAVAILABLE);

@@ -22,7 +22,8 @@ enum grpc_inbox_step {
 
 void grpc_inbox_init(struct grpc_inbox *inbox, uint32_t message_max);
 void grpc_inbox_free(struct grpc_inbox *inbox);
-/* Takes bytes from the front of `input` up to the end of one message. After a refusal the inbox must not be fed again. */
+/* Takes bytes from the front of `input` up to the end of one message. After a refusal the inbox must not be fed again.
+ */
 enum grpc_inbox_step grpc_inbox_feed(struct grpc_inbox *inbox, struct slice *input);
 static inline struct slice grpc_inbox_message(const struct grpc_inbox *inbox)
 {

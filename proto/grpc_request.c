@@ -1,4 +1,5 @@
-/* One request of a client: what the application hears of it, and how an answer is judged (doc/PROTOCOL-HTTP2.md, "Responses"). */
+/* One request of a client: what the application hears of it, and how an answer is judged (doc/PROTOCOL-HTTP2.md,
+ * "Responses"). */
 #include "proto/grpc_request.h"
 
 #include <stdio.h>
@@ -8,7 +9,8 @@
 
 /* --- life --------------------------------------------------------------------------------------------------------- */
 
-struct grpc_request *grpc_request_new(struct grpc_channel *channel, const struct grpc_request_handler *handler, void *owner)
+struct grpc_request *grpc_request_new(struct grpc_channel *channel, const struct grpc_request_handler *handler,
+                                      void *owner)
 {
     struct grpc_request *request = mem_calloc(1, sizeof *request);
     request->channel = channel;
@@ -116,13 +118,18 @@ static nghttp2_nv field(const char *name, const char *value)
     return (nghttp2_nv){(uint8_t *)name, (uint8_t *)value, strlen(name), strlen(value), NGHTTP2_NV_FLAG_NO_COPY_NAME};
 }
 
-lapse_result grpc_request_submit(struct grpc_request *request, const char *path, struct slice message, bool more, int64_t timeout_ms)
+lapse_result grpc_request_submit(struct grpc_request *request, const char *path, struct slice message, bool more,
+                                 int64_t timeout_ms)
 {
     struct grpc_channel *channel = request->channel;
     char timeout[GRPC_TIMEOUT_TEXT_SIZE];
     nghttp2_nv fields[7] = {
-        field(":method", "POST"), field(":scheme", "https"), field(":path", path),
-        field(":authority", channel->options.authority), field("content-type", "application/grpc"), field("te", "trailers"),
+        field(":method", "POST"),
+        field(":scheme", "https"),
+        field(":path", path),
+        field(":authority", channel->options.authority),
+        field("content-type", "application/grpc"),
+        field("te", "trailers"),
     };
     size_t n = 6;
     if (timeout_ms >= 0) {
@@ -237,7 +244,8 @@ static void consumed(struct grpc_request *request, size_t len)
     h2_wake(h2);
 }
 
-/* Delivers from `bytes` until it is empty or the application pauses or cancels. False when the request was ended (and freed). */
+/* Delivers from `bytes` until it is empty or the application pauses or cancels. False when the request was ended (and
+ * freed). */
 static bool deliver(struct grpc_request *request, struct slice *bytes)
 {
     while (bytes->len > 0 && !request->paused && !request->cancelled) {
@@ -286,7 +294,8 @@ static void finish_by_status(struct grpc_request *request)
 static void finish_by_http(struct grpc_request *request)
 {
     char message[128];
-    (void)snprintf(message, sizeof message, "the other side answered HTTP %u without a gRPC status: is this a Lapse port?",
+    (void)snprintf(message, sizeof message,
+                   "the other side answered HTTP %u without a gRPC status: is this a Lapse port?",
                    request->http_status);
     finish(request, grpc_code_of_http(request->http_status), message, true);
 }
@@ -294,7 +303,8 @@ static void finish_by_http(struct grpc_request *request)
 static void finish_by_reset(struct grpc_request *request)
 {
     char message[128];
-    /* The server promises with REFUSED_STREAM that nothing was done; nghttp2 says so, too, of streams above a GOAWAY. */
+    /* The server promises with REFUSED_STREAM that nothing was done; nghttp2 says so, too, of streams above a GOAWAY.
+     */
     bool sent = request->headers_sent && request->reset_error != NGHTTP2_REFUSED_STREAM;
     (void)snprintf(message, sizeof message, "the stream was reset: %s", nghttp2_http2_strerror(request->reset_error));
     finish(request, grpc_code_of_reset(request->reset_error), message, sent);
@@ -304,7 +314,8 @@ static void finish_closed(struct grpc_request *request)
 {
     if (request->has_status && request->is_grpc)
         finish_by_status(request);
-    else if (request->has_http_status && (request->http_status != 200 || !request->is_grpc) && request->http_status >= 200)
+    else if (request->has_http_status && (request->http_status != 200 || !request->is_grpc) &&
+             request->http_status >= 200)
         finish_by_http(request);
     else if (request->reset_error != NGHTTP2_NO_ERROR)
         finish_by_reset(request);

@@ -1,10 +1,12 @@
-/* Inside of the client: one channel and its requests. grpc_client.c owns the channel (callbacks of HTTP/2, time, keepalive), grpc_request.c one request.
+/* Inside of the client: one channel and its requests. grpc_client.c owns the channel (callbacks of HTTP/2, time,
+ * keepalive), grpc_request.c one request.
  *
  *   open --> closed by HTTP/2 --> ended (on_end, freed)
  *     \____________________________/
  *
- * A request ends at once when this side ends it (deadline, malformed answer, cancellation from the next turn on); HTTP/2's stream is then reset
- * and forgotten. While its reader pauses, received bytes are held, at most one stream window of them, and the end waits behind them. */
+ * A request ends at once when this side ends it (deadline, malformed answer, cancellation from the next turn on);
+ * HTTP/2's stream is then reset and forgotten. While its reader pauses, received bytes are held, at most one stream
+ * window of them, and the end waits behind them. */
 #ifndef LAPSE_PROTO_GRPC_REQUEST_H
 #define LAPSE_PROTO_GRPC_REQUEST_H
 
@@ -14,17 +16,17 @@
 #include "proto/h2.h"
 
 struct grpc_channel {
-    struct h2 h2; /* first */
+    struct h2 h2;                        /* first */
     struct grpc_channel_options options; /* zeros replaced; authority is ours */
     struct grpc_channel_handler handler;
     void *owner;
     struct grpc_request *requests; /* all */
     struct grpc_request *due;      /* to be looked at in the next turn */
     uint32_t n_requests;
-    bool goaway;           /* the server's */
+    bool goaway; /* the server's */
     bool goaway_told;
-    bool ping_is_late;     /* once more, and the server counts as gone */
-    int64_t ping_sent_ms;  /* INT64_MAX: none is unanswered */
+    bool ping_is_late;    /* once more, and the server counts as gone */
+    int64_t ping_sent_ms; /* INT64_MAX: none is unanswered */
 };
 
 struct grpc_request {
@@ -34,12 +36,12 @@ struct grpc_request {
     struct grpc_request_handler handler;
     void *owner;
     int32_t stream_id;
-    bool due : 1;            /* in channel->due */
-    bool headers_sent : 1;   /* the server may have seen it */
-    bool no_more : 1;        /* half-closed by the application */
+    bool due : 1;          /* in channel->due */
+    bool headers_sent : 1; /* the server may have seen it */
+    bool no_more : 1;      /* half-closed by the application */
     bool deferred : 1, wants_writable : 1, writable : 1;
     bool paused : 1, cancelled : 1;
-    bool stream_closed : 1;  /* by HTTP/2, with `reset_error` */
+    bool stream_closed : 1; /* by HTTP/2, with `reset_error` */
     bool has_http_status : 1, is_grpc : 1, has_status : 1;
     bool bad_status : 1;
     uint32_t reset_error;
@@ -48,11 +50,12 @@ struct grpc_request {
     int64_t deadline_ms;
     struct grpc_inbox inbox;
     struct grpc_outbox outbox;
-    struct buf held;     /* received while paused */
-    char *status_text;   /* NULL: none */
+    struct buf held;   /* received while paused */
+    char *status_text; /* NULL: none */
 };
 
-struct grpc_request *grpc_request_new(struct grpc_channel *channel, const struct grpc_request_handler *handler, void *owner);
+struct grpc_request *grpc_request_new(struct grpc_channel *channel, const struct grpc_request_handler *handler,
+                                      void *owner);
 /* Queues the request with its first message. */
 lapse_result grpc_request_submit(struct grpc_request *request, const char *path, struct slice message, bool more,
                                  int64_t timeout_ms) LAPSE_MUST_USE;

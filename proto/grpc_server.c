@@ -1,5 +1,5 @@
-/* The server's connection: HTTP/2's callbacks are sorted to their calls, one timer looks after them all, and what the application is to be
- * told later is told in the next turn. */
+/* The server's connection: HTTP/2's callbacks are sorted to their calls, one timer looks after them all, and what the
+ * application is to be told later is told in the next turn. */
 #include "proto/grpc_server.h"
 
 #include <stdatomic.h>
@@ -8,7 +8,8 @@
 #include "base/check.h"
 #include "proto/grpc_call.h"
 
-/* What a client may send before it must wait: a few of the largest messages a call, and a burst of calls a connection. */
+/* What a client may send before it must wait: a few of the largest messages a call, and a burst of calls a connection.
+ */
 #define SERVER_STREAM_WINDOW (256u * 1024)
 #define SERVER_CONNECTION_WINDOW (1024u * 1024)
 
@@ -281,7 +282,8 @@ static void set_limits(struct grpc_server_limits *limits, const struct grpc_serv
 }
 
 struct grpc_connection *grpc_serve(uv_loop_t *loop, struct stream *stream, const struct grpc_method *methods, size_t n,
-                                   const struct grpc_server_limits *limits, const struct grpc_server_handler *handler, void *owner)
+                                   const struct grpc_server_limits *limits, const struct grpc_server_handler *handler,
+                                   void *owner)
 {
     struct grpc_connection *connection = mem_calloc(1, sizeof *connection);
     connection->methods = methods;

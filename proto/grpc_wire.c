@@ -14,8 +14,8 @@
 /* Milliseconds as a fraction, so that one table serves both directions. */
 static const struct timeout_unit {
     char letter;
-    int64_t ms;       /* of one unit, if at least one */
-    int64_t per_ms;   /* units a millisecond, if more than one */
+    int64_t ms;     /* of one unit, if at least one */
+    int64_t per_ms; /* units a millisecond, if more than one */
 } timeout_units[] = {
     {'n', 1, 1000000}, {'u', 1, 1000}, {'m', 1, 1}, {'S', 1000, 1}, {'M', 60000, 1}, {'H', 3600000, 1},
 };

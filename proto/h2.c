@@ -1,8 +1,10 @@
-/* Where the cost of a hostile peer is bounded on this layer: every frame that asks for work but carries no message (PING, SETTINGS, PRIORITY,
- * WINDOW_UPDATE, empty DATA, unknown types) takes from one budget, every stream reset from another; header bytes are counted as they are
- * decompressed. nghttp2 bounds the rest by itself (CONTINUATION, unread acknowledgements, streams).
+/* Where the cost of a hostile peer is bounded on this layer: every frame that asks for work but carries no message
+ * (PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty DATA, unknown types) takes from one budget, every stream reset from
+ * another; header bytes are counted as they are decompressed. nghttp2 bounds the rest by itself (CONTINUATION, unread
+ * acknowledgements, streams).
  *
- * Answers earn frames back: a reader's WINDOW_UPDATEs and its PINGs for measuring bandwidth grow with what it is sent. */
+ * Answers earn frames back: a reader's WINDOW_UPDATEs and its PINGs for measuring bandwidth grow with what it is sent.
+ */
 #include "proto/h2.h"
 
 #include <stdarg.h>
@@ -12,7 +14,8 @@
 
 /* Collected on the stack and handed to the stream in pieces of this size: an idle connection holds no output buffer. */
 #define H2_OUTPUT_PIECE (16u * 1024)
-/* Collecting stops while so much waits in the stream. At or above the stream's low-water mark, so that on_drain follows. */
+/* Collecting stops while so much waits in the stream. At or above the stream's low-water mark, so that on_drain
+ * follows. */
 #define H2_OUTPUT_HIGH (256u * 1024)
 _Static_assert(H2_OUTPUT_HIGH >= LIMIT_STREAM_LOW_WATER, "collecting resumes with the stream's on_drain");
 
@@ -358,7 +361,8 @@ static nghttp2_session *make_session(struct h2 *h2, const struct h2_config *conf
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
     h2->role->set_callbacks(callbacks);
-    CHECK((config->server ? nghttp2_session_server_new2 : nghttp2_session_client_new2)(&session, callbacks, h2, option) == 0);
+    CHECK((config->server ? nghttp2_session_server_new2 : nghttp2_session_client_new2)(&session, callbacks, h2,
+                                                                                       option) == 0);
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_option_del(option);
     return session;
@@ -375,10 +379,12 @@ static void submit_settings(nghttp2_session *session, const struct h2_config *co
     /* Only clients may speak of push. */
     size_t n = config->server ? ARRAY_LEN(entries) - 1 : ARRAY_LEN(entries);
     CHECK(nghttp2_submit_settings(session, NGHTTP2_FLAG_NONE, entries, n) == 0);
-    CHECK(nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, (int32_t)config->connection_window) == 0);
+    CHECK(nghttp2_session_set_local_window_size(session, NGHTTP2_FLAG_NONE, 0, (int32_t)config->connection_window) ==
+          0);
 }
 
-void h2_init(struct h2 *h2, uv_loop_t *loop, struct stream *stream, const struct h2_role *role, const struct h2_config *config)
+void h2_init(struct h2 *h2, uv_loop_t *loop, struct stream *stream, const struct h2_role *role,
+             const struct h2_config *config)
 {
     *h2 = (struct h2){
         .loop = loop,
@@ -400,5 +406,6 @@ void h2_init(struct h2 *h2, uv_loop_t *loop, struct stream *stream, const struct
     h2_meter_init(&h2->meter, config->server ? NGHTTP2_CLIENT_MAGIC_LEN : 0);
     h2->session = make_session(h2, config);
     submit_settings(h2->session, config);
-    stream_set_handler(stream, (struct stream_handler){on_stream_open, on_stream_data, on_stream_drain, on_stream_close}, h2);
+    stream_set_handler(stream,
+                       (struct stream_handler){on_stream_open, on_stream_data, on_stream_drain, on_stream_close}, h2);
 }

@@ -3,12 +3,13 @@
  *   stream bytes --> nghttp2 --> the role's callbacks            (server: grpc_server.c, client: grpc_client.c)
  *   submissions  --> nghttp2 --> one turn of the loop --> stream_write
  *
- * A *turn* runs from the loop after input or submissions, before the loop waits again: deferred callbacks first, then all output is collected,
- * so a fan-out costs one write a connection. One timer serves all deadlines of a connection.
+ * A *turn* runs from the loop after input or submissions, before the loop waits again: deferred callbacks first, then
+ * all output is collected, so a fan-out costs one write a connection. One timer serves all deadlines of a connection.
  *
  *   opening --> open --> ending --> down --> freed
  *       \_________________/ \________/
- * `ending`: the last frame (GOAWAY) is on its way, input is ignored. `down`: the stream is gone, handles are closing. */
+ * `ending`: the last frame (GOAWAY) is on its way, input is ignored. `down`: the stream is gone, handles are closing.
+ */
 #ifndef LAPSE_PROTO_H2_H
 #define LAPSE_PROTO_H2_H
 
@@ -76,7 +77,8 @@ struct h2 {
 };
 
 /* Takes over `stream`. */
-void h2_init(struct h2 *h2, uv_loop_t *loop, struct stream *stream, const struct h2_role *role, const struct h2_config *config);
+void h2_init(struct h2 *h2, uv_loop_t *loop, struct stream *stream, const struct h2_role *role,
+             const struct h2_config *config);
 static inline int64_t h2_now(const struct h2 *h2)
 {
     return (int64_t)uv_now(h2->loop);
@@ -85,7 +87,8 @@ static inline int64_t h2_now(const struct h2 *h2)
 void h2_wake(struct h2 *h2);
 /* Makes sure that the timer fires at `due_ms` (of h2_now) at the latest. */
 void h2_timer_at(struct h2 *h2, int64_t due_ms);
-/* Ends the connection with a GOAWAY from the next turn on; the first call counts. `code` OK: an orderly end. Safe inside nghttp2's callbacks. */
+/* Ends the connection with a GOAWAY from the next turn on; the first call counts. `code` OK: an orderly end. Safe
+ * inside nghttp2's callbacks. */
 void h2_end(struct h2 *h2, uint32_t h2_error, enum lapse_code code, const char *format, ...) LAPSE_PRINTF(4, 5);
 /* The peer broke a limit: ENHANCE_YOUR_CALM, counted. Returns what an nghttp2 callback must return then. */
 int h2_refuse(struct h2 *h2, enum h2_refusal refusal, const char *what);

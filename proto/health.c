@@ -1,5 +1,5 @@
-/* The state is one atomic. Who changes it wakes every loop through its uv_async_t, and each loop tells its own Watch calls: no call is ever
- * touched by another thread.
+/* The state is one atomic. Who changes it wakes every loop through its uv_async_t, and each loop tells its own Watch
+ * calls: no call is ever touched by another thread.
  *
  *   health_set --> atomic, uv_async_send to all --> (each loop) tell_watchers */
 #include "proto/health.h"
@@ -88,7 +88,8 @@ static void on_check(struct grpc_call *call, struct slice request)
         grpc_call_reply(call, status_message(current_status(), message));
 }
 
-/* A watcher needs the latest state, not each one, so nothing queues up for those who don't read but the changes themselves, which are few. */
+/* A watcher needs the latest state, not each one, so nothing queues up for those who don't read but the changes
+ * themselves, which are few. */
 static void tell(struct watcher *watcher, enum serving_status status)
 {
     uint8_t message[2];

@@ -1,7 +1,8 @@
-/* grpc.health.v1: what load balancers and orchestrators ask. One state for the process (does this node serve?), told to every Watch.
+/* grpc.health.v1: what load balancers and orchestrators ask. One state for the process (does this node serve?), told to
+ * every Watch.
  *
- * health_set may be called from any thread. Each loop that serves connections has a `struct health` of its own, whose methods
- * belong into the method table of that loop's connections. */
+ * health_set may be called from any thread. Each loop that serves connections has a `struct health` of its own, whose
+ * methods belong into the method table of that loop's connections. */
 #ifndef LAPSE_PROTO_HEALTH_H
 #define LAPSE_PROTO_HEALTH_H
 

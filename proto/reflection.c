@@ -1,6 +1,8 @@
-/* Each message of the stream is a question with one answer. Both versions have the same messages, so one set of functions serves them.
+/* Each message of the stream is a question with one answer. Both versions have the same messages, so one set of
+ * functions serves them.
  *
- * Messages are written and read with base/wire.h: descriptors are larger than any bounded struct. Field numbers: reflection.proto. */
+ * Messages are written and read with base/wire.h: descriptors are larger than any bounded struct. Field numbers:
+ * reflection.proto. */
 #include "proto/reflection.h"
 
 #include "base/check.h"
@@ -199,4 +201,5 @@ static void on_half_close(struct grpc_call *call)
         .on_message = on_message, .on_half_close = on_half_close                                                       \
     }
 
-const struct grpc_method reflection_methods[REFLECTION_METHODS] = {REFLECTION_METHOD("v1"), REFLECTION_METHOD("v1alpha")};
+const struct grpc_method reflection_methods[REFLECTION_METHODS] = {REFLECTION_METHOD("v1"),
+                                                                   REFLECTION_METHOD("v1alpha")};

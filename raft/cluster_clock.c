@@ -5,6 +5,8 @@
 #define BUCKET_US 1000000
 /* A voter's estimate is taken over for this long; drift makes it wrong by 1 % of that at most. */
 #define VOICE_FRESH_US 5000000
+/* Bounds further apart than this tell too little: see "Taking over". */
+#define VAGUE_US 100000
 #define DRIFT_PARTS 100 /* one part in 100: the drift bound of DESIGN's section 6 */
 
 static int64_t max64(int64_t a, int64_t b)
@@ -29,7 +31,8 @@ static struct clock_voice *voice_of(struct cluster_clock *clock, uint64_t id)
             oldest = &clock->voices[i];
     }
     struct clock_voice *voice = clock->n_voices < LIMIT_PEERS ? &clock->voices[clock->n_voices++] : oldest;
-    *voice = (struct clock_voice){.id = id, .lower = CLOCK_NONE, .wall = CLOCK_NONE, .warned_us = CLOCK_NONE};
+    *voice = (struct clock_voice){
+        .id = id, .lower = CLOCK_NONE, .upper = CLOCK_NONE, .wall = CLOCK_NONE, .warned_us = CLOCK_NONE};
     return voice;
 }
 
@@ -74,6 +77,7 @@ int64_t cluster_clock_hear(struct cluster_clock *clock, const struct clock_sampl
     struct clock_voice *voice = voice_of(clock, sample->from);
     voice->heard_us = boot_us;
     voice->lower = sample->time_us > 0 ? sample->time_us - boot_us : CLOCK_NONE;
+    voice->upper = sample->upper_us > 0 && sample->echo_us > 0 ? sample->upper_us - sample->echo_us : CLOCK_NONE;
     voice->era = sample->era;
     if (sample->wall_us > 0)
         voice->wall = sample->wall_us - boot_us;
@@ -121,23 +125,39 @@ static const struct clock_voice *voice_heard(const struct cluster_clock *clock, 
     return NULL;
 }
 
-/* The best of the estimates of the latest era. */
+static int64_t min_known(int64_t a, int64_t b)
+{
+    return a == CLOCK_NONE ? b : b == CLOCK_NONE || a < b ? a : b;
+}
+
+/* What ourselves and the voters know together: the bounds of the latest era, and that era. */
+static uint64_t common_bounds(const struct cluster_clock *clock, const uint64_t *voters, uint32_t n, int64_t boot_us,
+                              int64_t *lower, int64_t *upper)
+{
+    uint64_t era = clock->era;
+    *lower = lower_offset(clock);
+    *upper = min_known(clock->current.upper, clock->previous.upper);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct clock_voice *voice = voice_heard(clock, voters[i]);
+        if (voice == NULL || voice->lower == CLOCK_NONE || boot_us - voice->heard_us > VOICE_FRESH_US ||
+            voice->era < era)
+            continue;
+        if (voice->era > era)
+            *lower = *upper = CLOCK_NONE;
+        era = voice->era;
+        *lower = max64(*lower, voice->lower);
+        *upper = min_known(*upper, voice->upper);
+    }
+    return era;
+}
+
 static int64_t running_estimate(const struct cluster_clock *clock, const uint64_t *voters, uint32_t n, int64_t boot_us,
                                 uint64_t *era)
 {
-    int64_t best = lower_offset(clock);
-    *era = clock->era;
-    for (uint32_t i = 0; i < n; i++) {
-        const struct clock_voice *voice = voice_heard(clock, voters[i]);
-        if (voice == NULL || voice->lower == CLOCK_NONE || boot_us - voice->heard_us > VOICE_FRESH_US)
-            continue;
-        if (best == CLOCK_NONE || voice->era > *era) {
-            best = voice->lower;
-            *era = voice->era;
-        } else if (voice->era == *era)
-            best = max64(best, voice->lower);
-    }
-    return best;
+    int64_t lower, upper;
+    *era = common_bounds(clock, voters, n, boot_us, &lower, &upper);
+    bool vague = lower != CLOCK_NONE && upper != CLOCK_NONE && upper - lower > VAGUE_US;
+    return vague ? upper : lower;
 }
 
 /* The wall clocks' offsets of the voters heard from, ours included, in ascending order. */
@@ -196,11 +216,9 @@ int64_t cluster_clock_upper(const struct cluster_clock *clock, int64_t boot_us)
     if (clock->leading)
         return cluster_clock_now(clock, boot_us);
     const struct clock_bounds *a = &clock->current, *b = &clock->previous;
-    int64_t offset = a->upper == CLOCK_NONE ? b->upper : a->upper;
+    int64_t offset = min_known(a->upper, b->upper);
     if (offset == CLOCK_NONE)
         return 0;
-    if (b->upper != CLOCK_NONE && b->upper < offset)
-        offset = b->upper;
     int64_t age = boot_us - (a->newest_us != CLOCK_NONE ? a->newest_us : b->newest_us) + 2 * BUCKET_US;
     return max64(boot_us + offset + age / DRIFT_PARTS, clock->floor_us);
 }

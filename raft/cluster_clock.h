@@ -17,7 +17,9 @@
  * can't run ahead of the old leader's clock by more than drift; it is behind by at most the shortest way from the old
  * leader to any of them. Every elected leader has just heard from a majority (votes carry the estimate, too), so a node
  * whose clock stood still (a paused virtual machine) is corrected by the nodes that voted for it. Wall clocks play no
- * part.
+ * part. Should all that is known be vague (frames that waited in a paused process say too little), which shows in the
+ * smallest upper bound lying more than 100 ms above the greatest lower one, it goes on from the upper: early, never
+ * late.
  *
  * Eras. A cold start (below) begins a new era, named by the term of its leader; a leader that takes over keeps the era.
  * Each estimate belongs to one, and one of a later era replaces all earlier ones, greater or not: a node that was cut
@@ -51,7 +53,8 @@ struct clock_bounds {
 struct clock_voice {
     uint64_t id;
     int64_t heard_us;
-    int64_t lower;     /* lower offset by its own estimate; CLOCK_NONE: it has none */
+    int64_t lower;     /* offset by its own estimate; CLOCK_NONE: it has none */
+    int64_t upper;     /* offset that cluster time can't pass by its own account; CLOCK_NONE: not known */
     uint64_t era;      /* of that estimate */
     int64_t wall;      /* offset of its wall clock to our boot clock, CLOCK_NONE: not heard */
     int64_t warned_us; /* about its wall clock */
@@ -80,6 +83,7 @@ struct clock_sample {
     int64_t time_us;
     int64_t wall_us;
     int64_t echo_us;
+    int64_t upper_us; /* what cluster time had not passed, by its account; 0: not known */
 };
 /* Returns by how much the sender's wall clock surely differs from ours, in microseconds (positive: it is ahead). */
 int64_t cluster_clock_hear(struct cluster_clock *clock, const struct clock_sample *sample, int64_t boot_us,

@@ -169,42 +169,17 @@ static void take_entries(struct consensus *core, const struct raft_update *updat
 
 static void send_message(struct consensus *core, const struct raft_message *from)
 {
-    struct message message = {0};
-    switch (from->type) {
-    case RAFT_APPEND_ENTRIES:
-        core->effects->replicate(core->arg, from->server_id, from->append_entries.prev_log_index,
-                                 from->append_entries.prev_log_term,
-                                 from->append_entries.prev_log_index + from->append_entries.n_entries);
-        return;
-    case RAFT_INSTALL_SNAPSHOT:
+    struct message message;
+    if (from->type == RAFT_APPEND_ENTRIES) {
+        const struct raft_append_entries *append = &from->append_entries;
+        core->effects->replicate(core->arg, from->server_id, append->prev_log_index, append->prev_log_term,
+                                 append->prev_log_index + append->n_entries);
+    } else if (from->type == RAFT_INSTALL_SNAPSHOT)
         core->effects->snapshot(core->arg, from->server_id);
-        return;
-    case RAFT_APPEND_ENTRIES_RESULT:
-        message.type = MESSAGE_APPEND_RESULT;
-        message.rejected = from->append_entries_result.rejected;
-        message.index = from->append_entries_result.last_log_index;
-        break;
-    case RAFT_REQUEST_VOTE:
-        message.type = MESSAGE_VOTE_REQUEST;
-        message.term = from->request_vote.term;
-        message.index = from->request_vote.last_log_index;
-        message.index_term = from->request_vote.last_log_term;
-        message.pre_vote = from->request_vote.pre_vote;
-        message.disrupt_leader = from->request_vote.disrupt_leader;
-        break;
-    case RAFT_REQUEST_VOTE_RESULT:
-        message.type = MESSAGE_VOTE;
-        message.term = from->request_vote_result.term;
-        message.pre_vote = from->request_vote_result.pre_vote;
-        message.granted = from->request_vote_result.vote_granted;
-        break;
-    case RAFT_TIMEOUT_NOW:
-        message.type = MESSAGE_TIMEOUT_NOW;
-        message.index = from->timeout_now.last_log_index;
-        message.index_term = from->timeout_now.last_log_term;
-        break;
+    else {
+        consensus_translate(from, &message);
+        core->effects->send(core->arg, from->server_id, &message);
     }
-    core->effects->send(core->arg, from->server_id, &message);
 }
 
 static void refresh_members(struct consensus *core, bool changed)
@@ -596,6 +571,14 @@ static void decode_entries(const struct message *message, struct raft_entry *ent
     }
 }
 
+/* libraft: answers a leader of an older term with an index it never set, and calls that a success when the request
+ * began at 0; to the same node, leading again by now, that would be an acknowledgement. */
+static void refuse_stale(struct consensus *core, uint64_t to, const struct message *message)
+{
+    struct message result = {.type = MESSAGE_APPEND_RESULT, .rejected = message->index + 1, .index = message->index};
+    core->effects->send(core->arg, to, &result);
+}
+
 static lapse_result receive_append(struct consensus *core, int64_t now_ms, uint64_t from, const struct message *message,
                                    struct lapse_error *error)
 {
@@ -605,6 +588,10 @@ static lapse_result receive_append(struct consensus *core, int64_t now_ms, uint6
     if (core->raft.state == RAFT_LEADER && message->envelope.term == consensus_term(core))
         return lapse_fail(error, LAPSE_INTERNAL, "node %llu and this node both lead term %llu",
                           (unsigned long long)from, (unsigned long long)consensus_term(core));
+    if (message->envelope.term < consensus_term(core)) {
+        refuse_stale(core, from, message);
+        return lapse_ok();
+    }
     uint32_t n = message->n_entries;
     struct append append = {.from = from,
                             .term = message->envelope.term,
@@ -708,8 +695,9 @@ lapse_result consensus_snapshot_offered(struct consensus *core, int64_t now_ms, 
                                         const struct snapshot_meta *meta, bool *wanted, struct lapse_error *error)
 {
     *wanted = false;
-    if (consensus_installing(core) || meta->index == 0 || meta->term == 0 || meta->term > term ||
-        meta->index >= CONSENSUS_INDEX_MAX)
+    /* Of an older term: see refuse_stale; what libraft answers to those is not to be sent. */
+    if (term < consensus_term(core) || consensus_installing(core) || meta->index == 0 || meta->term == 0 ||
+        meta->term > term || meta->index >= CONSENSUS_INDEX_MAX)
         return lapse_ok();
     if (core->raft.state == RAFT_LEADER && term == consensus_term(core))
         return lapse_fail(error, LAPSE_INTERNAL, "node %llu and this node both lead term %llu",

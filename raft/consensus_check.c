@@ -2,6 +2,8 @@
 
 #include <raft.h>
 
+#include "base/check.h"
+
 lapse_result consensus_check_state(const struct log_state *state, struct lapse_error *error)
 {
     uint64_t term = state->has_snapshot ? state->snapshot.term : 0;
@@ -71,4 +73,37 @@ lapse_result consensus_check_append(const struct message *message, uint64_t from
                                  "node %llu sent entries behind index %llu that no leader of term %llu could have",
                                  (unsigned long long)from, (unsigned long long)message->index,
                                  (unsigned long long)leader_term);
+}
+
+void consensus_translate(const struct raft_message *from, struct message *message)
+{
+    *message = (struct message){0};
+    switch (from->type) {
+    case RAFT_APPEND_ENTRIES_RESULT:
+        message->type = MESSAGE_APPEND_RESULT;
+        message->rejected = from->append_entries_result.rejected;
+        message->index = from->append_entries_result.last_log_index;
+        break;
+    case RAFT_REQUEST_VOTE:
+        message->type = MESSAGE_VOTE_REQUEST;
+        message->term = from->request_vote.term;
+        message->index = from->request_vote.last_log_index;
+        message->index_term = from->request_vote.last_log_term;
+        message->pre_vote = from->request_vote.pre_vote;
+        message->disrupt_leader = from->request_vote.disrupt_leader;
+        break;
+    case RAFT_REQUEST_VOTE_RESULT:
+        message->type = MESSAGE_VOTE;
+        message->term = from->request_vote_result.term;
+        message->pre_vote = from->request_vote_result.pre_vote;
+        message->granted = from->request_vote_result.vote_granted;
+        break;
+    case RAFT_TIMEOUT_NOW:
+        message->type = MESSAGE_TIMEOUT_NOW;
+        message->index = from->timeout_now.last_log_index;
+        message->index_term = from->timeout_now.last_log_term;
+        break;
+    default:
+        CHECK(false);
+    }
 }

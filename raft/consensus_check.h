@@ -1,4 +1,4 @@
-/* What libraft asserts about its input, as checks: for consensus.c only. No libraft in here, no state; pure. */
+/* What libraft asserts about its input, as checks, and its messages in our words: for consensus.c only. Pure. */
 #ifndef LAPSE_RAFT_CONSENSUS_CHECK_H
 #define LAPSE_RAFT_CONSENSUS_CHECK_H
 
@@ -17,5 +17,9 @@ lapse_result consensus_newest_members(const struct log_state *state, struct memb
 /* INVALID_ARGUMENT when no leader of its term could have sent this. */
 lapse_result consensus_check_append(const struct message *message, uint64_t from,
                                     struct lapse_error *error) LAPSE_MUST_USE;
+
+struct raft_message;
+/* A message that libraft wants sent, other than entries and snapshots. */
+void consensus_translate(const struct raft_message *from, struct message *message);
 
 #endif

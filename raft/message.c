@@ -43,6 +43,7 @@ static const struct rule rules[] = {
     {8, KIND_I64, ON_ALL, ENVELOPE(time_us), 0},
     {9, KIND_I64, ON_ALL, ENVELOPE(wall_ms), 0},
     {10, KIND_U64, ON_ALL, ENVELOPE(time_era), 0},
+    {11, KIND_I64, ON_ALL, ENVELOPE(upper_us), 0},
     {16, KIND_U64, ON_VOTES | ON(MESSAGE_CHUNK), AT(term), 0},
     {17, KIND_U64,
      ON(MESSAGE_VOTE_REQUEST) | ON(MESSAGE_APPEND) | ON(MESSAGE_APPEND_RESULT) | ON(MESSAGE_TIMEOUT_NOW) |

@@ -47,6 +47,7 @@ struct message_envelope {
     int64_t time_us;                /* cluster time as the sender knows it; 0: it does not */
     uint64_t time_era;              /* the era of that time (raft/cluster_clock.h) */
     int64_t wall_ms;                /* the sender's wall clock */
+    int64_t upper_us;               /* cluster time has not passed this, as far as the sender knows; 0: it does not */
 };
 
 /* One flat struct; which members mean something depends on the type. Slices borrow from the frame. */

@@ -44,6 +44,7 @@ void replica_send(struct replica *replica, uint64_t to, struct message *message)
         .time_us = cluster_clock_now(&replica->clock, replica->now.boot_us),
         .time_era = cluster_clock_era(&replica->clock),
         .wall_ms = replica->now.wall_ms,
+        .upper_us = cluster_clock_upper(&replica->clock, replica->now.boot_us),
     };
     struct buf frame;
     buf_init(&frame, LIMIT_PEER_FRAME);
@@ -92,7 +93,8 @@ void replica_hear(struct replica *replica, uint64_t from, const struct message_e
                                   .era = envelope->time_era,
                                   .time_us = envelope->time_us,
                                   .wall_us = envelope->wall_ms * 1000,
-                                  .echo_us = replica_echo_us(replica, envelope)};
+                                  .echo_us = replica_echo_us(replica, envelope),
+                                  .upper_us = envelope->upper_us};
     int64_t difference =
         cluster_clock_hear(&replica->clock, &sample, replica->now.boot_us, replica->now.wall_ms * 1000);
     check_wall_clock(replica, peer, difference);

@@ -13,8 +13,9 @@
 #include "store/hash.h"
 #include "store/transition.h"
 
-/* How many strings and keys each command cleans up: more than it can leave behind, so that the heap of them shrinks. */
+/* How much of what views and time left behind each command cleans up: little, but more than it adds. */
 #define STRINGS_PER_APPLY 32u
+#define SLABS_PER_APPLY 16u
 #define KEYS_PER_APPLY 8u
 
 static struct lapse_error *error_of(struct apply *apply)
@@ -467,6 +468,7 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
     outcome->grant = command->grant;
     outcome->time_ms = apply.now_ms;
     strings_drain(&store->strings, STRINGS_PER_APPLY);
+    records_drain(&store->records, SLABS_PER_APPLY);
     keys_evict(&store->keys, 0, KEYS_PER_APPLY, apply.now_ms, &store->sum);
     slot_prefetch_command(store, command, false);
     lapse_result result = command_validate(command, error_of(&apply));

@@ -13,6 +13,7 @@ void records_init(struct records *records)
 
 void records_free(struct records *records)
 {
+    records_drain(records, UINT32_MAX);
     for (uint32_t i = 0; i < records->n_slabs; i++)
         free(records->slabs[i]);
     free(records->slabs);
@@ -66,12 +67,25 @@ struct slab **records_freeze(struct records *records)
 void records_thaw(struct records *records, struct slab **frozen, uint32_t n_slabs)
 {
     CHECK(records->frozen);
+    /* Those of the view before, if it was followed by hardly any command. */
+    records_drain(records, UINT32_MAX);
     for (uint32_t i = 0; i < n_slabs; i++)
         if (frozen[i] != records->slabs[i])
-            free(frozen[i]);
-    free(frozen);
+            frozen[records->n_retired++] = frozen[i];
+    records->retired = frozen;
     records->frozen = false;
-    records->n_copies = 0;
+}
+
+void records_drain(struct records *records, uint32_t max)
+{
+    for (; max > 0 && records->n_retired > 0; max--) {
+        free(records->retired[--records->n_retired]);
+        records->n_copies--;
+    }
+    if (records->n_retired > 0)
+        return;
+    free(records->retired);
+    records->retired = NULL;
 }
 
 size_t records_bytes(const struct records *records)

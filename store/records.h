@@ -78,7 +78,9 @@ struct records {
     uint32_t n_slots; /* slots ever used, slot 0 included */
     uint32_t generation;
     bool frozen;
-    size_t n_copies; /* slabs held twice because of the view */
+    size_t n_copies;       /* slabs held twice because of the view */
+    struct slab **retired; /* what the last view left behind, freed a few at a time */
+    uint32_t n_retired;
 };
 
 void records_init(struct records *records);
@@ -101,7 +103,9 @@ struct record *records_edit(struct records *records, uint32_t slot);
 
 /* A copy of the slab directory; the slabs in it stay unchanged until records_thaw. */
 struct slab **records_freeze(struct records *records);
+/* Takes the directory back. What only the view held is freed by records_drain(), so that this costs no pause. */
 void records_thaw(struct records *records, struct slab **frozen, uint32_t n_slabs);
+void records_drain(struct records *records, uint32_t max);
 
 size_t records_bytes(const struct records *records);
 

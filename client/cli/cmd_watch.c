@@ -1,7 +1,7 @@
 /* lapse watch: events as lines, until the count, the grant's end, a signal, or what can't be mended.
  *
- * Callbacks print on the client's thread; the main thread waits for `done`. A signal ends it with code 0: that is how a
- * watch without an end is meant to end. */
+ * Callbacks print on the client's thread; the main thread waits for a signal: WAKE from `done`, or one from outside.
+ * That ends it with code 0: that is how a watch without an end is meant to end. */
 #include <inttypes.h>
 #include <pthread.h>
 #include <signal.h>
@@ -12,13 +12,15 @@
 #include "client/cli/output.h"
 #include "client/cli/value.h"
 
+#define WAKE SIGUSR1
+
 struct watching {
     struct cli *cli;
     bool counted;
     int64_t left;         /* events to print when counted */
     const char *until_id; /* or NULL */
+    pthread_t main;
     pthread_mutex_t lock;
-    pthread_cond_t changed;
     bool done;
     struct lapse_error why; /* code OK: what was asked for has come */
 };
@@ -29,7 +31,7 @@ static void done(struct watching *w, const struct lapse_error *why)
     if (!w->done) {
         w->done = true;
         w->why = why == NULL ? (struct lapse_error){.code = LAPSE_OK} : *why;
-        pthread_cond_signal(&w->changed);
+        pthread_kill(w->main, WAKE);
     }
     pthread_mutex_unlock(&w->lock);
 }
@@ -193,43 +195,40 @@ static bool parse_point(const char *text, uint64_t *epoch, uint64_t *revision)
            sscanf(text, "%" SCNu64 "/%" SCNu64 "%c", epoch, revision, &rest) == 2 && *epoch > 0;
 }
 
-/* A signal arrives at this thread's sigwait, since all have it blocked. */
-static void *wait_for_signal(void *arg)
+static void block_signals(sigset_t *set)
 {
-    sigset_t set;
-    int which;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    if (sigwait(&set, &which) == 0)
-        done(arg, NULL);
-    return NULL;
+    sigemptyset(set);
+    sigaddset(set, SIGINT);
+    sigaddset(set, SIGTERM);
+    sigaddset(set, WAKE);
+    pthread_sigmask(SIG_BLOCK, set, NULL);
+}
+
+/* Until `done` was called, by a callback (which sends WAKE) or for a signal from outside. The client's own thread takes
+ * no signals. */
+static void wait_until_done(struct watching *w, const sigset_t *set)
+{
+    int signal = WAKE;
+    while (!is_done(w))
+        if (sigwait(set, &signal) == 0 && signal != WAKE)
+            done(w, NULL);
 }
 
 static int watch_run(struct watching *w, const struct lapse_watch_options *options)
 {
     struct lapse_watch *watch;
     struct lapse_error error;
-    pthread_t signals;
     sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    if (pthread_create(&signals, NULL, wait_for_signal, w) != 0)
-        return cli_fail(&(struct lapse_error){LAPSE_RESOURCE_EXHAUSTED, "can't start a thread"});
-    lapse_result result = lapse_watch_start(w->cli->client, options, &callbacks, w, &watch, &error);
-    if (lapse_is_ok(result)) {
-        pthread_mutex_lock(&w->lock);
-        while (!w->done)
-            pthread_cond_wait(&w->changed, &w->lock);
-        error = w->why;
-        pthread_mutex_unlock(&w->lock);
-        lapse_watch_stop(watch);
-    }
-    pthread_cancel(signals);
-    pthread_join(signals, NULL);
-    return error.code == LAPSE_OK ? CLI_OK : cli_fail(&error);
+    w->main = pthread_self();
+    block_signals(&set);
+    if (!lapse_is_ok(lapse_watch_start(w->cli->client, options, &callbacks, w, &watch, &error)))
+        return cli_fail(&error);
+    wait_until_done(w, &set);
+    lapse_watch_stop(watch);
+    /* Callbacks use `w` until the client is gone. */
+    lapse_client_free(w->cli->client);
+    w->cli->client = NULL;
+    return w->why.code == LAPSE_OK ? CLI_OK : cli_fail(&w->why);
 }
 
 int cmd_watch(struct cli *cli)
@@ -238,8 +237,7 @@ int cmd_watch(struct cli *cli)
                          .counted = cli_given(cli, "count"),
                          .left = cli_number(cli, "count"),
                          .until_id = cli_text(cli, "until-ended"),
-                         .lock = PTHREAD_MUTEX_INITIALIZER,
-                         .changed = PTHREAD_COND_INITIALIZER};
+                         .lock = PTHREAD_MUTEX_INITIALIZER};
     struct lapse_watch_options options = {.snapshot = cli_given(cli, "snapshot")};
     struct cli_filter filter;
     if (cli_given(cli, "from") && !parse_point(cli_text(cli, "from"), &options.epoch, &options.revision))
@@ -250,9 +248,5 @@ int cmd_watch(struct cli *cli)
         return cli_usage_error(cli, "--count 0 makes sense only with --snapshot");
     cli_filter_take(cli, &filter);
     options.scope = filter.filter;
-    int code = watch_run(&w, &options);
-    /* Callbacks use `w` until the client is gone. */
-    lapse_client_free(cli->client);
-    cli->client = NULL;
-    return code;
+    return watch_run(&w, &options);
 }

@@ -313,8 +313,8 @@ class Cluster:
                 if status is not None and status.leader_id:
                     votes[status.leader_id] = votes.get(status.leader_id, 0) + 1
             for leader_id, n in votes.items():
-                node = self.nodes[leader_id - 1]
-                if n > len(self.nodes) // 2 and node in self.alive():
+                node = next((node for node in self.alive() if node.id == leader_id), None)
+                if node is not None and n > len(self.nodes) // 2:
                     return node
             return None
         return eventually("a leader", attempt)

@@ -70,7 +70,7 @@ for flag in --cluster --members --operator --node-id --data-dir; do
   expect 64 "$flag is missing" without "$flag"
 done
 expect 64 'did you mean --members?' "$lapsed" init --member 1=h:1
-expect 64 '--node-id is missing' "$lapsed" join --data-dir "$dir/never"
+expect 64 '--node-id is missing' "$lapsed" join --cluster demo-0123456789abcdef --data-dir "$dir/never"
 expect 64 '--data-dir is missing' "$lapsed" verify
 expect 64 'Try: lapsed verify --help' "$lapsed" verify
 
@@ -116,8 +116,9 @@ members=1=127.0.0.1:7401,2=127.0.0.1:7411
 expect 0 'warning: 2 members' init --node-id 1 --data-dir "$dir/7"
 
 # --- join
-expect 0 'waits for a cluster' "$lapsed" join --node-id 4 --data-dir "$dir/8"
-expect 73 'is not empty' "$lapsed" join --node-id 4 --data-dir "$dir/8"
+expect 0 'waits for cluster demo-0123456789abcdef' "$lapsed" join --cluster demo-0123456789abcdef --node-id 4 --data-dir "$dir/8"
+expect 73 'is not empty' "$lapsed" join --cluster demo-0123456789abcdef --node-id 4 --data-dir "$dir/8"
+expect 64 '--cluster is missing' "$lapsed" join --node-id 4 --data-dir "$dir/9"
 
 # --- verify
 for i in 1 2 3 8; do
@@ -142,7 +143,7 @@ expect 0 "data-dir = $dir/1" "$lapsed" --config "$dir/lapsed.conf" --print-confi
 "$lapsed" --config "$dir/printed.conf" --print-config >"$dir/again.conf"
 hold 'a printed configuration prints itself' cmp "$dir/printed.conf" "$dir/again.conf"
 # Every default that the example shows is the one in force.
-sed 's,^# \([a-z-]* = \),\1,; /^deny-list/d; /^data-dir/d' "$root/dist/lapsed.conf" >"$dir/defaults.conf"
+sed 's,^# \([a-z-]* = \),\1,; /^deny-list/d; /^data-dir/d; /^join/d' "$root/dist/lapsed.conf" >"$dir/defaults.conf"
 hold 'the example shows the defaults' cmp -s <("$lapsed" --config "$dir/defaults.conf" --print-config) \
   <("$lapsed" --config "$root/dist/lapsed.conf" --print-config)
 expect 78 "can't be opened" "$lapsed" --config "$dir/none.conf"

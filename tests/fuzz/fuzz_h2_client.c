@@ -1,4 +1,5 @@
-/* A client's channel with calls under way against any bytes from its server: each call ends exactly once, and nothing is left behind.
+/* A client's channel with calls under way against any bytes from its server: each call ends exactly once, and nothing
+ * is left behind.
  *
  * Input: a byte that says in which pieces it arrives and whether one reader pauses, then what the server sends. */
 #include "fuzz_h2.h"

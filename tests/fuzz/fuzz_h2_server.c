@@ -1,7 +1,8 @@
-/* A server's connection against any bytes: it must end, close every call that its application knew of, and leave nothing behind.
+/* A server's connection against any bytes: it must end, close every call that its application knew of, and leave
+ * nothing behind.
  *
- * Input: a byte that says how it begins (raw; after a preface and SETTINGS; inside of an open call) and in which pieces it arrives, then what
- * the client sends. */
+ * Input: a byte that says how it begins (raw; after a preface and SETTINGS; inside of an open call) and in which pieces
+ * it arrives, then what the client sends. */
 #include <stdatomic.h>
 
 #include "fuzz_h2.h"
@@ -13,8 +14,9 @@
 #define FIELD(name, value) "\0" name value
 /* HEADERS of stream 1 for ECHO_CHAT: literals, each with its length in octal before it. */
 #define OPEN_CALL                                                                                                      \
-    "\0\0\140\1\4\0\0\0\1" FIELD("\7:method", "\4POST") FIELD("\7:scheme", "\5https")                                  \
-        FIELD("\5:path", "\17/test.Echo/Chat") FIELD("\14content-type", "\20application/grpc") FIELD("\2te", "\10trailers")
+    "\0\0\156\1\4\0\0\0\1" FIELD("\7:method", "\4POST") FIELD("\12:authority", "\1x") FIELD("\7:scheme", "\5https")    \
+        FIELD("\5:path", "\17/test.Echo/Chat") FIELD("\14content-type", "\20application/grpc")                         \
+            FIELD("\2te", "\10trailers")
 
 static bool closed;
 

@@ -1,5 +1,5 @@
-/* Every decoder of lapse.v1, and what is made of its messages: a byte that says which, then the message. What was taken must survive
- * being encoded and decoded again. */
+/* Every decoder of lapse.v1, and what is made of its messages: a byte that says which, then the message. What was taken
+ * must survive being encoded and decoded again. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -23,7 +23,8 @@ static void use_grant(const lapse_v1_Grant *message)
     CHECK(lapse_is_ok(proto_encode_grant(&grant, &bytes)));
     lapse_result result = proto_decode_grant(buf_slice(&bytes), again, &back, NULL);
     CHECK(lapse_is_ok(result));
-    CHECK(slice_equal(grant.subject, back.subject) && grant.deadline_ms == back.deadline_ms && grant.n_labels == back.n_labels);
+    CHECK(slice_equal(grant.subject, back.subject) && grant.deadline_ms == back.deadline_ms &&
+          grant.n_labels == back.n_labels);
     buf_free(&bytes);
     free(again);
 }

@@ -1,5 +1,5 @@
-/* The other end of an HTTP/2 connection, made of hand-written frames: what no well-behaved library would send. Header blocks are HPACK literals without
- * indexing, what comes back is cut into frames and its headers decompressed. */
+/* The other end of an HTTP/2 connection, made of hand-written frames: what no well-behaved library would send. Header
+ * blocks are HPACK literals without indexing, what comes back is cut into frames and its headers decompressed. */
 #ifndef LAPSE_TESTS_GRPC_RAW_H
 #define LAPSE_TESTS_GRPC_RAW_H
 
@@ -11,7 +11,17 @@
 #include "base/check.h"
 #include "base/stream_pair.h"
 
-enum { F_DATA = 0, F_HEADERS = 1, F_PRIORITY = 2, F_RST_STREAM = 3, F_SETTINGS = 4, F_PING = 6, F_GOAWAY = 7, F_WINDOW_UPDATE = 8, F_CONTINUATION = 9 };
+enum {
+    F_DATA = 0,
+    F_HEADERS = 1,
+    F_PRIORITY = 2,
+    F_RST_STREAM = 3,
+    F_SETTINGS = 4,
+    F_PING = 6,
+    F_GOAWAY = 7,
+    F_WINDOW_UPDATE = 8,
+    F_CONTINUATION = 9
+};
 enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
 
 #define RAW_PREFACE "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
@@ -19,13 +29,13 @@ enum { END_STREAM = 1, ACK = 1, END_HEADERS = 4 };
 struct raw {
     struct stream *stream; /* NULL once closed */
     bool open, closed;
-    struct buf in;         /* not yet parsed */
-    bool skip_preface;     /* the other end is a client: its preface comes first */
+    struct buf in;     /* not yet parsed */
+    bool skip_preface; /* the other end is a client: its preface comes first */
     nghttp2_hd_inflater *inflater;
-    char headers[8192];    /* all headers received, "name: value\n" */
-    struct buf data;       /* all DATA received */
-    int goaway;            /* its error code; -1: none */
-    int reset;             /* the last RST_STREAM's error code; -1: none */
+    char headers[8192]; /* all headers received, "name: value\n" */
+    struct buf data;    /* all DATA received */
+    int goaway;         /* its error code; -1: none */
+    int reset;          /* the last RST_STREAM's error code; -1: none */
     unsigned ends, settings, ping_acks;
 };
 
@@ -39,7 +49,8 @@ static inline void raw_note_headers(struct raw *raw, struct slice block)
         block = slice_of(block.data + n, block.len - (size_t)n);
         size_t used = strlen(raw->headers);
         if (flags & NGHTTP2_HD_INFLATE_EMIT)
-            (void)snprintf(raw->headers + used, sizeof raw->headers - used, "%s: %s\n", (char *)nv.name, (char *)nv.value);
+            (void)snprintf(raw->headers + used, sizeof raw->headers - used, "%s: %s\n", (char *)nv.name,
+                           (char *)nv.value);
         if (flags & NGHTTP2_HD_INFLATE_FINAL)
             break;
     }
@@ -122,11 +133,19 @@ static inline void raw_send(struct raw *raw, const void *bytes, size_t len)
         (void)!lapse_is_ok(stream_write(raw->stream, slice_of(bytes, len)));
 }
 
-static inline void raw_frame(struct raw *raw, uint8_t type, uint8_t flags, uint32_t stream_id, const void *payload, size_t len)
+static inline void raw_frame(struct raw *raw, uint8_t type, uint8_t flags, uint32_t stream_id, const void *payload,
+                             size_t len)
 {
     uint8_t *frame = mem_alloc(9 + len);
-    const uint8_t header[9] = {(uint8_t)(len >> 16), (uint8_t)(len >> 8), (uint8_t)len, type, flags,
-                               (uint8_t)(stream_id >> 24), (uint8_t)(stream_id >> 16), (uint8_t)(stream_id >> 8), (uint8_t)stream_id};
+    const uint8_t header[9] = {(uint8_t)(len >> 16),
+                               (uint8_t)(len >> 8),
+                               (uint8_t)len,
+                               type,
+                               flags,
+                               (uint8_t)(stream_id >> 24),
+                               (uint8_t)(stream_id >> 16),
+                               (uint8_t)(stream_id >> 8),
+                               (uint8_t)stream_id};
     memcpy(frame, header, 9);
     if (len > 0)
         memcpy(frame + 9, payload, len);
@@ -158,9 +177,11 @@ static inline void raw_headers(struct raw *raw, uint8_t flags, uint32_t stream_i
 }
 
 /* DATA with one gRPC message; `flag` is the compressed flag, `claimed` the length that its prefix claims. */
-static inline void raw_message(struct raw *raw, uint8_t flags, uint32_t stream_id, uint8_t flag, uint32_t claimed, const char *text)
+static inline void raw_message(struct raw *raw, uint8_t flags, uint32_t stream_id, uint8_t flag, uint32_t claimed,
+                               const char *text)
 {
-    uint8_t payload[1024] = {flag, (uint8_t)(claimed >> 24), (uint8_t)(claimed >> 16), (uint8_t)(claimed >> 8), (uint8_t)claimed};
+    uint8_t payload[1024] = {flag, (uint8_t)(claimed >> 24), (uint8_t)(claimed >> 16), (uint8_t)(claimed >> 8),
+                             (uint8_t)claimed};
     size_t len = strlen(text);
     CHECK(len + 5 <= sizeof payload);
     memcpy(payload + 5, text, len);

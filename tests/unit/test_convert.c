@@ -1,4 +1,5 @@
-/* Conversions: the bytes that servers write by hand are those of the schema, and nothing is lost between plain data, generated structs and bytes. */
+/* Conversions: the bytes that servers write by hand are those of the schema, and nothing is lost between plain data,
+ * generated structs and bytes. */
 #include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,15 +75,35 @@ static void some_lists(struct grant *grant)
 static struct grant some_grant(void)
 {
     struct grant grant = {
-        .id = id(), .parent = id(), .state = (enum grant_state)(GRANT_PENDING + any(10)),
-        .subject = text(LIMIT_SUBJECT), .resource = text(LIMIT_RESOURCE), .justification = text(LIMIT_JUSTIFICATION),
-        .ticket = text(LIMIT_TICKET), .task = text(LIMIT_TASK), .requester = text(LIMIT_PRINCIPAL), .policy = text(LIMIT_POLICY),
-        .ended_by = text(LIMIT_PRINCIPAL), .reason = text(LIMIT_REASON),
-        .policy_version = (uint64_t)number(), .break_glass = any(2), .duration_ms = number(), .not_before_ms = number(),
-        .deadline_ms = number(), .pending_until_ms = number(), .max_uses = (uint32_t)number(), .uses = (uint32_t)number(),
-        .requested_ms = number(), .approved_ms = number(), .activated_ms = number(), .ended_ms = number(),
-        .requested_revision = (uint64_t)number(), .approved_revision = (uint64_t)number(),
-        .activated_revision = (uint64_t)number(), .ended_revision = (uint64_t)number(), .revision = (uint64_t)number(),
+        .id = id(),
+        .parent = id(),
+        .state = (enum grant_state)(GRANT_PENDING + any(10)),
+        .subject = text(LIMIT_SUBJECT),
+        .resource = text(LIMIT_RESOURCE),
+        .justification = text(LIMIT_JUSTIFICATION),
+        .ticket = text(LIMIT_TICKET),
+        .task = text(LIMIT_TASK),
+        .requester = text(LIMIT_PRINCIPAL),
+        .policy = text(LIMIT_POLICY),
+        .ended_by = text(LIMIT_PRINCIPAL),
+        .reason = text(LIMIT_REASON),
+        .policy_version = (uint64_t)number(),
+        .break_glass = any(2),
+        .duration_ms = number(),
+        .not_before_ms = number(),
+        .deadline_ms = number(),
+        .pending_until_ms = number(),
+        .max_uses = (uint32_t)number(),
+        .uses = (uint32_t)number(),
+        .requested_ms = number(),
+        .approved_ms = number(),
+        .activated_ms = number(),
+        .ended_ms = number(),
+        .requested_revision = (uint64_t)number(),
+        .approved_revision = (uint64_t)number(),
+        .activated_revision = (uint64_t)number(),
+        .ended_revision = (uint64_t)number(),
+        .revision = (uint64_t)number(),
     };
     some_lists(&grant);
     return grant;
@@ -94,7 +115,8 @@ static struct grant full_grant(void)
     struct grant grant = {0};
     do {
         grant = some_grant();
-    } while (grant.n_actions < LIMIT_ACTIONS || grant.n_labels == 0 || grant.n_approvals == 0 || grant.binding.n_networks == 0);
+    } while (grant.n_actions < LIMIT_ACTIONS || grant.n_labels == 0 || grant.n_approvals == 0 ||
+             grant.binding.n_networks == 0);
     grant.justification = slice_of(some_text(8).data, LIMIT_JUSTIFICATION);
     return grant;
 }
@@ -126,7 +148,8 @@ static void encode(const pb_msgdesc_t *type, const void *message)
 static void expect_same_bytes(lapse_result written)
 {
     cr_assert(lapse_is_ok(written));
-    cr_assert(slice_equal(buf_slice(&by_codec), buf_slice(&by_hand)), "%zu bytes by the codec, %zu by hand", by_codec.len, by_hand.len);
+    cr_assert(slice_equal(buf_slice(&by_codec), buf_slice(&by_hand)), "%zu bytes by the codec, %zu by hand",
+              by_codec.len, by_hand.len);
     buf_clear(&by_hand);
 }
 
@@ -150,8 +173,11 @@ Test(convert, grants_are_encoded_as_the_schema_says)
 
 static void fill_event(const struct proto_event *event, lapse_v1_Event *message)
 {
-    *message = (lapse_v1_Event){.revision = event->revision, .time_ms = event->time_ms, .type = (lapse_v1_EventType)event->type,
-                                .has_grant = event->grant != NULL, .has_roles = event->member.len > 0};
+    *message = (lapse_v1_Event){.revision = event->revision,
+                                .time_ms = event->time_ms,
+                                .type = (lapse_v1_EventType)event->type,
+                                .has_grant = event->grant != NULL,
+                                .has_roles = event->member.len > 0};
     if (event->grant != NULL)
         fill(event->grant, &message->grant);
     if (event->member.len > 0) {
@@ -167,7 +193,8 @@ Test(convert, events_are_encoded_as_the_schema_says)
     lapse_v1_WatchResponse *watch = mem_calloc(1, sizeof *watch);
     for (int i = 0; i < 500; i++) {
         struct grant grant = some_grant();
-        struct proto_event event = {.revision = any(1000), .time_ms = number(), .type = (uint32_t)any(14), .grant = any(2) ? &grant : NULL};
+        struct proto_event event = {
+            .revision = any(1000), .time_ms = number(), .type = (uint32_t)any(14), .grant = any(2) ? &grant : NULL};
         if (any(2)) {
             event.member = some_text(LIMIT_PRINCIPAL);
             event.roles = (uint32_t)any(ROLE_ALL + 1);
@@ -188,20 +215,24 @@ Test(convert, the_other_messages_of_a_watch_are_encoded_as_the_schema_says)
     const struct proto_point points[] = {{0}, {7, 300, 1767225600000}};
     for (size_t i = 0; i < ARRAY_LEN(points); i++) {
         const struct proto_point *point = &points[i];
-        *watch = (lapse_v1_WatchResponse){.epoch = point->epoch, .which_kind = lapse_v1_WatchResponse_created_tag,
+        *watch = (lapse_v1_WatchResponse){.epoch = point->epoch,
+                                          .which_kind = lapse_v1_WatchResponse_created_tag,
                                           .kind.created = {point->revision, point->time_ms}};
         encode(lapse_v1_WatchResponse_fields, watch);
         expect_same_bytes(proto_encode_watch_created(point, &by_hand));
-        *watch = (lapse_v1_WatchResponse){.epoch = point->epoch, .which_kind = lapse_v1_WatchResponse_progress_tag,
+        *watch = (lapse_v1_WatchResponse){.epoch = point->epoch,
+                                          .which_kind = lapse_v1_WatchResponse_progress_tag,
                                           .kind.progress = {point->revision, point->time_ms}};
         encode(lapse_v1_WatchResponse_fields, watch);
         expect_same_bytes(proto_encode_watch_progress(point, &by_hand));
-        *watch = (lapse_v1_WatchResponse){.epoch = point->epoch, .which_kind = lapse_v1_WatchResponse_snapshot_end_tag,
+        *watch = (lapse_v1_WatchResponse){.epoch = point->epoch,
+                                          .which_kind = lapse_v1_WatchResponse_snapshot_end_tag,
                                           .kind.snapshot_end = {point->revision, point->time_ms}};
         encode(lapse_v1_WatchResponse_fields, watch);
         expect_same_bytes(proto_encode_watch_snapshot_end(point, &by_hand));
     }
-    *watch = (lapse_v1_WatchResponse){.epoch = 7, .which_kind = lapse_v1_WatchResponse_resync_tag, .kind.resync = {"fell behind"}};
+    *watch = (lapse_v1_WatchResponse){
+        .epoch = 7, .which_kind = lapse_v1_WatchResponse_resync_tag, .kind.resync = {"fell behind"}};
     encode(lapse_v1_WatchResponse_fields, watch);
     expect_same_bytes(proto_encode_watch_resync(7, "fell behind", &by_hand));
     struct grant grant = full_grant();
@@ -217,7 +248,8 @@ Test(convert, answers_are_encoded_as_the_schema_says)
     const struct proto_point point = {7, 300, 1767225600000};
     struct grant grant = full_grant();
     lapse_v1_MutationResponse *mutation = mem_calloc(1, sizeof *mutation);
-    *mutation = (lapse_v1_MutationResponse){.epoch = 7, .revision = 300, .time_ms = point.time_ms, .has_grant = true, .repeated_call = true};
+    *mutation = (lapse_v1_MutationResponse){
+        .epoch = 7, .revision = 300, .time_ms = point.time_ms, .has_grant = true, .repeated_call = true};
     fill(&grant, &mutation->grant);
     encode(lapse_v1_MutationResponse_fields, mutation);
     expect_same_bytes(proto_encode_mutation(&point, &grant, true, &by_hand));
@@ -227,8 +259,13 @@ Test(convert, answers_are_encoded_as_the_schema_says)
     encode(lapse_v1_GetResponse_fields, get);
     expect_same_bytes(proto_encode_get(&point, &grant, &by_hand));
     lapse_v1_CheckResponse *check = mem_calloc(1, sizeof *check);
-    *check = (lapse_v1_CheckResponse){.epoch = 7, .revision = 300, .time_ms = point.time_ms, .allowed = true, .verdict = "ALLOWS",
-                                      .has_grant = true, .valid_for_ms = 5000};
+    *check = (lapse_v1_CheckResponse){.epoch = 7,
+                                      .revision = 300,
+                                      .time_ms = point.time_ms,
+                                      .allowed = true,
+                                      .verdict = "ALLOWS",
+                                      .has_grant = true,
+                                      .valid_for_ms = 5000};
     fill(&grant, &check->grant);
     encode(lapse_v1_CheckResponse_fields, check);
     expect_same_bytes(proto_encode_check(&point, true, "ALLOWS", &grant, 5000, &by_hand));
@@ -254,7 +291,8 @@ Test(convert, a_grant_survives_the_way_to_a_client)
         struct lapse_error error = {0};
         buf_clear(&by_hand);
         cr_assert(lapse_is_ok(proto_encode_grant(&sent, &by_hand)));
-        cr_assert(lapse_is_ok(proto_decode_grant(buf_slice(&by_hand), message, &received, &error)), "%s", error.message);
+        cr_assert(lapse_is_ok(proto_decode_grant(buf_slice(&by_hand), message, &received, &error)), "%s",
+                  error.message);
         buf_clear(&by_hand);
         cr_assert_eq(received.n_labels, sent.n_labels);
         cr_assert_eq(grant_id_compare(received.id, sent.id), 0);
@@ -294,7 +332,8 @@ Test(convert, a_page_is_visited_grant_by_grant)
     lapse_v1_ListResponse head;
     struct lapse_error error = {0};
     encode_page(3);
-    cr_assert(lapse_is_ok(proto_decode_list(buf_slice(&by_hand), &head, visit_grant, &visited, &error)), "%s", error.message);
+    cr_assert(lapse_is_ok(proto_decode_list(buf_slice(&by_hand), &head, visit_grant, &visited, &error)), "%s",
+              error.message);
     cr_expect_eq(visited.n, 3);
     cr_expect_eq(visited.grants[2].revision, 3);
     cr_expect_eq(head.epoch, 7);
@@ -339,9 +378,17 @@ Test(convert, roles_are_listed_binding_by_binding)
 Test(convert, a_request_becomes_a_command_with_sorted_terms)
 {
     lapse_v1_RequestRequest request = {
-        .subject = "user:dev1", .resource = "db/prod/*", .actions_count = 3, .actions = {"write", "read", "write"},
-        .justification = "because", .duration_ms = 5000, .max_uses = 3, .labels_count = 2, .labels = {{"b", "2"}, {"a", "1"}},
-        .has_binding = true, .binding = {.spiffe_id = "spiffe://example.org/x", .networks_count = 1, .networks = {"10.0.0.0/8"}},
+        .subject = "user:dev1",
+        .resource = "db/prod/*",
+        .actions_count = 3,
+        .actions = {"write", "read", "write"},
+        .justification = "because",
+        .duration_ms = 5000,
+        .max_uses = 3,
+        .labels_count = 2,
+        .labels = {{"b", "2"}, {"a", "1"}},
+        .has_binding = true,
+        .binding = {.spiffe_id = "spiffe://example.org/x", .networks_count = 1, .networks = {"10.0.0.0/8"}},
         .parent = "01JD8Z5M3N0V6Q2R4T8W9X1Y7Z",
     };
     struct command command;
@@ -369,12 +416,17 @@ Test(convert, a_malformed_parent_is_an_invalid_argument_that_names_it)
 
 Test(convert, a_filter_survives_both_ways)
 {
-    struct proto_filter filter = {.subject = slice_str("user:dev1"), .approver = slice_str("user:oncall"), .ticket = slice_str("T-1"),
-                                  .parent = {{1, 2, 3}}, .states = 1u << GRANT_PENDING | 1u << GRANT_LAPSED}, back;
+    struct proto_filter filter = {.subject = slice_str("user:dev1"),
+                                  .approver = slice_str("user:oncall"),
+                                  .ticket = slice_str("T-1"),
+                                  .parent = {{1, 2, 3}},
+                                  .states = 1u << GRANT_PENDING | 1u << GRANT_LAPSED},
+                        back;
     lapse_v1_Filter message;
     cr_assert(lapse_is_ok(proto_filter_fill(&filter, &message, NULL)));
     cr_assert(lapse_is_ok(proto_filter_borrow(&message, &back, NULL)));
-    cr_expect(slice_equal(back.subject, filter.subject) && slice_equal(back.approver, filter.approver) && slice_equal(back.ticket, filter.ticket));
+    cr_expect(slice_equal(back.subject, filter.subject) && slice_equal(back.approver, filter.approver) &&
+              slice_equal(back.ticket, filter.ticket));
     cr_expect_eq(back.resource.len, 0);
     cr_expect_eq(grant_id_compare(back.parent, filter.parent), 0);
     cr_expect_eq(back.states, filter.states);
@@ -402,17 +454,18 @@ Test(convert, text_that_is_not_utf8_is_refused_wherever_it_is)
         size_t len;
         lapse_result expected;
     } cases[] = {
-        {"\x12\x02\xC3\xBC", 4, {LAPSE_OK}},                           /* subject "ü" */
-        {"\x12\x02\xC3\x28", 4, {LAPSE_INVALID_ARGUMENT}},             /* subject */
-        {"\x22\x01\xFF", 3, {LAPSE_INVALID_ARGUMENT}},                 /* an action */
-        {"\x72\x03\x0A\x01\xFF", 5, {LAPSE_INVALID_ARGUMENT}},         /* the key of a label */
-        {"\x6A\x03\x1A\x01\xFF", 5, {LAPSE_INVALID_ARGUMENT}},         /* a network of the binding */
-        {"\x6A\x03\x12\x01\xFF", 5, {LAPSE_OK}},                       /* its certificate's hash is bytes */
-        {"\x12\x01\x1B", 3, {LAPSE_INVALID_ARGUMENT}},                 /* a control character */
+        {"\x12\x02\xC3\xBC", 4, {LAPSE_OK}},                   /* subject "ü" */
+        {"\x12\x02\xC3\x28", 4, {LAPSE_INVALID_ARGUMENT}},     /* subject */
+        {"\x22\x01\xFF", 3, {LAPSE_INVALID_ARGUMENT}},         /* an action */
+        {"\x72\x03\x0A\x01\xFF", 5, {LAPSE_INVALID_ARGUMENT}}, /* the key of a label */
+        {"\x6A\x03\x1A\x01\xFF", 5, {LAPSE_INVALID_ARGUMENT}}, /* a network of the binding */
+        {"\x6A\x03\x12\x01\xFF", 5, {LAPSE_OK}},               /* its certificate's hash is bytes */
+        {"\x12\x01\x1B", 3, {LAPSE_INVALID_ARGUMENT}},         /* a control character */
     };
     lapse_v1_RequestRequest *request = mem_alloc(sizeof *request);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        lapse_result result = proto_decode(lapse_v1_RequestRequest_fields, slice_of(cases[i].bytes, cases[i].len), request, NULL);
+        lapse_result result =
+            proto_decode(lapse_v1_RequestRequest_fields, slice_of(cases[i].bytes, cases[i].len), request, NULL);
         cr_expect_eq(result.code, cases[i].expected.code, "case %zu", i);
     }
     free(request);
@@ -424,10 +477,14 @@ Test(convert, a_string_one_longer_than_its_limit_is_refused)
         uint32_t field;
         size_t limit;
     } cases[] = {
-        {lapse_v1_RequestRequest_request_id_tag, LIMIT_REQUEST_ID},       {lapse_v1_RequestRequest_subject_tag, LIMIT_SUBJECT},
-        {lapse_v1_RequestRequest_resource_tag, LIMIT_RESOURCE},           {lapse_v1_RequestRequest_actions_tag, LIMIT_ACTION},
-        {lapse_v1_RequestRequest_justification_tag, LIMIT_JUSTIFICATION}, {lapse_v1_RequestRequest_ticket_tag, LIMIT_TICKET},
-        {lapse_v1_RequestRequest_task_tag, LIMIT_TASK},                   {lapse_v1_RequestRequest_parent_tag, GRANT_ID_TEXT_SIZE - 1},
+        {lapse_v1_RequestRequest_request_id_tag, LIMIT_REQUEST_ID},
+        {lapse_v1_RequestRequest_subject_tag, LIMIT_SUBJECT},
+        {lapse_v1_RequestRequest_resource_tag, LIMIT_RESOURCE},
+        {lapse_v1_RequestRequest_actions_tag, LIMIT_ACTION},
+        {lapse_v1_RequestRequest_justification_tag, LIMIT_JUSTIFICATION},
+        {lapse_v1_RequestRequest_ticket_tag, LIMIT_TICKET},
+        {lapse_v1_RequestRequest_task_tag, LIMIT_TASK},
+        {lapse_v1_RequestRequest_parent_tag, GRANT_ID_TEXT_SIZE - 1},
     };
     lapse_v1_RequestRequest *request = mem_alloc(sizeof *request);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++)
@@ -437,8 +494,10 @@ Test(convert, a_string_one_longer_than_its_limit_is_refused)
             for (size_t left = len; n == 1 || left > 0; left >>= 7)
                 message[n++] = (uint8_t)((left & 0x7F) | (left > 0x7F ? 0x80 : 0));
             memset(message + n, 'x', len);
-            lapse_result result = proto_decode(lapse_v1_RequestRequest_fields, slice_of(message, n + len), request, NULL);
-            cr_expect_eq(result.code, over ? LAPSE_INVALID_ARGUMENT : LAPSE_OK, "field %u, %zu bytes", cases[i].field, len);
+            lapse_result result =
+                proto_decode(lapse_v1_RequestRequest_fields, slice_of(message, n + len), request, NULL);
+            cr_expect_eq(result.code, over ? LAPSE_INVALID_ARGUMENT : LAPSE_OK, "field %u, %zu bytes", cases[i].field,
+                         len);
         }
     free(request);
 }

@@ -1,5 +1,5 @@
-/* gRPC, both ends joined in memory: what a call may look like when both sides behave, and what happens to it when time or a side ends it.
- * What a hostile peer may try is in test_grpc_hostile.c. */
+/* gRPC, both ends joined in memory: what a call may look like when both sides behave, and what happens to it when time
+ * or a side ends it. What a hostile peer may try is in test_grpc_hostile.c. */
 #include <criterion/criterion.h>
 #include <criterion/parameterized.h>
 #include <stdatomic.h>
@@ -132,7 +132,8 @@ static const struct grpc_request_handler recorder = {on_message, on_end, on_writ
 
 static void call(struct record *record, const char *path, struct slice message, bool more, int64_t timeout_ms)
 {
-    lapse_result result = grpc_channel_call(channel, path, message, more, timeout_ms, &recorder, record, &record->request);
+    lapse_result result =
+        grpc_channel_call(channel, path, message, more, timeout_ms, &recorder, record, &record->request);
     cr_assert(lapse_is_ok(result));
     cr_assert_eq(record->n_ends, 0, "nothing is called back on the caller's stack");
 }
@@ -412,7 +413,8 @@ Test(grpc, a_server_that_shuts_down_finishes_open_calls_and_takes_no_new_ones)
     while (!goaway_seen)
         (void)uv_run(&loop, UV_RUN_ONCE);
     cr_expect_not(grpc_channel_is_ready(channel));
-    cr_expect_eq(grpc_channel_call(channel, ECHO_UNARY, slice_str("x"), false, -1, &recorder, &late, NULL).code, LAPSE_UNAVAILABLE);
+    cr_expect_eq(grpc_channel_call(channel, ECHO_UNARY, slice_str("x"), false, -1, &recorder, &late, NULL).code,
+                 LAPSE_UNAVAILABLE);
     grpc_request_half_close(chat.request);
     run_until_ended(&chat);
     cr_expect_eq(chat.code, LAPSE_OK);
@@ -517,9 +519,24 @@ Test(grpc_wire, timeouts_are_read_strictly_and_rounded_up)
         const char *text;
         int64_t ms; /* -1: refused */
     } cases[] = {
-        {"1S", 1000},     {"250m", 250},  {"0n", 0},   {"1n", 1},   {"1001u", 2},  {"2M", 120000}, {"99999999H", 359999996400000},
-        {"", -1},         {"S", -1},      {"1", -1},   {"1s", -1},  {"-1S", -1},   {"+1S", -1},    {" 1S", -1},
-        {"100000000m", -1}, {"1.5S", -1}, {"1SS", -1}, {"0x1S", -1},
+        {"1S", 1000},
+        {"250m", 250},
+        {"0n", 0},
+        {"1n", 1},
+        {"1001u", 2},
+        {"2M", 120000},
+        {"99999999H", 359999996400000},
+        {"", -1},
+        {"S", -1},
+        {"1", -1},
+        {"1s", -1},
+        {"-1S", -1},
+        {"+1S", -1},
+        {" 1S", -1},
+        {"100000000m", -1},
+        {"1.5S", -1},
+        {"1SS", -1},
+        {"0x1S", -1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         int64_t ms = -1;

@@ -18,7 +18,8 @@ static void expect_symbol_in(const char *symbol, const char *name)
     bool found = descriptor_file_by_symbol(slice_str(symbol), &file);
     cr_expect_eq(found, name != NULL, "%s", symbol);
     if (found && name != NULL)
-        cr_expect(slice_equal(file.name, slice_str(name)), "%s is in %.*s", symbol, (int)file.name.len, (const char *)file.name.data);
+        cr_expect(slice_equal(file.name, slice_str(name)), "%s is in %.*s", symbol, (int)file.name.len,
+                  (const char *)file.name.data);
 }
 
 Test(reflection, symbols_of_every_kind_lead_to_their_file)
@@ -132,7 +133,8 @@ Test(reflection, an_answer_repeats_its_question)
 Test(reflection, all_services_are_listed)
 {
     static const char *const expected[] = {"lapse.v1.Grants", "lapse.v1.Cluster", "grpc.health.v1.Health",
-                                           "grpc.reflection.v1.ServerReflection", "grpc.reflection.v1alpha.ServerReflection"};
+                                           "grpc.reflection.v1.ServerReflection",
+                                           "grpc.reflection.v1alpha.ServerReflection"};
     struct wire_field list, service, name;
     ask(7, "");
     cr_assert(nested(buf_slice(&answer), 6, 0, &list));
@@ -239,7 +241,8 @@ static const struct grpc_request_handler recorder = {on_message, on_end, NULL};
 
 static void call(struct record *record, const char *path, const char *message, size_t len, bool more)
 {
-    cr_assert(lapse_is_ok(grpc_channel_call(channel, path, slice_of(message, len), more, -1, &recorder, record, &record->request)));
+    cr_assert(lapse_is_ok(
+        grpc_channel_call(channel, path, slice_of(message, len), more, -1, &recorder, record, &record->request)));
 }
 
 static void wait_for(struct record *record, unsigned n)

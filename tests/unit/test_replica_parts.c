@@ -18,7 +18,7 @@ static const uint64_t trio[] = {1, 2, 3};
 static void hear(struct cluster_clock *clock, uint64_t from, bool leader, uint64_t era, int64_t time_us,
                  int64_t wall_us, int64_t echo_us, int64_t now_us)
 {
-    struct clock_sample sample = {from, leader, era, time_us, wall_us, echo_us};
+    struct clock_sample sample = {from, leader, era, time_us, wall_us, echo_us, 0};
     (void)cluster_clock_hear(clock, &sample, now_us, WALL + now_us);
 }
 
@@ -67,6 +67,29 @@ Test(cluster_clock, an_estimate_of_a_later_era_replaces_a_greater_one_of_an_earl
     cr_assert(cluster_clock_establish(&clock, 3, trio, 3, 6 * SECOND, WALL, SECOND));
     cr_assert_eq(cluster_clock_now(&clock, 6 * SECOND), 106 * SECOND);
     cr_assert_eq(cluster_clock_era(&clock), 8);
+}
+
+Test(cluster_clock, from_vague_bounds_a_leader_goes_on_early_and_never_late)
+{
+    struct cluster_clock clock;
+    cluster_clock_init(&clock);
+    /* A frame that waited for 2 s while this process was paused. */
+    hear(&clock, 1, true, 1, 105 * SECOND, WALL, 5 * SECOND, 7 * SECOND);
+    cluster_clock_begin_leading(&clock, 9, 7 * SECOND);
+    cr_assert(cluster_clock_establish(&clock, 3, trio, 3, 7 * SECOND, WALL, SECOND));
+    cr_assert_eq(cluster_clock_now(&clock, 7 * SECOND), 107 * SECOND);
+}
+
+Test(cluster_clock, a_voter_that_knows_better_sharpens_vague_bounds)
+{
+    struct cluster_clock clock;
+    cluster_clock_init(&clock);
+    hear(&clock, 1, true, 1, 105 * SECOND, WALL, 5 * SECOND, 7 * SECOND);
+    struct clock_sample voter = {2, false, 1, 106 * SECOND, WALL, 7 * SECOND - 1000, 106 * SECOND + 5000};
+    (void)cluster_clock_hear(&clock, &voter, 7 * SECOND, WALL);
+    cluster_clock_begin_leading(&clock, 9, 7 * SECOND);
+    cr_assert(cluster_clock_establish(&clock, 3, trio, 3, 7 * SECOND, WALL, SECOND));
+    cr_assert_eq(cluster_clock_now(&clock, 7 * SECOND), 106 * SECOND);
 }
 
 Test(cluster_clock, a_cold_start_takes_the_median_and_begins_an_era)
@@ -123,11 +146,11 @@ Test(cluster_clock, only_what_delay_cannot_explain_is_a_difference_of_wall_clock
     struct cluster_clock clock;
     cluster_clock_init(&clock);
     /* Theirs was read 2 s ago on the way here: no difference. */
-    struct clock_sample slow = {1, false, 0, 0, WALL + 8 * SECOND, 7 * SECOND};
+    struct clock_sample slow = {1, false, 0, 0, WALL + 8 * SECOND, 7 * SECOND, 0};
     cr_assert_eq(cluster_clock_hear(&clock, &slow, 10 * SECOND, WALL + 10 * SECOND), 0);
-    struct clock_sample ahead = {1, false, 0, 0, WALL + 11 * SECOND, 7 * SECOND};
+    struct clock_sample ahead = {1, false, 0, 0, WALL + 11 * SECOND, 7 * SECOND, 0};
     cr_assert_eq(cluster_clock_hear(&clock, &ahead, 10 * SECOND, WALL + 10 * SECOND), SECOND);
-    struct clock_sample behind = {1, false, 0, 0, WALL + 6 * SECOND, 7 * SECOND};
+    struct clock_sample behind = {1, false, 0, 0, WALL + 6 * SECOND, 7 * SECOND, 0};
     cr_assert_eq(cluster_clock_hear(&clock, &behind, 10 * SECOND, WALL + 10 * SECOND), -SECOND);
 }
 

@@ -87,5 +87,9 @@ static void on_chat_end(struct grpc_call *call)
 const struct grpc_method echo_methods[ECHO_METHODS] = {
     {.path = ECHO_UNARY, .on_message = on_unary, .on_close = on_close},
     {.path = ECHO_COUNT, .on_message = on_count, .on_writable = count_on, .on_close = on_close},
-    {.path = ECHO_CHAT, .client_streams = true, .on_message = on_chat, .on_half_close = on_chat_end, .on_close = on_close},
+    {.path = ECHO_CHAT,
+     .client_streams = true,
+     .on_message = on_chat,
+     .on_half_close = on_chat_end,
+     .on_close = on_close},
 };

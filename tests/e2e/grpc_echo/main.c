@@ -1,5 +1,5 @@
-/* A gRPC server on loopback without TLS, for checking our gRPC against a foreign client (test_echo.py): echo, health and reflection. Prints its port, serves until its
- * standard input ends. */
+/* A gRPC server on loopback without TLS, for checking our gRPC against a foreign client (test_echo.py): echo, health
+ * and reflection. Prints its port, serves until its standard input ends. */
 #include <stdio.h>
 #include <stdlib.h>
 
