@@ -7,10 +7,10 @@
 #include "base/check.h"
 #include "client/schema.h"
 
-/* CALL(name, path, args, result, request_id, repeatable): the method's table entry, the blocking function, the
+/* CALL(name, path, args, result, request_id): the method's table entry, the blocking function, the
  * asynchronous one, and the deliverer that casts the callback back to its type. */
-#define CALL(name, path, input, args_t, output, result_t, cb_t, request_id, again)                                     \
-    static const struct call_method name##_method = {path, &input, &output, request_id, again};                        \
+#define CALL(name, path, input, args_t, output, result_t, cb_t, request_id)                                            \
+    static const struct call_method name##_method = {path, &input, &output, request_id};                               \
     lapse_result lapse_##name(struct lapse_client *client, const struct args_t *args, uint32_t timeout_ms,             \
                               struct result_t *result, struct lapse_error *error)                                      \
     {                                                                                                                  \
@@ -31,9 +31,9 @@
 #define CLUSTER "/lapse.v1.Cluster/"
 #define WRITE(name, path, args)                                                                                        \
     CALL(name, GRANTS path, schema_##args, lapse_##args, schema_mutation, lapse_mutation, lapse_mutation_cb,           \
-         offsetof(struct lapse_##args, request_id), true)
+         offsetof(struct lapse_##args, request_id))
 #define READ(name, path, args, result, cb)                                                                             \
-    CALL(name, path, schema_##args, lapse_##args, schema_##result, lapse_##result, cb, CALL_NO_REQUEST_ID, true)
+    CALL(name, path, schema_##args, lapse_##args, schema_##result, lapse_##result, cb, CALL_NO_REQUEST_ID)
 
 /* clang-format off */
 WRITE(request, "Request", request_args)
@@ -49,9 +49,13 @@ READ(check, GRANTS "Check", check_args, decision, lapse_check_cb)
 READ(cluster_status, CLUSTER "Status", cluster_status_args, cluster_status, lapse_cluster_status_cb)
 READ(list_roles, CLUSTER "ListRoles", list_roles_args, role_list, lapse_list_roles_cb)
 CALL(set_roles, CLUSTER "SetRoles", schema_set_roles_args, lapse_set_roles_args, schema_roles_change, lapse_roles_change,
-     lapse_set_roles_cb, offsetof(struct lapse_set_roles_args, request_id), true)
+     lapse_set_roles_cb, offsetof(struct lapse_set_roles_args, request_id))
 CALL(transfer_leadership, CLUSTER "TransferLeadership", schema_transfer_args, lapse_transfer_args, schema_transfer,
-     lapse_transfer, lapse_transfer_cb, CALL_NO_REQUEST_ID, false)
+     lapse_transfer, lapse_transfer_cb, CALL_NO_REQUEST_ID)
+CALL(add_node, CLUSTER "AddNode", schema_add_node_args, lapse_add_node_args, schema_node_change, lapse_node_change,
+     lapse_node_change_cb, CALL_NO_REQUEST_ID)
+CALL(remove_node, CLUSTER "RemoveNode", schema_remove_node_args, lapse_remove_node_args, schema_node_change,
+     lapse_node_change, lapse_node_change_cb, CALL_NO_REQUEST_ID)
 /* clang-format on */
 
 /* ---- Results */

@@ -112,14 +112,14 @@ static void on_message(struct grpc_request *request, struct slice message)
         free(result);
 }
 
-static bool may_repeat(const struct lapse_call *call, enum lapse_code code, bool sent)
+/* Every call can be repeated: reads, writes with their request_id, and changes of the cluster that say what shall be.
+ */
+static bool may_repeat(const struct lapse_call *call, enum lapse_code code)
 {
-    return !call->cancelled && !call->client->ending && client_is_transient(code) &&
-           (call->method->repeatable || !sent);
+    return !call->cancelled && !call->client->ending && client_is_transient(code);
 }
 
-/* An attempt that was not repeatable ends with UNKNOWN when it may have taken effect. */
-static void finish_attempt(struct lapse_call *call, enum lapse_code code, const char *message, bool sent)
+static void finish_attempt(struct lapse_call *call, enum lapse_code code, const char *message)
 {
     if (call->client->ending)
         finish_with(call, LAPSE_CANCELLED, "the client was freed");
@@ -127,9 +127,6 @@ static void finish_attempt(struct lapse_call *call, enum lapse_code code, const 
         finish_with(call, LAPSE_INTERNAL,
                     call->trouble.code == LAPSE_INTERNAL ? call->trouble.message
                                                          : "the node answered without a result");
-    else if (code == LAPSE_UNAVAILABLE && sent && !call->method->repeatable)
-        finish_with(call, LAPSE_UNKNOWN,
-                    "the connection was lost before the outcome was known: look at the cluster's status");
     else if (code == LAPSE_DEADLINE_EXCEEDED)
         finish_late(call);
     else
@@ -147,11 +144,11 @@ static void on_end(struct grpc_request *request, enum lapse_code code, const cha
     if (!client_is_transient(code))
         link_succeeded(client->link);
     call->perhaps_sent = call->perhaps_sent || (sent && code != LAPSE_OK);
-    if (may_repeat(call, code, sent)) {
+    if (may_repeat(call, code)) {
         (void)lapse_fail(&call->trouble, code, "%s: %s", link_connection_endpoint(call->connection), message);
         client_wait_again(client, &call->pending);
     } else {
-        finish_attempt(call, code, message, sent);
+        finish_attempt(call, code, message);
     }
     client_look(client); /* a place on the connection is free */
 }

@@ -12,7 +12,6 @@ struct call_method {
     const char *path;
     const struct codec_message *input, *output;
     size_t request_id_offset; /* in the arguments; CALL_NO_REQUEST_ID for what has none */
-    bool repeatable;          /* reads, and writes with a request_id */
 };
 
 /* Tells the application, once, on the client's thread: `result` is the method's output struct, NULL on failure.

@@ -469,14 +469,44 @@ struct lapse_transfer {
 };
 typedef void (*lapse_transfer_cb)(void *arg, const struct lapse_transfer *result, const struct lapse_error *error);
 
-/* Hands leadership to another voter. By an operator. Not repeated once it was sent, since it has no request_id: a lost
- * connection ends it with UNKNOWN. */
+/* Hands leadership to another voter. By an operator. Returns when another node leads; ABORTED when it could not be
+ * handed over. */
 lapse_result lapse_transfer_leadership(struct lapse_client *client, const struct lapse_transfer_args *args,
                                        uint32_t timeout_ms, struct lapse_transfer *result,
                                        struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result lapse_transfer_leadership_async(struct lapse_client *client, const struct lapse_transfer_args *args,
                                              uint32_t timeout_ms, lapse_transfer_cb callback, void *arg,
                                              struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
+
+struct lapse_add_node_args {
+    uint64_t node_id;    /* one that no node of the cluster has had */
+    const char *address; /* "host:port" of its peer port, as the other nodes reach it */
+};
+
+struct lapse_remove_node_args {
+    uint64_t node_id;
+};
+
+struct lapse_node_change {
+    bool begun; /* always true: the change is under way; lapse_cluster_status tells when it is done */
+};
+typedef void (*lapse_node_change_cb)(void *arg, const struct lapse_node_change *result,
+                                     const struct lapse_error *error);
+
+/* Adds a node that was made with `lapsed join`: it catches up, then becomes a voter by itself. One change at a time
+ * (FAILED_PRECONDITION while another is under way). By an operator. */
+lapse_result lapse_add_node(struct lapse_client *client, const struct lapse_add_node_args *args, uint32_t timeout_ms,
+                            struct lapse_node_change *result, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result lapse_add_node_async(struct lapse_client *client, const struct lapse_add_node_args *args,
+                                  uint32_t timeout_ms, lapse_node_change_cb callback, void *arg,
+                                  struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
+/* Takes a node out for good. NOT_FOUND when it is no member (any more). By an operator. */
+lapse_result lapse_remove_node(struct lapse_client *client, const struct lapse_remove_node_args *args,
+                               uint32_t timeout_ms, struct lapse_node_change *result,
+                               struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result lapse_remove_node_async(struct lapse_client *client, const struct lapse_remove_node_args *args,
+                                     uint32_t timeout_ms, lapse_node_change_cb callback, void *arg,
+                                     struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
 
 /* ---- Watching -------------------------------------------------------------------------------------------------- */
 

@@ -323,6 +323,28 @@ static const struct codec_field schema_transfer_fields[] = {
 MESSAGE(schema_transfer, "TransferLeadershipResponse");
 #undef S
 
+#define S struct lapse_add_node_args
+static const struct codec_field schema_add_node_args_fields[] = {
+    F(UINT64, 1, node_id),
+    F(STRING, 2, address),
+};
+MESSAGE(schema_add_node_args, "AddNodeRequest");
+#undef S
+
+#define S struct lapse_remove_node_args
+static const struct codec_field schema_remove_node_args_fields[] = {
+    F(UINT64, 1, node_id),
+};
+MESSAGE(schema_remove_node_args, "RemoveNodeRequest");
+#undef S
+
+#define S struct lapse_node_change
+static const struct codec_field schema_node_change_fields[] = {
+    F(BOOL, 1, begun),
+};
+MESSAGE(schema_node_change, "AddNodeResponse");
+#undef S
+
 #define S struct lapse_watch_options
 static const struct codec_field schema_watch_options_fields[] = {
     F_MESSAGE(1, scope, filter), F(UINT64, 2, epoch),       F(UINT64, 3, revision),

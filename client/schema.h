@@ -28,6 +28,9 @@ extern const struct codec_message schema_list_roles_args;
 extern const struct codec_message schema_role_list;
 extern const struct codec_message schema_transfer_args;
 extern const struct codec_message schema_transfer;
+extern const struct codec_message schema_add_node_args;
+extern const struct codec_message schema_remove_node_args;
+extern const struct codec_message schema_node_change;
 
 /* lapse.v1.WatchRequest is `struct lapse_watch_options`. */
 extern const struct codec_message schema_watch_options;

@@ -103,9 +103,10 @@ static const char *state_name(enum replica_state state)
 
 static void on_leadership(void *arg, enum replica_state state, uint64_t leader, uint64_t term)
 {
-    (void)arg;
+    struct core *core = arg;
     metric_set(METRIC_LEADER, state == REPLICA_LEADER);
     metric_set(METRIC_TERM, (int64_t)term);
+    core_call_transferred(core, leader, clock_boot_ms());
     log_info("leadership", LOG_STR("state", state_name(state)), LOG_U64("leader", leader), LOG_U64("term", term));
 }
 
@@ -320,6 +321,7 @@ static void on_pulse(uv_timer_t *timer)
     metric_set(METRIC_LOW_ON_SPACE, low);
     replica_set_low_on_space(core->replica, low);
     promote_newcomers(core);
+    core_call_transferred(core, 0, clock_boot_ms());
     if (!core->probe_waits && core->fatal.code == LAPSE_OK) {
         core->probe_waits = true;
         core->probe = (struct replica_read){.done = on_probe, .owner = core};
@@ -533,6 +535,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void on_disk_closed(void *arg)
 {
     struct core *core = arg;
+    core_call_transferred(core, 0, INT64_MAX);
     close_files(core);
     mailbox_close(&core->mailbox);
     uv_close((uv_handle_t *)&core->prepare, on_handle_closed);

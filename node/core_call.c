@@ -335,32 +335,67 @@ static void answer_change(struct core_call *call, lapse_result begun, const pb_m
         core_call_answer(call);
 }
 
+/* Handing over takes a round trip and an election; libraft gives up after an election timeout. */
 static void run_transfer(struct core_call *call)
 {
-    const lapse_v1_TransferLeadershipResponse message = {call->node_id};
-    if (!may_change_cluster(call))
+    struct core *core = call->core;
+    if (!may_change_cluster(call)) {
         core_call_answer(call);
+    } else if (core->transfer != NULL) {
+        refuse(call, LAPSE_FAILED_PRECONDITION, "leadership is being handed over already: look at the status");
+    } else if (call->node_id == core->config.node_id) {
+        const lapse_v1_TransferLeadershipResponse message = {call->node_id};
+        finish(call, proto_encode(lapse_v1_TransferLeadershipResponse_fields, &message, &call->response));
+    } else if (!lapse_is_ok(replica_transfer(core->replica, call->node_id, &call->error))) {
+        core_call_answer(call);
+    } else {
+        core->transfer = call;
+        core->transfer_until_ms = clock_boot_ms() + 2 * (int64_t)core->config.election_timeout_ms;
+    }
+}
+
+void core_call_transferred(struct core *core, uint64_t leader, int64_t now_ms)
+{
+    const lapse_v1_TransferLeadershipResponse message = {leader};
+    struct core_call *call = core->transfer;
+    bool moved = leader != 0 && leader != core->config.node_id;
+    if (call == NULL || (!moved && now_ms < core->transfer_until_ms))
+        return;
+    core->transfer = NULL;
+    if (moved)
+        finish(call, proto_encode(lapse_v1_TransferLeadershipResponse_fields, &message, &call->response));
     else
-        answer_change(call, replica_transfer(call->core->replica, call->node_id, &call->error),
-                      lapse_v1_TransferLeadershipResponse_fields, &message);
+        refuse(call, LAPSE_ABORTED, "leadership was not handed over in time: is that node up and caught up? try again");
+}
+
+static bool is_member_at(const struct core *core, uint64_t id, const char *address)
+{
+    const struct replica_member *members = NULL;
+    uint32_t n = replica_members(core->replica, &members);
+    for (uint32_t i = 0; i < n; i++)
+        if (members[i].id == id && strcmp(members[i].address, address) == 0)
+            return true;
+    return false;
 }
 
 static void run_add_node(struct core_call *call)
 {
-    const lapse_v1_AddNodeResponse message = {0};
+    const lapse_v1_AddNodeResponse message = {.begun = true};
     char address[HOST_PORT_SIZE];
     if (!may_change_cluster(call)) {
         core_call_answer(call);
         return;
     }
     CHECK(slice_to_cstr(call->address, address, sizeof address));
-    answer_change(call, replica_add(call->core->replica, call->node_id, address, &call->error),
-                  lapse_v1_AddNodeResponse_fields, &message);
+    lapse_result begun = is_member_at(call->core, call->node_id, address)
+                             ? lapse_ok() /* a repeated call */
+                             : replica_add(call->core->replica, call->node_id, address, &call->error);
+    answer_change(call, begun, lapse_v1_AddNodeResponse_fields, &message);
 }
 
 static void run_remove_node(struct core_call *call)
 {
-    const lapse_v1_RemoveNodeResponse message = {0};
+    const lapse_v1_RemoveNodeResponse message = {.begun = true};
     if (!may_change_cluster(call))
         core_call_answer(call);
     else

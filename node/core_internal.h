@@ -40,6 +40,9 @@ struct core {
     struct replica_read probe; /* readiness: a linearizable read every now and then */
     bool probe_waits;
 
+    struct core_call *transfer; /* waits until another node leads; NULL: none */
+    int64_t transfer_until_ms;
+
     uv_timer_t step_down;
     void (*step_down_done)(void *arg);
     void *step_down_arg;
@@ -56,5 +59,7 @@ struct core {
 void core_call_run(struct mail *mail);
 /* The one way back to the edge. */
 void core_call_answer(struct core_call *call);
+/* Answers a waiting TransferLeadership when it is decided: `leader` leads now (0: nobody yet). */
+void core_call_transferred(struct core *core, uint64_t leader, int64_t now_ms);
 
 #endif

@@ -1,6 +1,7 @@
 #include "proto/h2_budget.h"
 
 #define MILLI 1000
+#define REFILL_MS_MAX 60000
 
 static void add(struct h2_budget *budget, int64_t millitokens)
 {
@@ -15,10 +16,10 @@ void h2_budget_init(struct h2_budget *budget, uint32_t per_second, uint32_t burs
 
 bool h2_budget_take(struct h2_budget *budget, int64_t now_ms)
 {
-    /* A second refills at most a second's worth more than the burst holds, so the product can't overflow. */
+    /* A minute's worth fills any bucket that is used here; more could overflow. */
     int64_t elapsed_ms = now_ms - budget->at_ms;
     budget->at_ms = now_ms;
-    add(budget, (elapsed_ms > 60000 ? 60000 : elapsed_ms) * budget->per_second);
+    add(budget, (elapsed_ms > REFILL_MS_MAX ? REFILL_MS_MAX : elapsed_ms) * budget->per_second);
     if (budget->millitokens < MILLI)
         return false;
     budget->millitokens -= MILLI;

@@ -56,8 +56,10 @@ static bool take_member(struct cursor *cursor, struct members *members)
 /* Everything but the padding's content, which is nobody's meaning. */
 static bool decode(struct slice bytes, struct members *members)
 {
-    struct cursor cursor = {bytes.data, bytes.data + bytes.len, false};
     *members = (struct members){.n = 0};
+    if (bytes.len == 0)
+        return false;
+    struct cursor cursor = {bytes.data, bytes.data + bytes.len, false};
     if (take_int(&cursor, 1) != ENCODING_VERSION)
         return false;
     uint64_t n = take_int(&cursor, 8);

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "store/binding.h"
 #include "store/command_internal.h"
 #include "store/hash.h"
 #include "store/transition.h"
@@ -31,8 +32,20 @@ static lapse_result no_such_grant(struct apply *apply)
                       "no grant %s here; check the id, or look into the audit log if it ended a while ago", id);
 }
 
-/* The grant that the command names, and the rule that lets it be changed. Permission comes before state, so that nobody
- * learns from a refusal what they may not ask. */
+/* Permission comes before state, so that nobody learns from a refusal what they may not ask. */
+static lapse_result refuse_state(struct apply *apply, uint32_t slot)
+{
+    const struct command *command = apply->command;
+    const struct rule *authority = NULL;
+    for (int any = GRANT_PENDING; authority == NULL; any++)
+        authority = rules_find(command->type, any);
+    lapse_result result = rules_permit_to_hear(apply->store, authority, command->principal, slot, error_of(apply));
+    if (!lapse_is_ok(result))
+        return result;
+    return rules_wrong_state(apply->store, command->type, slot, apply->now_ms, error_of(apply));
+}
+
+/* The grant that the command names, and the rule that lets it be changed. */
 static lapse_result find_transition(struct apply *apply, uint32_t *slot, const struct rule **rule)
 {
     const struct command *command = apply->command;
@@ -42,13 +55,9 @@ static lapse_result find_transition(struct apply *apply, uint32_t *slot, const s
     slot_prefetch(apply->store, *slot);
     enum grant_state state = state_at(apply->store, *slot, apply->now_ms);
     *rule = rules_find(command->type, (int)state);
-    const struct rule *authority = *rule;
-    for (int any = GRANT_PENDING; authority == NULL; any++)
-        authority = rules_find(command->type, any);
-    lapse_result result = rules_permit(apply->store, authority, command->principal, *slot, error_of(apply));
-    if (lapse_is_ok(result) && *rule == NULL)
-        result = rules_wrong_state(apply->store, command->type, *slot, apply->now_ms, error_of(apply));
-    return result;
+    if (*rule == NULL)
+        return refuse_state(apply, *slot);
+    return rules_permit(apply->store, *rule, command->principal, *slot, error_of(apply));
 }
 
 /* REQUEST */
@@ -92,7 +101,7 @@ static uint32_t depth_of(const struct store *store, uint32_t slot)
     return depth;
 }
 
-/* A child may have nothing that its parent has not. */
+/* A child may have nothing that its parent has not. Fills `parent`. */
 static lapse_result check_parent(struct apply *apply, const struct grant *terms, uint32_t slot, struct grant *parent)
 {
     char id[GRANT_ID_TEXT_SIZE];
@@ -117,6 +126,22 @@ static lapse_result check_parent(struct apply *apply, const struct grant *terms,
     return lapse_ok();
 }
 
+/* Narrows the terms asked for to what their parent allows: no later end, and its binding, too. */
+static lapse_result narrow(struct apply *apply, struct grant *terms, uint32_t parent_slot)
+{
+    struct grant parent;
+    lapse_result result = check_parent(apply, terms, parent_slot, &parent);
+    if (!lapse_is_ok(result))
+        return result;
+    const char *member = binding_inherit(&parent.binding, &terms->binding);
+    if (member != NULL)
+        return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
+                          "binding.%s goes beyond the parent grant's; leave it empty to have the parent's", member);
+    if (terms->deadline_ms > parent.deadline_ms)
+        terms->deadline_ms = parent.deadline_ms;
+    return lapse_ok();
+}
+
 static lapse_result check_room(struct apply *apply)
 {
     struct store *store = apply->store;
@@ -130,13 +155,12 @@ static lapse_result check_room(struct apply *apply)
     return lapse_fail(error_of(apply), LAPSE_ALREADY_EXISTS, "grant %s exists already; request with a new id", id);
 }
 
-static void insert_grant(struct apply *apply, uint32_t parent_slot, int64_t deadline_ms)
+static void insert_grant(struct apply *apply, const struct grant *terms, uint32_t parent_slot)
 {
     struct store *store = apply->store;
     const struct command *command = apply->command;
     uint32_t slot = slot_take(store, command->grant);
-    slot_set_terms(store, slot, &command->terms, command->principal);
-    records_edit(&store->records, slot)->deadline_ms = u48_of((uint64_t)deadline_ms);
+    slot_set_terms(store, slot, terms, command->principal);
     digest_add(&store->sum, digest_grant_terms(store_record(store, slot), store->strings.chunks));
     for (int kind = 0; kind < INDEX_APPROVER; kind++)
         index_add(store, slot, (enum index_kind)kind);
@@ -151,22 +175,21 @@ static lapse_result apply_request(struct apply *apply)
     const struct command *command = apply->command;
     const struct grant *terms = &command->terms;
     uint32_t parent_slot = 0;
-    int64_t deadline_ms = terms->deadline_ms;
-    struct grant parent;
+    struct grant narrowed;
     const struct rule *rule = rules_find(COMMAND_REQUEST, GRANT_NONE);
     lapse_result result = rules_permit(store, rule, command->principal, 0, error_of(apply));
     if (lapse_is_ok(result))
         result = check_times(apply, terms);
     if (lapse_is_ok(result) && !grant_id_is_zero(terms->parent)) {
         parent_slot = slot_find(store, terms->parent);
-        result = check_parent(apply, terms, parent_slot, &parent);
-        if (lapse_is_ok(result) && deadline_ms > parent.deadline_ms)
-            deadline_ms = parent.deadline_ms;
+        narrowed = *terms;
+        terms = &narrowed;
+        result = narrow(apply, &narrowed, parent_slot);
     }
     if (lapse_is_ok(result))
         result = check_room(apply);
     if (lapse_is_ok(result))
-        insert_grant(apply, parent_slot, deadline_ms);
+        insert_grant(apply, terms, parent_slot);
     return result;
 }
 

@@ -160,6 +160,9 @@ static lapse_result validate_request(const struct command *command, struct lapse
     lapse_result result = terms_validate(terms, error);
     if (!lapse_is_ok(result))
         return result;
+    /* Not in terms_validate(): what was granted before this was asked for stays readable. */
+    if (terms->justification.len == 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "justification is missing; say why");
     if ((terms->duration_ms > 0) == (terms->deadline_ms > 0))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "give either a duration or a deadline");
     if (terms->deadline_ms > 0 && terms->deadline_ms <= terms->not_before_ms)

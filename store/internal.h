@@ -5,6 +5,7 @@
  *   records.c   the grants themselves (state)           keys.c, roles.c   the rest of the state
  *   index.c     lists by subject, resource, ...          families.c        parents and children
  *   timers.c    what is due when                         query.c           get, list, check
+ *   binding.c   what a child takes over from its parent
  *   view.c      snapshots out                            restore.c         snapshots in
  *
  * State is what the digest covers; indexes, families and timers are derived from it and rebuilt by a restore. */

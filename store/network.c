@@ -96,3 +96,8 @@ bool network_contains(const struct network *network, const struct network *addre
 {
     return network->family == address->family && bits_equal(network->bytes, address->bytes, network->prefix);
 }
+
+bool network_covers(const struct network *outer, const struct network *inner)
+{
+    return outer->prefix <= inner->prefix && network_contains(outer, inner);
+}

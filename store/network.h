@@ -18,5 +18,7 @@ bool network_parse(struct slice text, struct network *network);
  * it so. */
 bool address_parse(struct slice text, struct network *address);
 bool network_contains(const struct network *network, const struct network *address);
+/* Whether each address of `inner` is one of `outer`. */
+bool network_covers(const struct network *outer, const struct network *inner);
 
 #endif

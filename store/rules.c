@@ -88,7 +88,8 @@ static uint32_t relation(const struct store *store, const struct record *record,
 static uint32_t authority_of(const struct store *store, uint32_t asked, struct slice principal, uint32_t slot)
 {
     static const uint32_t by_relation = BY_OTHER_APPROVER | BY_THE_REQUESTER | BY_THE_SUBJECT | BY_ITS_APPROVER;
-    static const uint32_t by_role = BY_OTHER_APPROVER | BY_ROLE_REQUESTER | BY_ENFORCER | BY_OPERATOR;
+    static const uint32_t by_role =
+        BY_OTHER_APPROVER | BY_ROLE_APPROVER | BY_ROLE_REQUESTER | BY_ENFORCER | BY_OPERATOR;
     if (principal.len == 0)
         return BY_CLUSTER;
     uint32_t held = 0;
@@ -98,20 +99,34 @@ static uint32_t authority_of(const struct store *store, uint32_t asked, struct s
     held |= (roles & ROLE_REQUESTER) != 0 ? BY_ROLE_REQUESTER : 0;
     held |= (roles & ROLE_OPERATOR) != 0 ? BY_OPERATOR : 0;
     held |= (roles & ROLE_ENFORCER) != 0 ? BY_ENFORCER : 0;
+    held |= (roles & ROLE_APPROVER) != 0 ? BY_ROLE_APPROVER : 0;
     if ((roles & ROLE_APPROVER) != 0 && (held & (BY_THE_REQUESTER | BY_THE_SUBJECT | BY_ITS_APPROVER)) == 0)
         held |= BY_OTHER_APPROVER;
     return held;
 }
 
-lapse_result rules_permit(const struct store *store, const struct rule *rule, struct slice principal, uint32_t slot,
-                          struct lapse_error *error)
+static lapse_result permit(const struct store *store, const struct rule *rule, uint32_t who, struct slice principal,
+                           uint32_t slot, struct lapse_error *error)
 {
-    if ((authority_of(store, rule->who, principal, slot) & rule->who) != 0)
+    if ((authority_of(store, who, principal, slot) & who) != 0)
         return lapse_ok();
     /* The name is cut so that the advice behind it always fits. */
     int len = principal.len > 100 ? 100 : (int)principal.len;
     return lapse_fail(error, LAPSE_PERMISSION_DENIED, "%.*s may not %s: %s", len,
                       len == 0 ? "" : (const char *)principal.data, command_name(rule->command), rule->refusal);
+}
+
+lapse_result rules_permit(const struct store *store, const struct rule *rule, struct slice principal, uint32_t slot,
+                          struct lapse_error *error)
+{
+    return permit(store, rule, rule->who, principal, slot, error);
+}
+
+lapse_result rules_permit_to_hear(const struct store *store, const struct rule *rule, struct slice principal,
+                                  uint32_t slot, struct lapse_error *error)
+{
+    uint32_t who = rule->who | ((rule->who & BY_OTHER_APPROVER) != 0 ? BY_ROLE_APPROVER : 0);
+    return permit(store, rule, who, principal, slot, error);
 }
 
 static const char *advice(enum grant_state state)

@@ -14,7 +14,8 @@ enum authority {
     BY_OPERATOR = 1 << 4,       /* has the role */
     BY_THE_REQUESTER = 1 << 5,  /* of this grant */
     BY_THE_SUBJECT = 1 << 6,    /* of this grant */
-    BY_ITS_APPROVER = 1 << 7    /* who approved this grant */
+    BY_ITS_APPROVER = 1 << 7,   /* who approved this grant */
+    BY_ROLE_APPROVER = 1 << 8   /* has the role: enough to be told that the state is a wrong one, never to decide */
 };
 
 /* Not commands: what follows from others. */
@@ -40,6 +41,10 @@ const struct rule *rules_at(size_t n);
  * rule's refusal otherwise. */
 lapse_result rules_permit(const struct store *store, const struct rule *rule, struct slice principal, uint32_t slot,
                           struct lapse_error *error) LAPSE_MUST_USE;
+/* Whether `principal` may hear that the grant's state doesn't admit the command: as above, but an approver needs the role
+ * alone. Whether they asked, benefit or have approved already matters only where there is something to decide. */
+lapse_result rules_permit_to_hear(const struct store *store, const struct rule *rule, struct slice principal,
+                                  uint32_t slot, struct lapse_error *error) LAPSE_MUST_USE;
 /* FAILED_PRECONDITION that says in which state the grant is, since when, and what to do. */
 lapse_result rules_wrong_state(const struct store *store, int command, uint32_t slot, int64_t now_ms,
                                struct lapse_error *error);

@@ -159,5 +159,7 @@ int cmd_cluster_status(struct cli *cli);
 int cmd_roles_list(struct cli *cli);
 int cmd_roles_set(struct cli *cli);
 int cmd_transfer(struct cli *cli);
+int cmd_add_node(struct cli *cli);
+int cmd_remove_node(struct cli *cli);
 
 #endif

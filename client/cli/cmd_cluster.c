@@ -107,16 +107,25 @@ int cmd_roles_set(struct cli *cli)
     return CLI_OK;
 }
 
+static bool parse_node_id(const char *text, uint64_t *id)
+{
+    char *end = NULL;
+    *id = strtoull(text, &end, 10);
+    return *id > 0 && *end == '\0' && text[0] >= '0' && text[0] <= '9';
+}
+
+static int bad_node_id(struct cli *cli)
+{
+    return cli_usage_error(cli, "\"%s\" is no node id: a number from 1 on", cli->operands[0]);
+}
+
 int cmd_transfer(struct cli *cli)
 {
     struct lapse_transfer_args args = {0};
     struct lapse_transfer transfer;
     struct lapse_error error;
-    char *end = NULL;
-    if (cli->n_operands == 1)
-        args.node_id = strtoull(cli->operands[0], &end, 10);
-    if (end != NULL && (*end != '\0' || args.node_id == 0 || cli->operands[0][0] == '-'))
-        return cli_usage_error(cli, "\"%s\" is no node id: a number from 1 on", cli->operands[0]);
+    if (cli->n_operands == 1 && !parse_node_id(cli->operands[0], &args.node_id))
+        return bad_node_id(cli);
     if (!lapse_is_ok(lapse_transfer_leadership(cli->client, &args, cli->timeout_ms, &transfer, &error)))
         return cli_fail(&error);
     if (cli_output(cli) == CLI_JSON)
@@ -124,4 +133,37 @@ int cmd_transfer(struct cli *cli)
     else
         fprintf(cli->out, "Node %" PRIu64 " leads.\n", transfer.leader_id);
     return CLI_OK;
+}
+
+static int print_change(struct cli *cli, const struct lapse_node_change *change, const char *what)
+{
+    if (cli_output(cli) == CLI_JSON)
+        output_json_message(cli->out, &schema_node_change, change);
+    else
+        fprintf(cli->out, "%s; `lapse cluster status` shows when it is done.\n", what);
+    return CLI_OK;
+}
+
+int cmd_add_node(struct cli *cli)
+{
+    struct lapse_add_node_args args = {.address = cli->operands[1]};
+    struct lapse_node_change change;
+    struct lapse_error error;
+    if (!parse_node_id(cli->operands[0], &args.node_id))
+        return bad_node_id(cli);
+    if (!lapse_is_ok(lapse_add_node(cli->client, &args, cli->timeout_ms, &change, &error)))
+        return cli_fail(&error);
+    return print_change(cli, &change, "The node is being added");
+}
+
+int cmd_remove_node(struct cli *cli)
+{
+    struct lapse_remove_node_args args = {0};
+    struct lapse_node_change change;
+    struct lapse_error error;
+    if (!parse_node_id(cli->operands[0], &args.node_id))
+        return bad_node_id(cli);
+    if (!lapse_is_ok(lapse_remove_node(cli->client, &args, cli->timeout_ms, &change, &error)))
+        return cli_fail(&error);
+    return print_change(cli, &change, "The node is being removed");
 }

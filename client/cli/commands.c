@@ -174,6 +174,10 @@ EXAMPLES(roles_set_examples) = {
     {"the team is dissolved", "lapse cluster roles set 'spiffe://dev.lapse/user/lead-*' --remove", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(transfer_examples) = {
     {"before maintenance of the leader: to node 2", "lapse cluster transfer 2", OPERATOR, NULL, -1}, NO_EXAMPLES};
+EXAMPLES(add_node_examples) = {
+    {"a node made with lapsed join, by the address of its peer port", "lapse cluster add-node 4 lapse4.example.org:7401", OPERATOR, NULL, -1}, NO_EXAMPLES};
+EXAMPLES(remove_node_examples) = {
+    {"a node whose disk is lost", "lapse cluster remove-node 2", OPERATOR, NULL, -1}, NO_EXAMPLES};
 EXAMPLES(help_examples) = {
     {"about one command", "lapse help request", "", NULL, 0}, NO_EXAMPLES};
 EXAMPLES(completion_examples) = {
@@ -199,6 +203,8 @@ const struct cli_command cli_commands[] = {
     {"cluster roles set", "MEMBER [ROLE...]", 1, 6, "set, whole, what a principal may do",
      "MEMBER is a principal, or a prefix of principals ended by one asterisk. Roles: " ROLES ". Needs the role operator.", roles_set_flags, roles_set_examples, cmd_roles_set, true},
     {"cluster transfer", "[NODE-ID]", 0, 1, "hand leadership to another node", "To any voter that is up to date when none is named. Needs the role operator.", NULL, transfer_examples, cmd_transfer, true},
+    {"cluster add-node", "NODE-ID HOST:PORT", 2, 2, "add a node to the cluster", "The node was made with `lapsed join` and runs. It catches up, then becomes a voter by itself. Needs the role operator.", NULL, add_node_examples, cmd_add_node, true},
+    {"cluster remove-node", "NODE-ID", 1, 1, "take a node out of the cluster for good", "Its id is not used again: a node that comes back joins under a new one. Needs the role operator.", NULL, remove_node_examples, cmd_remove_node, true},
     {"pki init", "", 0, 0, "make a certificate authority", "For development and small deployments. Lapse takes any authority's certificates that carry one SPIFFE ID.", pki_init_flags, pki_init_examples, cmd_pki_init, false},
     {"pki issue", "PRINCIPAL", 1, 1, "issue a certificate", "PRINCIPAL is a full SPIFFE ID, or a path below the authority's trust domain: user/dev1.", pki_issue_flags, pki_issue_examples, cmd_pki_issue, false},
     {"completion", "SHELL", 1, 1, "print a completion script for bash, zsh or fish", NULL, NULL, completion_examples, cmd_completion, false},

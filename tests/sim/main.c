@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -174,6 +175,7 @@ static struct totals run_share(const struct settings *settings, uint32_t job)
 /* A child's totals come through a pipe; a child that dies counts as a failure. */
 static void run_child(const struct settings *settings, uint32_t job, int out)
 {
+    prctl(PR_SET_PDEATHSIG, SIGKILL); /* nobody runs on when the command is interrupted */
     struct totals totals = run_share(settings, job);
     ssize_t written = write(out, &totals, sizeof(totals));
     _exit(written == (ssize_t)sizeof(totals) ? 0 : 3);

@@ -505,12 +505,3 @@ bool node_votes(const struct sim_node *node)
     }
     return false;
 }
-
-uint32_t nodes_up(const struct sim *sim)
-{
-    uint32_t n = 0;
-    for (uint32_t i = 0; i < sim->n_nodes; i++) {
-        n += sim->nodes[i]->up && !sim->nodes[i]->fatal;
-    }
-    return n;
-}

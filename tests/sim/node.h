@@ -84,7 +84,6 @@ int64_t node_wall_ms(const struct sim_node *node);
 struct sim_node *nodes_leader(struct sim *sim);
 /* Whether the node must take part: the leader knows it as a voter. */
 bool node_votes(const struct sim_node *node);
-uint32_t nodes_up(const struct sim *sim);
 
 /* For node_lane.c. */
 struct input_spec {

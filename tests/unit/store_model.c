@@ -320,14 +320,16 @@ static enum lapse_code use(struct model *model, struct model_grant *grant, uint3
     return LAPSE_OK;
 }
 
-static bool permitted(struct model *model, struct model_grant *grant, int type, const char *who)
+/* `decides`: the grant is in a state in which an approver can decide. */
+static bool permitted(struct model *model, struct model_grant *grant, int type, const char *who, bool decides)
 {
     uint32_t roles = roles_of(model, who);
     bool requester = strcmp(who, grant->requester) == 0, subject = strcmp(who, grant->subject) == 0;
     switch (type) {
     case COMMAND_APPROVE:
     case COMMAND_DENY:
-        return (roles & ROLE_APPROVER) != 0 && !requester && !subject && strcmp(who, grant->approver) != 0;
+        return (roles & ROLE_APPROVER) != 0 &&
+               !(decides && (requester || subject || strcmp(who, grant->approver) == 0));
     case COMMAND_CANCEL:
         return requester || (roles & ROLE_OPERATOR) != 0;
     case COMMAND_COMPLETE:
@@ -346,9 +348,9 @@ static enum lapse_code about(struct model *model, const struct command *command)
     text_of(command->principal, who);
     if (grant == NULL)
         return LAPSE_NOT_FOUND;
-    if (!permitted(model, grant, command->type, who))
-        return LAPSE_PERMISSION_DENIED;
     int state = seen_state(model, grant);
+    if (!permitted(model, grant, command->type, who, state == GRANT_PENDING))
+        return LAPSE_PERMISSION_DENIED;
     bool pending = state == GRANT_PENDING, approved = state == GRANT_APPROVED, active = state == GRANT_ACTIVE;
     switch ((int)command->type) {
     case COMMAND_APPROVE:

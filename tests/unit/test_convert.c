@@ -21,14 +21,19 @@ static uint64_t any(uint64_t below)
 }
 
 /* Text of up to `max` bytes from a pool that lives as long as the test: empty, one character, full, or between. */
+static const char *pool(void)
+{
+    static char characters[4096];
+    if (characters[0] == '\0')
+        for (size_t i = 0; i < sizeof characters; i++)
+            characters[i] = (char)('a' + i % 26);
+    return characters + any(1024);
+}
+
 static struct slice text(size_t max)
 {
-    static char pool[4096];
-    if (pool[0] == '\0')
-        for (size_t i = 0; i < sizeof pool; i++)
-            pool[i] = (char)('a' + i % 26);
     size_t lengths[] = {0, 1, max, any(max + 1)};
-    return slice_of(pool + any(1024), lengths[any(4)]);
+    return slice_of(pool(), lengths[any(4)]);
 }
 
 static struct slice some_text(size_t max)
@@ -117,7 +122,7 @@ static struct grant full_grant(void)
         grant = some_grant();
     } while (grant.n_actions < LIMIT_ACTIONS || grant.n_labels == 0 || grant.n_approvals == 0 ||
              grant.binding.n_networks == 0);
-    grant.justification = slice_of(some_text(8).data, LIMIT_JUSTIFICATION);
+    grant.justification = slice_of(pool(), LIMIT_JUSTIFICATION);
     return grant;
 }
 
