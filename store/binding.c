@@ -1,4 +1,5 @@
-/* A child can't be presented where its parent could not: it takes over what its parent binds, or binds more narrowly. */
+/* A child can't be presented where its parent could not: it takes over what its parent binds, or binds more narrowly.
+ */
 #include "store/binding.h"
 
 #include "store/network.h"

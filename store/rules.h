@@ -41,8 +41,8 @@ const struct rule *rules_at(size_t n);
  * rule's refusal otherwise. */
 lapse_result rules_permit(const struct store *store, const struct rule *rule, struct slice principal, uint32_t slot,
                           struct lapse_error *error) LAPSE_MUST_USE;
-/* Whether `principal` may hear that the grant's state doesn't admit the command: as above, but an approver needs the role
- * alone. Whether they asked, benefit or have approved already matters only where there is something to decide. */
+/* Whether `principal` may hear that the grant's state doesn't admit the command: as above, but an approver needs the
+ * role alone. Whether they asked, benefit or have approved already matters only where there is something to decide. */
 lapse_result rules_permit_to_hear(const struct store *store, const struct rule *rule, struct slice principal,
                                   uint32_t slot, struct lapse_error *error) LAPSE_MUST_USE;
 /* FAILED_PRECONDITION that says in which state the grant is, since when, and what to do. */

@@ -21,6 +21,10 @@
 #define SLACK_MS 300
 /* Bounds that are further apart than this tell little. Less than SLACK_MS. */
 #define VAGUE_MS 200
+/* After time was lost a successor that knows it only vaguely goes on from its upper bound: early, never late. Bounds
+ * are as far apart as frames were held up, in a paused process or a cut link: as long as a fault lasts at most
+ * (sim_around). */
+#define HELD_UP_MEANS 8
 /* After time was lost, how long nodes must agree: whoever knew better, and was cut off, has come back and given in. */
 #define REUNION_US (3 * SIM_SECOND)
 
@@ -121,6 +125,9 @@ static void check_against_walls(const struct clock_model *model, int64_t time_ms
     }
     int64_t truth_ms = SIM_EPOCH_WALL_MS + model->sim->now_us / 1000;
     int64_t bound = profile->wall_skew_ms + drift_of(model, model->sim->now_us) + SLACK_MS + estimated_ms;
+    if (model->lost_us != 0) {
+        bound += HELD_UP_MEANS * profile->fault_length_us / 1000;
+    }
     if (time_ms > truth_ms + bound) {
         sim_fail(model->sim, "G3", "cluster time is %" PRId64 " ms ahead of every wall clock", time_ms - truth_ms);
     }

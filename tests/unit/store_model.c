@@ -5,6 +5,8 @@
 
 #include "base/check.h"
 
+const char *const model_networks[MODEL_NETWORKS] = {"10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10::/16"};
+
 static bool ended(int state)
 {
     return state >= GRANT_EXPIRED;
@@ -41,10 +43,15 @@ static int seen_state(struct model *model, struct model_grant *grant)
     return state;
 }
 
+static void copy_of(struct slice text, char *out, size_t size)
+{
+    bool fits = slice_to_cstr(text, out, size);
+    CHECK(fits);
+}
+
 static void text_of(struct slice text, char out[32])
 {
-    bool fits = slice_to_cstr(text, out, 32);
-    CHECK(fits);
+    copy_of(text, out, 32);
 }
 
 static uint32_t roles_of(struct model *model, const char *who)
@@ -232,6 +239,43 @@ static uint32_t action_bits(const struct grant *terms)
     return bits;
 }
 
+static uint32_t network_bits(const struct grant *terms)
+{
+    uint32_t bits = 0;
+    for (uint32_t i = 0; i < terms->binding.n_networks; i++)
+        for (uint32_t k = 0; k < MODEL_NETWORKS; k++)
+            if (slice_equal(terms->binding.networks[i], slice_str(model_networks[k])))
+                bits |= 1u << k;
+    return bits;
+}
+
+static bool inherit_text(const char *parent, char *child)
+{
+    bool fine = parent[0] == '\0' || child[0] == '\0' || strcmp(parent, child) == 0;
+    if (child[0] == '\0')
+        strcpy(child, parent);
+    return fine;
+}
+
+/* By numbers: network 0 holds 0 to 2, network 1 holds 1 and 2, the last only itself. */
+static bool inherit_networks(uint32_t parent, uint32_t *child)
+{
+    static const uint32_t within[MODEL_NETWORKS] = {1 | 2 | 4, 2 | 4, 4, 8};
+    uint32_t allowed = 0;
+    for (uint32_t i = 0; i < MODEL_NETWORKS; i++)
+        allowed |= (parent >> i & 1) != 0 ? within[i] : 0;
+    bool fine = parent == 0 || (*child & ~allowed) == 0;
+    *child = *child == 0 ? parent : *child;
+    return fine;
+}
+
+static bool inherit(const struct model_grant *parent, struct model_grant *child)
+{
+    bool spiffe_id = inherit_text(parent->spiffe_id, child->spiffe_id);
+    bool certificate = inherit_text(parent->certificate, child->certificate);
+    return inherit_networks(parent->networks, &child->networks) && spiffe_id && certificate;
+}
+
 static enum lapse_code request(struct model *model, const struct command *command)
 {
     const struct grant *terms = &command->terms;
@@ -241,6 +285,9 @@ static enum lapse_code request(struct model *model, const struct command *comman
     text_of(terms->subject, grant.subject);
     text_of(terms->resource, grant.resource);
     grant.actions = action_bits(terms);
+    text_of(terms->binding.spiffe_id, grant.spiffe_id);
+    copy_of(terms->binding.certificate_sha256, grant.certificate, sizeof grant.certificate);
+    grant.networks = network_bits(terms);
     if ((roles_of(model, grant.requester) & ROLE_REQUESTER) == 0)
         return LAPSE_PERMISSION_DENIED;
     if ((terms->deadline_ms > 0 && terms->deadline_ms <= now) || terms->deadline_ms > start + LIMIT_DURATION_MS_MAX ||
@@ -265,6 +312,8 @@ static enum lapse_code request(struct model *model, const struct command *comman
             depth++;
         if (depth >= LIMIT_GRANT_DEPTH)
             return LAPSE_FAILED_PRECONDITION;
+        if (!inherit(parent, &grant))
+            return LAPSE_PERMISSION_DENIED;
         if (grant.deadline_ms > parent->deadline_ms)
             grant.deadline_ms = parent->deadline_ms;
     }
@@ -482,7 +531,8 @@ enum lapse_code model_apply(struct model *model, const struct command *command, 
     model->now_ms = time_ms > model->now_ms ? time_ms : model->now_ms;
     model->n_events = 0;
     model->repeated = false;
-    enum lapse_code code = apply_once(model, command, content);
+    bool valid = command->type != COMMAND_REQUEST || command->terms.justification.len > 0;
+    enum lapse_code code = valid ? apply_once(model, command, content) : LAPSE_INVALID_ARGUMENT;
     (void)trim(model);
     return code;
 }

@@ -14,11 +14,17 @@ struct model_grant {
     int state;
     char subject[32], requester[32], approver[32], ended_by[32], resource[32];
     uint32_t actions; /* bits: 1 read, 2 write */
+    char spiffe_id[32], certificate[33];
+    uint32_t networks; /* bits of model_networks */
     int64_t duration_ms, deadline_ms, not_before_ms, pending_until_ms, ended_ms;
     uint32_t max_uses, uses;
     uint64_t requested_revision, revision;
     int ends; /* how often it has ended */
 };
+
+/* Each lies within the one before it, but for the last. */
+#define MODEL_NETWORKS 4
+extern const char *const model_networks[MODEL_NETWORKS];
 
 struct model_key {
     struct request_key key;

@@ -184,6 +184,7 @@ Test(command, every_limit_of_a_request_is_checked)
     cr_assert_eq(REQUEST_WITH(terms->subject.len = 0), LAPSE_INVALID_ARGUMENT);
     cr_assert_eq(REQUEST_WITH(terms->n_actions = 0), LAPSE_INVALID_ARGUMENT);
     cr_assert_eq(REQUEST_WITH(terms->actions[1] = terms->actions[0]), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->justification.len = 0), LAPSE_INVALID_ARGUMENT);
     cr_assert_eq(REQUEST_WITH(terms->justification = slice_of(text, LIMIT_JUSTIFICATION + 1)), LAPSE_INVALID_ARGUMENT);
     cr_assert_eq(REQUEST_WITH(terms->justification = slice_str("a\x02")), LAPSE_INVALID_ARGUMENT);
     cr_assert_eq(REQUEST_WITH(terms->justification = slice_of("a\0b", 3)), LAPSE_INVALID_ARGUMENT);

@@ -60,6 +60,22 @@ static const struct model_grant *random_grant(struct world *world)
     return NULL;
 }
 
+/* Mostly none, so that many children fit below their parents. */
+static void random_binding(struct world *world, struct grant_binding *binding)
+{
+    static const char *const names[] = {"spiffe://x/a", "spiffe://x/b"};
+    static const char *const certificates[] = {"11111111111111111111111111111111", "22222222222222222222222222222222"};
+    if (chance(world, 10))
+        binding->spiffe_id = pick_text(world, names, 2);
+    if (chance(world, 10))
+        binding->certificate_sha256 = pick_text(world, certificates, 2);
+    if (chance(world, 70))
+        return;
+    for (uint32_t i = 0; i < MODEL_NETWORKS; i++)
+        if (chance(world, 40))
+            binding->networks[binding->n_networks++] = slice_str(model_networks[i]);
+}
+
 static struct command random_request(struct world *world)
 {
     struct command command = {.type = COMMAND_REQUEST};
@@ -91,7 +107,8 @@ static struct command random_request(struct world *world)
     }
     if (grant_id_compare(terms->parent, command.grant) == 0)
         memset(&terms->parent, 0, sizeof terms->parent);
-    terms->justification = chance(world, 50) ? slice_str("why") : (struct slice){0};
+    terms->justification = slice_str(chance(world, 50) ? "why" : chance(world, 95) ? "why not" : "");
+    random_binding(world, &terms->binding);
     return command;
 }
 
@@ -137,6 +154,17 @@ static struct command random_command(struct world *world)
     return random_about(world);
 }
 
+static void compare_binding(const struct grant_binding *binding, const struct model_grant *expected)
+{
+    uint32_t n = 0;
+    cr_assert(slice_equal(binding->spiffe_id, slice_str(expected->spiffe_id)));
+    cr_assert(slice_equal(binding->certificate_sha256, slice_str(expected->certificate)));
+    cr_assert_eq(binding->n_networks, (uint32_t)__builtin_popcount(expected->networks));
+    for (uint32_t i = 0; i < MODEL_NETWORKS; i++)
+        if ((expected->networks >> i & 1) != 0)
+            cr_assert(slice_equal(binding->networks[n++], slice_str(model_networks[i])));
+}
+
 static void compare_grant(struct world *world, const struct model_grant *expected)
 {
     struct grant grant;
@@ -152,6 +180,7 @@ static void compare_grant(struct world *world, const struct model_grant *expecte
     cr_assert(slice_equal(grant.requester, slice_str(expected->requester)));
     cr_assert_eq(grant.n_approvals, expected->approver[0] != '\0');
     cr_assert_eq(expected->ends, grant_state_is_ended(grant.state), "each grant ends exactly once");
+    compare_binding(&grant.binding, expected);
 }
 
 static void compare_all(struct world *world)
@@ -173,9 +202,11 @@ static uint64_t content_of(const struct command *command)
 {
     uint64_t hash = 1469598103934665603ULL;
     const struct grant *t = &command->terms;
-    const struct slice texts[] = {
-        command->principal, command->text,    command->member, t->subject,
-        t->resource,        t->justification, t->actions[0],   t->n_actions > 1 ? t->actions[1] : (struct slice){0}};
+    const struct slice texts[] = {command->principal,   command->text,
+                                  command->member,      t->subject,
+                                  t->resource,          t->justification,
+                                  t->actions[0],        t->n_actions > 1 ? t->actions[1] : (struct slice){0},
+                                  t->binding.spiffe_id, t->binding.certificate_sha256};
     uint64_t numbers[] = {(uint64_t)command->type,
                           command->count,
                           command->roles,
@@ -185,6 +216,8 @@ static uint64_t content_of(const struct command *command)
                           (uint64_t)t->pending_until_ms,
                           t->max_uses,
                           t->n_actions};
+    for (uint32_t i = 0; i < t->binding.n_networks; i++)
+        hash = (hash ^ t->binding.networks[i].len ^ t->binding.networks[i].data[3]) * 1099511628211ULL;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         for (size_t k = 0; k < texts[i].len; k++)
             hash = (hash ^ texts[i].data[k]) * 1099511628211ULL;

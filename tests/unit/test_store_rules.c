@@ -147,3 +147,144 @@ Test(store_rules, the_cluster_commands_take_no_principal)
     cr_assert_eq(fixture_apply(store, fixture_request(1), T0).error.code, LAPSE_FAILED_PRECONDITION);
     store_free(store);
 }
+
+/* The answer of each command once there is nothing left to decide: the state, to whoever has the role for it. */
+Test(store_rules, an_approver_is_told_the_state_before_what_they_are_to_the_grant)
+{
+    static const enum command_type commands[] = {COMMAND_APPROVE, COMMAND_DENY};
+    struct store *store = store_in(GRANT_REVOKED);
+    struct command bind = {.type = COMMAND_SET_ROLES, .principal = slice_str("user:ops"), .roles = ROLE_ALL};
+    bind.member = slice_str("user:req1");
+    fixture_must(store, bind, T0);
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        static const char *const told[] = {"user:app1" /* approved it */, "user:app2", "user:req1" /* asked for it */};
+        static const char *const not_told[] = {"user:ep", "user:ops", "user:dev1"};
+        for (size_t k = 0; k < ARRAY_LEN(told); k++) {
+            struct store_outcome outcome = fixture_apply(store, fixture_about(commands[i], 1, told[k]), T0);
+            cr_assert_eq(outcome.error.code, LAPSE_FAILED_PRECONDITION, "%s: %s", told[k], outcome.error.message);
+            cr_assert_not_null(strstr(outcome.error.message, "is REVOKED since revision"));
+        }
+        for (size_t k = 0; k < ARRAY_LEN(not_told); k++) {
+            struct store_outcome outcome = fixture_apply(store, fixture_about(commands[i], 1, not_told[k]), T0);
+            cr_assert_eq(outcome.error.code, LAPSE_PERMISSION_DENIED, "%s", not_told[k]);
+            cr_assert_null(strstr(outcome.error.message, "REVOKED"));
+        }
+    }
+    store_free(store);
+}
+
+Test(store_rules, who_asked_may_not_decide_while_it_is_pending)
+{
+    struct store *store = store_in(GRANT_PENDING);
+    struct command bind = {.type = COMMAND_SET_ROLES, .principal = slice_str("user:ops"), .roles = ROLE_ALL};
+    bind.member = slice_str("user:req1");
+    fixture_must(store, bind, T0);
+    struct store_outcome outcome = fixture_apply(store, fixture_about(COMMAND_APPROVE, 1, "user:req1"), T0);
+    cr_assert_eq(outcome.error.code, LAPSE_PERMISSION_DENIED);
+    cr_assert_not_null(strstr(outcome.error.message, "another approver"));
+    store_free(store);
+}
+
+Test(store_rules, a_request_says_why)
+{
+    struct store *store = fixture_store(NULL);
+    struct command request = fixture_request(1);
+    request.terms.justification.len = 0;
+    struct store_outcome outcome = fixture_apply(store, request, T0);
+    cr_assert_eq(outcome.error.code, LAPSE_INVALID_ARGUMENT);
+    cr_assert_not_null(strstr(outcome.error.message, "justification"));
+    cr_assert_not_null(strstr(outcome.error.message, "say why"));
+    store_free(store);
+}
+
+/* A store whose active grant 1 is bound in every way, and whose grant 2 in none. */
+static struct store *store_with_bound_parent(void)
+{
+    static const uint8_t thumb[32] = {7};
+    struct store *store = fixture_store(NULL);
+    struct command request = fixture_request(1);
+    request.terms.binding.spiffe_id = slice_str("spiffe://example.org/proxy");
+    request.terms.binding.certificate_sha256 = slice_of(thumb, sizeof thumb);
+    request.terms.binding.networks[0] = slice_str("10.1.0.0/16");
+    request.terms.binding.networks[1] = slice_str("2001:db8::/32");
+    request.terms.binding.n_networks = 2;
+    fixture_must(store, request, T0);
+    fixture_must(store, fixture_about(COMMAND_APPROVE, 1, "user:app1"), T0);
+    fixture_must(store, fixture_request(2), T0);
+    fixture_must(store, fixture_about(COMMAND_APPROVE, 2, "user:app1"), T0);
+    return store;
+}
+
+static struct command child(uint64_t parent, uint64_t number)
+{
+    struct command request = fixture_request(number);
+    request.terms.parent = fixture_id(parent);
+    return request;
+}
+
+Test(store_rules, a_child_inherits_each_binding_it_leaves_empty)
+{
+    struct grant parent, grant;
+    struct store *store = store_with_bound_parent();
+    fixture_must(store, child(1, 3), T0);
+    cr_assert(store_get(store, fixture_id(1), &parent) && store_get(store, fixture_id(3), &grant));
+    cr_assert(slice_equal(grant.binding.spiffe_id, slice_str("spiffe://example.org/proxy")));
+    cr_assert(slice_equal(grant.binding.certificate_sha256, parent.binding.certificate_sha256));
+    cr_assert_eq(grant.binding.n_networks, 2);
+    cr_assert(slice_equal(grant.binding.networks[1], slice_str("2001:db8::/32")));
+    /* What its parent leaves open it may bind. */
+    struct command bound = child(2, 4);
+    bound.terms.binding.networks[0] = slice_str("192.168.0.0/16");
+    bound.terms.binding.n_networks = 1;
+    fixture_must(store, bound, T0);
+    cr_assert(store_get(store, fixture_id(4), &grant));
+    cr_assert_eq(grant.binding.n_networks, 1);
+    cr_assert_eq(grant.binding.spiffe_id.len, 0);
+    store_free(store);
+}
+
+Test(store_rules, an_inherited_binding_binds_the_grandchild_too)
+{
+    struct grant grant;
+    struct store *store = store_with_bound_parent();
+    fixture_must(store, child(1, 3), T0);
+    fixture_must(store, fixture_about(COMMAND_APPROVE, 3, "user:app1"), T0);
+    fixture_must(store, child(3, 4), T0);
+    cr_assert(store_get(store, fixture_id(4), &grant));
+    cr_assert(slice_equal(grant.binding.spiffe_id, slice_str("spiffe://example.org/proxy")));
+    store_free(store);
+}
+
+static enum lapse_code with_network(struct store *store, const char *network)
+{
+    static uint64_t number = 100;
+    struct command request = child(1, number++);
+    request.terms.binding.networks[0] = slice_str("10.1.2.0/24");
+    request.terms.binding.networks[1] = slice_str(network);
+    request.terms.binding.n_networks = 2;
+    return fixture_apply(store, request, T0).error.code;
+}
+
+Test(store_rules, a_child_is_not_bound_otherwise_than_its_parent)
+{
+    static const uint8_t other[32] = {8};
+    struct store *store = store_with_bound_parent();
+    struct command request = child(1, 3);
+    request.terms.binding.spiffe_id = slice_str("spiffe://example.org/other");
+    struct store_outcome outcome = fixture_apply(store, request, T0);
+    cr_assert_eq(outcome.error.code, LAPSE_PERMISSION_DENIED);
+    cr_assert_not_null(strstr(outcome.error.message, "binding.spiffe_id"), "%s", outcome.error.message);
+    request.terms.binding.spiffe_id = slice_str("spiffe://example.org/proxy");
+    request.terms.binding.certificate_sha256 = slice_of(other, sizeof other);
+    outcome = fixture_apply(store, request, T0);
+    cr_assert_eq(outcome.error.code, LAPSE_PERMISSION_DENIED);
+    cr_assert_not_null(strstr(outcome.error.message, "binding.certificate_sha256"));
+    cr_assert_eq(with_network(store, "10.1.0.0/16"), LAPSE_OK, "the parent's own");
+    cr_assert_eq(with_network(store, "10.1.255.255/32"), LAPSE_OK);
+    cr_assert_eq(with_network(store, "2001:db8:1::/48"), LAPSE_OK);
+    cr_assert_eq(with_network(store, "10.0.0.0/8"), LAPSE_PERMISSION_DENIED, "wider");
+    cr_assert_eq(with_network(store, "10.2.0.0/16"), LAPSE_PERMISSION_DENIED, "beside");
+    cr_assert_eq(with_network(store, "2001:d00::/24"), LAPSE_PERMISSION_DENIED, "wider");
+    cr_assert_eq(with_network(store, "::/0"), LAPSE_PERMISSION_DENIED);
+    store_free(store);
+}
