@@ -46,7 +46,7 @@ static size_t utf8_decode(const uint8_t *at, const uint8_t *end, uint32_t *code)
 
 bool slice_is_text(struct slice text, bool allow_newline)
 {
-    const uint8_t *at = text.data, *end = text.data + text.len;
+    const uint8_t *at = text.data, *end = text.len == 0 ? text.data : text.data + text.len;
     while (at < end) {
         uint32_t code = 0;
         size_t len = utf8_decode(at, end, &code);

@@ -44,7 +44,8 @@ struct wire_field {
 
 static inline struct wire_reader wire_reader(struct slice bytes)
 {
-    return (struct wire_reader){bytes.data, bytes.data + bytes.len, false};
+    /* NULL + 0 is undefined in C. */
+    return (struct wire_reader){bytes.data, bytes.len == 0 ? bytes.data : bytes.data + bytes.len, false};
 }
 
 /* The next field; false at the end or on malformed input (then reader->failed). Unknown fields are the caller's to

@@ -25,6 +25,9 @@
 /* A slice of a snapshot is at most this long; the edge waits for its connection between slices. */
 #define SLICE_BYTES_MAX (64u * 1024)
 
+/* A page ends early past this, with a token for the rest: one more grant (about 20 KiB at most) always fits in a
+ * message. */
+#define PAGE_BYTES_MAX (LIMIT_MESSAGE_OUT / 2)
 /* A page token is the store's cursor in hexadecimal. */
 #define PAGE_TOKEN_SIZE 17
 
@@ -162,7 +165,7 @@ static bool add_to_page(void *arg, const struct grant *grant)
     if (!may_see(page->call, grant))
         return true;
     page->result = proto_encode_list_grant(grant, &page->call->response);
-    return ++page->n < page->call->page && lapse_is_ok(page->result);
+    return ++page->n < page->call->page && lapse_is_ok(page->result) && page->call->response.len < PAGE_BYTES_MAX;
 }
 
 static void run_list(struct core_call *call)
