@@ -87,9 +87,12 @@ static int count_reset(struct h2 *h2)
     return h2_refuse(h2, H2_REFUSED_FLOOD, "or caused too many stream resets");
 }
 
-/* An empty DATA frame that ends its stream is how many clients half-close: bounded by the number of streams. */
+/* An empty DATA frame that ends its stream is how many clients half-close: bounded by the number of streams. A padded
+ * one may hold nothing but its padding, without end: gRPC's clients don't pad. */
 static bool carries_something(const struct h2_frame_header *frame)
 {
+    if (frame->type == NGHTTP2_DATA && (frame->flags & NGHTTP2_FLAG_PADDED) != 0)
+        return false;
     if (frame->type == NGHTTP2_DATA)
         return frame->length > 0 || (frame->flags & NGHTTP2_FLAG_END_STREAM) != 0;
     return frame->type == NGHTTP2_HEADERS || frame->type == NGHTTP2_CONTINUATION;

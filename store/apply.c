@@ -11,7 +11,6 @@
 #include "base/check.h"
 #include "store/binding.h"
 #include "store/command_internal.h"
-#include "store/hash.h"
 #include "store/transition.h"
 
 /* How much of what views and time left behind each command cleans up: little, but more than it adds. */
@@ -250,11 +249,12 @@ static lapse_result apply_approve(struct apply *apply)
         return lapse_ok();
     }
     record->deadline_ms = u48_of((uint64_t)deadline_ms);
-    transition_move(apply, slot, rule);
-    if (start_ms <= apply->now_ms) {
-        transition_edit(apply, slot);
-        transition_move(apply, slot, rules_find(COMMAND_ADVANCE, GRANT_APPROVED));
+    if (start_ms > apply->now_ms) {
+        transition_move(apply, slot, rule);
+        return lapse_ok();
     }
+    transition_pass(apply, slot, rule);
+    transition_move(apply, slot, rules_find(COMMAND_ADVANCE, GRANT_APPROVED));
     return lapse_ok();
 }
 
@@ -419,15 +419,6 @@ static lapse_result dispatch(struct apply *apply)
     return handlers[type](apply);
 }
 
-static uint32_t content_hash(struct apply *apply)
-{
-    struct buf *scratch = &apply->store->scratch;
-    buf_clear(scratch);
-    lapse_result result = command_encode_content(apply->command, scratch);
-    CHECK(lapse_is_ok(result));
-    return (uint32_t)XXH3_64bits(scratch->data, scratch->len);
-}
-
 static lapse_result repeat(struct apply *apply, const struct key_entry *entry, uint32_t content)
 {
     if (entry->content != content)
@@ -458,7 +449,7 @@ static lapse_result apply_once(struct apply *apply)
 {
     if (request_key_is_zero(&apply->command->key))
         return dispatch(apply);
-    uint32_t content = content_hash(apply);
+    uint32_t content = command_content_hash(apply->command);
     const struct key_entry *entry = keys_find(&apply->store->keys, &apply->command->key, apply->now_ms);
     if (entry != NULL)
         return repeat(apply, entry, content);

@@ -4,6 +4,7 @@
 #include "base/check.h"
 #include "base/wire.h"
 #include "store/command_internal.h"
+#include "store/hash.h"
 #include "store/identifiers.h"
 #include "store/terms.h"
 
@@ -69,16 +70,17 @@ lapse_result command_encode(const struct command *command, struct buf *out)
     return written(&writer, start);
 }
 
-lapse_result command_encode_content(const struct command *command, struct buf *out)
+uint32_t command_content_hash(const struct command *command)
 {
-    size_t start = out->len;
-    struct wire_writer writer = wire_writer(out);
-    wire_put_uint(&writer, COMMAND_FIELD_TYPE, (uint64_t)command->type);
-    wire_put_bytes(&writer, COMMAND_FIELD_PRINCIPAL, command->principal);
+    const uint64_t numbers[] = {(uint64_t)command->type, command->count, command->roles, command->epoch};
+    uint64_t hash = hash_chain(0, numbers, sizeof numbers);
     if (command->type != COMMAND_REQUEST)
-        put_id(&writer, COMMAND_FIELD_GRANT, command->grant);
-    encode_tail(&writer, command);
-    return written(&writer, start);
+        hash = hash_chain(hash, command->grant.bytes, sizeof command->grant.bytes);
+    hash = hash_chain_text(hash, command->principal);
+    hash = hash_chain_text(hash, command->text);
+    hash = hash_chain_text(hash, command->member);
+    hash = hash_chain_text(hash, command->cluster);
+    return (uint32_t)(command->type == COMMAND_REQUEST ? terms_hash(hash, &command->terms) : hash);
 }
 
 static bool field_key(const struct wire_field *field, struct request_key *key)

@@ -6,8 +6,8 @@
 
 bool request_key_is_zero(const struct request_key *key);
 
-/* The bytes by which two commands with the same key are compared: without the key and, for a REQUEST, without the new
- * grant's id, which each attempt chooses anew. */
-lapse_result command_encode_content(const struct command *command, struct buf *out) LAPSE_MUST_USE;
+/* By which two commands with the same key are compared: all but the key and, for a REQUEST, the new grant's id, which
+ * each attempt chooses anew. It is kept in snapshots and digests: the same on all nodes. */
+uint32_t command_content_hash(const struct command *command);
 
 #endif

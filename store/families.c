@@ -1,6 +1,7 @@
 /* Parents and children. A child ends with its parent, so a parent's live children are chained apart from the ended
  * ones: ending them one at a time never has to search. */
 #include "base/check.h"
+#include "store/hash.h"
 #include "store/internal.h"
 
 static struct family *at(const struct store *store, uint32_t family)
@@ -8,19 +9,67 @@ static struct family *at(const struct store *store, uint32_t family)
     return pool_at(&store->families, family);
 }
 
+static uint64_t hash_slot(const struct store *store, uint32_t slot)
+{
+    return XXH64(&slot, sizeof slot, store->seed);
+}
+
+static uint64_t hash_item(const void *owner, uint32_t family)
+{
+    return hash_slot(owner, at(owner, family)->slot);
+}
+
+static uint32_t *next_item(const void *owner, uint32_t family)
+{
+    return &at(owner, family)->next_slot;
+}
+
+static const void *key_of_item(const void *owner, uint32_t family)
+{
+    return at(owner, family);
+}
+
+static const struct table_ops table_ops = {hash_item, next_item, key_of_item};
+
+void families_init(struct store *store)
+{
+    pool_init(&store->families, sizeof(struct family));
+    table_init(&store->family_slots, &table_ops, store);
+}
+
+void families_free(struct store *store)
+{
+    table_free(&store->family_slots);
+    pool_free(&store->families);
+}
+
+size_t families_bytes(const struct store *store)
+{
+    return pool_bytes(&store->families) + table_bytes(&store->family_slots);
+}
+
+/* 0 for the many that have none, without a look into the table. */
 static uint32_t family_of(const struct store *store, uint32_t slot)
 {
-    return links_at(store, slot)->family;
+    if (!links_at(store, slot)->has_family)
+        return 0;
+    uint32_t family = table_first(&store->family_slots, hash_slot(store, slot));
+    while (at(store, family)->slot != slot) {
+        family = at(store, family)->next_slot;
+        CHECK(family != 0);
+    }
+    return family;
 }
 
 static uint32_t make(struct store *store, uint32_t slot)
 {
-    struct links *links = links_at(store, slot);
-    if (links->family == 0) {
-        links->family = pool_take(&store->families);
-        at(store, links->family)->slot = slot;
-    }
-    return links->family;
+    if (links_at(store, slot)->has_family)
+        return family_of(store, slot);
+    uint32_t family = pool_take(&store->families);
+    at(store, family)->slot = slot;
+    table_insert(&store->family_slots, family, hash_slot(store, slot));
+    links_at(store, slot)->has_family = 1;
+    return family;
 }
 
 void family_adopt(struct store *store, uint32_t parent_slot, uint32_t child_slot)
@@ -62,7 +111,8 @@ uint32_t family_leave(struct store *store, uint32_t slot)
         *(kid->next == 0 ? &mother->last : &at(store, kid->next)->prev) = kid->prev;
         orphaned = mother->first == 0 ? mother->slot : 0;
     }
-    links_at(store, slot)->family = 0;
+    links_at(store, slot)->has_family = 0;
+    table_remove(&store->family_slots, child, hash_slot(store, slot));
     pool_give(&store->families, child);
     return orphaned;
 }

@@ -20,7 +20,7 @@ enum {
 #define PATH (IN_PRINCIPAL | IN_RESOURCE | IN_TEXT)
 #define WORD (PATH | IN_ACTION)
 
-static const uint8_t classes[128] = {
+static const uint8_t classes[256] = {
     [' '] = IN_TEXT,
     ['!'] = GRAPH,
     ['"'] = IN_TEXT,
@@ -50,10 +50,10 @@ static const uint8_t classes[128] = {
 
 static bool ascii_of(struct slice text, uint8_t class)
 {
+    uint8_t common = class;
     for (size_t i = 0; i < text.len; i++)
-        if (text.data[i] >= 128 || (classes[text.data[i]] & class) == 0)
-            return false;
-    return true;
+        common &= classes[text.data[i]];
+    return common != 0;
 }
 
 /* Characters that look like nothing or like a space: two names that a person can't tell apart must not both exist. */

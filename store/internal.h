@@ -33,13 +33,14 @@ enum index_kind {
 
 /* Everything about a slot that is not state: never copied for a view. */
 struct links {
-    uint32_t next_id; /* hash chain of ids; the free list when the slot is free */
-    uint32_t timer;   /* place in a heap, see timers.c */
-    uint32_t family;  /* 0: neither parent nor child */
+    uint32_t next_id;        /* hash chain of ids; the free list when the slot is free */
+    uint32_t timer : 31;     /* place in a heap, see timers.c */
+    uint32_t has_family : 1; /* it is a parent or a child */
     struct {
         uint32_t prev, next;
     } index[INDEX_PLACES];
 };
+_Static_assert(STORE_APPROVALS_NEEDED != 1 || sizeof(struct links) == 48, "a million of them are kept");
 
 /* The grants that have one string in one role, in the order in which they got it. */
 struct index_list {
@@ -50,10 +51,12 @@ struct index_list {
     uint32_t count;
 };
 
-/* A grant that has children or a parent. Children are chained twice: all of them, and those still live. */
+/* A grant that has children or a parent, found by its slot: few have either. Children are chained twice: all of them,
+ * and those still live. */
 struct family {
     uint32_t slot;
-    uint32_t parent; /* family; 0: none */
+    uint32_t next_slot; /* in the hash chain */
+    uint32_t parent;    /* family; 0: none */
     uint32_t prev, next;
     uint32_t live_prev, live_next;
     uint32_t first, last;           /* children */
@@ -98,6 +101,7 @@ struct store {
     struct table lists;
     struct pool list_pool;
     struct pool families;
+    struct table family_slots;
     struct heap heaps[2];
     uint32_t states[GRANT_LAPSED + 1]; /* how many grants are in each */
     uint64_t seed;
@@ -155,6 +159,9 @@ uint32_t index_next(const struct store *store, enum index_kind kind, string_id l
 uint64_t index_order(const struct store *store, enum index_kind kind, uint32_t slot);
 
 /* families.c */
+void families_init(struct store *store);
+void families_free(struct store *store);
+size_t families_bytes(const struct store *store);
 void family_adopt(struct store *store, uint32_t parent_slot, uint32_t child_slot);
 /* When a child ends. */
 void family_child_ended(struct store *store, uint32_t slot);

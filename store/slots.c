@@ -115,7 +115,9 @@ void slot_set_terms(struct store *store, uint32_t slot, const struct grant *term
     struct record *record = records_edit(&store->records, slot);
     record->subject = strings_intern(&store->strings, terms->subject);
     record->resource = strings_intern(&store->strings, terms->resource);
-    record->requester = strings_intern(&store->strings, requester);
+    /* Most ask for themselves. */
+    record->requester = slice_equal(requester, terms->subject) ? strings_ref(&store->strings, record->subject)
+                                                               : strings_intern(&store->strings, requester);
     record->ticket = strings_intern(&store->strings, terms->ticket);
     record->policy = strings_intern(&store->strings, terms->policy);
     record->shared = intern_shared(store, terms);

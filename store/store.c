@@ -61,7 +61,7 @@ struct store *store_new(const struct store_options *options)
     strings_init(&store->strings, store->seed);
     keys_init(&store->keys, keys_max, store->seed);
     pool_init(&store->links, sizeof(struct links));
-    pool_init(&store->families, sizeof(struct family));
+    families_init(store);
     table_init(&store->ids, &id_table, store);
     index_init(store);
     return store;
@@ -75,7 +75,7 @@ void store_free(struct store *store)
     timers_free(store);
     index_free(store);
     table_free(&store->ids);
-    pool_free(&store->families);
+    families_free(store);
     pool_free(&store->links);
     roles_free(&store->roles);
     keys_free(&store->keys);
@@ -131,7 +131,7 @@ struct store_digest store_digest(const struct store *store)
 static uint64_t bytes_held(const struct store *store)
 {
     uint64_t bytes = records_bytes(&store->records) + strings_bytes(&store->strings) + keys_bytes(&store->keys);
-    bytes += pool_bytes(&store->links) + pool_bytes(&store->list_pool) + pool_bytes(&store->families);
+    bytes += pool_bytes(&store->links) + pool_bytes(&store->list_pool) + families_bytes(store);
     bytes += table_bytes(&store->ids) + table_bytes(&store->lists);
     for (int kind = 0; kind < 2; kind++)
         bytes += store->heaps[kind].capacity * sizeof(struct timer);

@@ -132,6 +132,13 @@ string_id strings_find(const struct strings *strings, struct slice text)
     return text.len == 0 ? 0 : find_hashed(strings, text, hash_text(strings, text));
 }
 
+string_id strings_ref(struct strings *strings, string_id id)
+{
+    if (id != 0)
+        string_cell(strings->chunks, id)->refs++;
+    return id;
+}
+
 string_id strings_intern(struct strings *strings, struct slice text)
 {
     if (text.len == 0)
@@ -139,14 +146,12 @@ string_id strings_intern(struct strings *strings, struct slice text)
     CHECK(text.len <= STRING_BYTES_MAX);
     uint64_t hash = hash_text(strings, text);
     string_id id = find_hashed(strings, text, hash);
-    if (id != 0) {
-        string_cell(strings->chunks, id)->refs++;
-        return id;
-    }
+    if (id != 0)
+        return strings_ref(strings, id);
     uint32_t class = class_of(strings, HEADER + text.len);
     id = take_cell(strings, class);
     struct string_cell *cell = string_cell(strings->chunks, id);
-    *cell = (struct string_cell){.refs = 1, .len = (uint16_t)text.len, .class = (uint8_t) class};
+    *cell = (struct string_cell){.refs = 1, .len = (uint16_t)text.len};
     memcpy(cell->bytes, text.data, text.len);
     table_insert(&strings->table, id, hash);
     return id;
@@ -155,9 +160,10 @@ string_id strings_intern(struct strings *strings, struct slice text)
 static void release(struct strings *strings, string_id id)
 {
     struct string_cell *cell = string_cell(strings->chunks, id);
+    uint32_t class = class_of(strings, HEADER + cell->len);
     table_remove(&strings->table, id, hash_item(strings, id));
-    cell->next = strings->classes[cell->class].free;
-    strings->classes[cell->class].free = id;
+    cell->next = strings->classes[class].free;
+    strings->classes[class].free = id;
 }
 
 static void enqueue(struct strings *strings, string_id id)

@@ -22,13 +22,13 @@ typedef uint32_t string_id; /* 0: the empty string */
 
 /* `length` and `bytes` are constant while the string lives; only the owner's thread touches the rest. */
 struct string_cell {
-    uint32_t refs;
-    uint32_t next; /* in the hash chain; in the free list when free */
+    uint32_t refs : 31;
+    uint32_t queued : 1; /* on the list of strings to look at after the thaw */
+    uint32_t next;       /* in the hash chain; in the free list when free */
     uint16_t len;
-    uint8_t class;
-    uint8_t queued; /* on the list of strings to look at after the thaw */
     uint8_t bytes[];
 };
+_Static_assert(offsetof(struct string_cell, bytes) == 10, "most strings are short");
 
 struct strings {
     uint8_t **chunks;
@@ -52,6 +52,8 @@ void strings_free(struct strings *strings);
 
 /* The id of `text` (at most STRING_BYTES_MAX), with one more reference. */
 string_id strings_intern(struct strings *strings, struct slice text);
+/* One more reference to a string that has one. */
+string_id strings_ref(struct strings *strings, string_id id);
 /* The id without a reference, 0 when nobody holds the string. */
 string_id strings_find(const struct strings *strings, struct slice text);
 /* Asks for the memory that strings_intern(text) will want: first its bucket, later what hangs there. */

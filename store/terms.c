@@ -3,6 +3,7 @@
 #include "store/terms.h"
 
 #include "base/check.h"
+#include "store/hash.h"
 #include "store/identifiers.h"
 
 enum {
@@ -76,6 +77,33 @@ void terms_encode(struct wire_writer *writer, const struct grant *terms)
 {
     terms_encode_own(writer, terms);
     terms_encode_shared(writer, terms);
+}
+
+uint64_t terms_hash(uint64_t hash, const struct grant *terms)
+{
+    const struct grant_binding *binding = &terms->binding;
+    const struct slice texts[] = {terms->subject, terms->resource, terms->justification, terms->ticket,
+                                  terms->task,    terms->policy,   binding->spiffe_id,   binding->certificate_sha256};
+    uint64_t numbers[] = {(uint64_t)terms->deadline_ms,
+                          (uint64_t)terms->duration_ms,
+                          (uint64_t)terms->not_before_ms,
+                          (uint64_t)terms->pending_until_ms,
+                          terms->policy_version,
+                          (uint64_t)terms->max_uses << 1 | terms->break_glass,
+                          (uint64_t)terms->n_actions << 32 | binding->n_networks << 16 | terms->n_labels,
+                          0,
+                          0};
+    memcpy(&numbers[7], terms->parent.bytes, sizeof terms->parent.bytes);
+    hash = hash_chain(hash, numbers, sizeof numbers);
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++)
+        hash = hash_chain_text(hash, texts[i]);
+    for (uint32_t i = 0; i < terms->n_actions; i++)
+        hash = hash_chain_text(hash, terms->actions[i]);
+    for (uint32_t i = 0; i < binding->n_networks; i++)
+        hash = hash_chain_text(hash, binding->networks[i]);
+    for (uint32_t i = 0; i < terms->n_labels; i++)
+        hash = hash_chain_text(hash_chain_text(hash, terms->labels[i].key), terms->labels[i].value);
+    return hash;
 }
 
 bool field_u64(const struct wire_field *field, uint64_t *out)

@@ -17,6 +17,9 @@ void terms_encode_own(struct wire_writer *writer, const struct grant *terms);
  * repeated, out of order or too long a list. Slices borrow from `bytes`. */
 lapse_result terms_decode(struct slice bytes, struct grant *terms) LAPSE_MUST_USE;
 
+/* A hash of all fields that terms_encode() writes, behind `hash`. */
+uint64_t terms_hash(uint64_t hash, const struct grant *terms);
+
 /* Everything that can be said about terms without a clock and a store. */
 lapse_result terms_validate(const struct grant *terms, struct lapse_error *error) LAPSE_MUST_USE;
 

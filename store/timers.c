@@ -14,7 +14,7 @@
 
 #define CHILDREN 4u
 /* links.timer: place in the heap + 1, with this bit for HEAP_ENDED; 0: no timer. */
-#define ENDED_BIT 0x80000000u
+#define ENDED_BIT 0x40000000u
 
 static int64_t due_of(const struct timer *timer)
 {
@@ -196,7 +196,9 @@ uint32_t timers_due(const struct store *store, int64_t now_ms, enum heap_kind *k
     int64_t live = heap_due(store, HEAP_LIVE), ended = heap_due(store, HEAP_ENDED);
     if (live > now_ms && ended > now_ms)
         return 0;
-    const struct timer *first[2] = {&store->heaps[HEAP_LIVE].timers[0], &store->heaps[HEAP_ENDED].timers[0]};
+    /* An empty heap has no memory: only a first timer that is due is looked at. */
+    const struct timer *const *first =
+        (const struct timer *const[]){store->heaps[HEAP_LIVE].timers, store->heaps[HEAP_ENDED].timers};
     if (live != ended) {
         *kind = live < ended ? HEAP_LIVE : HEAP_ENDED;
     } else {

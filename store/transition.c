@@ -48,7 +48,7 @@ static void write_step(struct record *record, enum grant_state next, uint64_t re
     record->state = (uint8_t)next;
 }
 
-void transition_move(struct apply *apply, uint32_t slot, const struct rule *rule)
+static void move(struct apply *apply, uint32_t slot, const struct rule *rule, bool stays)
 {
     struct store *store = apply->store;
     struct record *record = records_edit(&store->records, slot);
@@ -56,14 +56,24 @@ void transition_move(struct apply *apply, uint32_t slot, const struct rule *rule
     CHECK(!grant_state_is_ended(before));
     next_revision(store);
     write_step(record, next, store->revision, apply->now_ms);
-    digest_add(&store->sum, digest_grant_numbers(record));
-    if (before != next) {
-        if (before != GRANT_NONE)
-            store->states[before]--;
-        store->states[next]++;
+    if (before != GRANT_NONE)
+        store->states[before]--;
+    store->states[next]++;
+    if (stays)
+        digest_add(&store->sum, digest_grant_numbers(record));
+    if (stays && before != next)
         timers_arm(store, slot);
-    }
     tell(apply, rule->event, slot);
+}
+
+void transition_move(struct apply *apply, uint32_t slot, const struct rule *rule)
+{
+    move(apply, slot, rule, true);
+}
+
+void transition_pass(struct apply *apply, uint32_t slot, const struct rule *rule)
+{
+    move(apply, slot, rule, false);
 }
 
 struct record *transition_edit(struct apply *apply, uint32_t slot)

@@ -21,6 +21,9 @@ struct apply {
 /* The record for changing its numbers: until transition_move() puts them back, the digest is without them. */
 struct record *transition_edit(struct apply *apply, uint32_t slot);
 void transition_move(struct apply *apply, uint32_t slot, const struct rule *rule);
+/* transition_move() through a state that the same command leaves again: the digest and the timer wait for the next
+ * move, which must follow without another transition_edit(). */
+void transition_pass(struct apply *apply, uint32_t slot, const struct rule *rule);
 /* An event about no grant, with a revision of its own. */
 void transition_about_none(struct apply *apply, const struct rule *rule);
 

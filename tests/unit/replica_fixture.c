@@ -181,19 +181,25 @@ void fixture_free(struct fixture *fixture)
 
 /* --- Running --- */
 
+bool fixture_do_job(struct fixture_node *node)
+{
+    struct storage_job *job = node->jobs;
+    if (job == NULL)
+        return false;
+    node->jobs = job->next;
+    if (node->jobs == NULL)
+        node->jobs_end = &node->jobs;
+    job->next = NULL;
+    storage_execute(node->log, job);
+    replica_storage_done(node->replica, job);
+    return true;
+}
+
 static bool do_jobs(struct fixture_node *node)
 {
     bool any = false;
-    while (node->jobs != NULL && !node->hold_disk) {
-        struct storage_job *job = node->jobs;
-        node->jobs = job->next;
-        if (node->jobs == NULL)
-            node->jobs_end = &node->jobs;
-        job->next = NULL;
-        storage_execute(node->log, job);
-        replica_storage_done(node->replica, job);
+    while (!node->hold_disk && fixture_do_job(node))
         any = true;
-    }
     return any;
 }
 

@@ -49,6 +49,8 @@ void fixture_start_all(struct fixture *fixture);
 
 /* Lets everything happen that can within `ms` of virtual time. */
 void fixture_run(struct fixture *fixture, int64_t ms);
+/* Does the oldest waiting job of a node's disk, held or not; false when there is none. */
+bool fixture_do_job(struct fixture_node *node);
 /* Runs until one node leads and all others that run follow it; fails the test after 5 s of virtual time. */
 struct fixture_node *fixture_leader(struct fixture *fixture);
 /* A running follower. */

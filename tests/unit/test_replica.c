@@ -1,6 +1,7 @@
 /* The replica's behaviour, told in short scenarios. What goes wrong by chance is the simulator's (tests/sim). */
 #include <criterion/criterion.h>
 
+#include "raft/message.h"
 #include "tests/sim/virtual_disk.h"
 #include "tests/unit/replica_fixture.h"
 
@@ -387,6 +388,92 @@ Test(replica, a_follower_that_fell_behind_gets_a_snapshot)
     fixture_free(fixture);
 }
 
+/* --- What is acknowledged to a leader --- */
+
+/* Entries of `term`, the first behind `index`, as node `from` would send them when it leads that term. */
+static void lead_by_hand(struct fixture_node *node, uint64_t from, uint64_t term, uint64_t index, uint64_t index_term,
+                         uint32_t n)
+{
+    static uint64_t stamp;
+    struct buf entries, frame;
+    struct blob *data = blob_new(slice_str("not committed, so never read"));
+    struct log_entry entry = {term, 1, data};
+    buf_init(&entries, 4096);
+    buf_init(&frame, 8192);
+    for (uint32_t i = 0; i < n; i++)
+        cr_assert(lapse_is_ok(message_append_add(&entries, &entry)));
+    struct message message = {.type = MESSAGE_APPEND,
+                              .envelope = {.term = term, .leading = true, .life = from, .stamp = ++stamp},
+                              .index = index,
+                              .index_term = index_term,
+                              .entries = buf_slice(&entries)};
+    cr_assert(lapse_is_ok(frame_encode(&message, &frame)));
+    replica_receive(node->replica, from, buf_slice(&frame));
+    replica_flush(node->replica);
+    blob_unref(data);
+    buf_free(&entries);
+    buf_free(&frame);
+}
+
+/* The last answer on its way to `to`. */
+static struct message last_result(struct fixture *fixture, uint64_t to)
+{
+    struct message message, last = {0};
+    for (const struct fixture_frame *frame = fixture->frames; frame != NULL; frame = frame->next) {
+        cr_assert(lapse_is_ok(frame_decode(buf_slice(&frame->bytes), &message, NULL)));
+        if (frame->to == to && message.type == MESSAGE_APPEND_RESULT)
+            last = message;
+    }
+    return last;
+}
+
+Test(replica, an_entry_that_was_replaced_while_it_was_written_is_not_acknowledged)
+{
+    struct fixture *fixture = fixture_new(3, 3);
+    struct fixture_node *node = &fixture->nodes[0];
+    node->hold_disk = true;
+    fixture_start(node);
+    lead_by_hand(node, 2, 5, 2, 1, 2); /* 3 and 4 of term 5 */
+    lead_by_hand(node, 3, 6, 3, 5, 1); /* 4 of term 6 instead */
+    cr_assert_eq(last_result(fixture, 3).type, 0, "nothing is durable yet");
+    cr_assert(fixture_do_job(node)); /* term 5 */
+    cr_assert(fixture_do_job(node)); /* 3 and 4 of term 5 */
+    replica_flush(node->replica);
+    cr_assert_eq(last_result(fixture, 3).type, 0, "term 6 is not durable yet");
+    cr_assert(fixture_do_job(node));
+    replica_flush(node->replica);
+    cr_assert_eq(last_result(fixture, 3).index, 3, "4 was another one");
+    cr_assert(fixture_do_job(node));
+    replica_flush(node->replica);
+    cr_assert_eq(last_result(fixture, 3).index, 4);
+    fixture_free(fixture);
+}
+
+Test(replica, entries_of_a_deposed_leader_are_refused_with_nothing_acknowledged)
+{
+    struct fixture *fixture = fixture_new(3, 3);
+    struct fixture_node *node = &fixture->nodes[0];
+    fixture_start(node);
+    lead_by_hand(node, 3, 6, 2, 1, 1);
+    fixture_run(fixture, 2);
+    lead_by_hand(node, 2, 5, 0, 0, 0);
+    struct message result = last_result(fixture, 2);
+    cr_assert_eq(result.type, MESSAGE_APPEND_RESULT);
+    cr_assert_eq(result.envelope.term, 6);
+    cr_assert_gt(result.rejected, 0);
+    fixture_free(fixture);
+}
+
+Test(replica, a_leader_that_contradicts_what_is_committed_stops_the_node)
+{
+    struct fixture *fixture = three();
+    struct fixture_node *follower = fixture_follower(fixture);
+    fixture_fill(fixture_leader(fixture), 3, 1);
+    lead_by_hand(follower, fixture_leader(fixture)->id, 99, 1, 98, 0);
+    cr_assert_eq(follower->fatals, 1);
+    fixture_free(fixture);
+}
+
 /* --- Faults --- */
 
 Test(replica, a_failed_write_of_the_log_stops_the_node)
@@ -553,6 +640,27 @@ Test(replica, a_change_of_leader_and_stepped_wall_clocks_do_not_move_a_deadline)
     fixture_run(fixture, 120);
     for (uint32_t i = 0; i < 3; i++)
         cr_assert_eq(fixture->nodes[i].expired, &fixture->nodes[i] == old ? 0 : 1);
+    fixture_free(fixture);
+}
+
+Test(replica, a_node_whose_wall_clock_was_set_back_while_it_was_down_goes_on_from_the_past_and_time_runs)
+{
+    struct fixture *fixture = fixture_new(1, 1);
+    struct fixture_read first, second;
+    fixture_start(&fixture->nodes[0]);
+    fixture_run(fixture, 5000);
+    fixture_fill(&fixture->nodes[0], 1, 1);
+    int64_t before = store_time_ms(replica_store(fixture->nodes[0].replica));
+    fixture_kill(&fixture->nodes[0]);
+    fixture->nodes[0].wall_offset_ms = -3600000;
+    fixture_start(&fixture->nodes[0]);
+    fixture_read(&fixture->nodes[0], &first, 1000);
+    fixture_run(fixture, 500);
+    fixture_read(&fixture->nodes[0], &second, 1000);
+    fixture_run(fixture, 10);
+    cr_assert(first.done == 1 && second.done == 1);
+    cr_assert_geq(first.time_ms, before);
+    cr_assert_geq(second.time_ms, first.time_ms + 490, "time stands still");
     fixture_free(fixture);
 }
 
