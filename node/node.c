@@ -30,8 +30,6 @@ struct node_edge {
     uv_thread_t thread;
     struct mail mail; /* drain, then close */
     struct mail drained;
-    struct mail reload;
-    struct tls_identity *identity; /* what `reload` brings */
 };
 
 struct node {
@@ -150,21 +148,28 @@ static struct tls_files tls_files_of(const struct config *config)
                               .deny_list = config->deny_list[0] == '\0' ? NULL : config->deny_list};
 }
 
+/* One reload on its way to one edge; several may be under way. */
+struct reload {
+    struct mail mail;
+    struct edge *edge;
+    struct tls_identity *identity;
+};
+
 static void set_edge_identity(struct mail *mail)
 {
-    struct node_edge *edge = CONTAINER_OF(mail, struct node_edge, reload);
-    struct tls_identity *identity = edge->identity;
-    edge->identity = NULL;
-    mail->run = NULL; /* free for the next reload */
-    edge_set_identity(edge->edge, identity);
-    tls_identity_unref(identity);
+    struct reload *reload = CONTAINER_OF(mail, struct reload, mail);
+    edge_set_identity(reload->edge, reload->identity);
+    tls_identity_unref(reload->identity);
+    free(reload);
 }
 
-static void reload_edge(struct node_edge *edge, struct tls_identity *identity)
+static void reload_edge(struct edge *edge, struct tls_identity *identity)
 {
-    edge->identity = tls_identity_ref(identity);
-    edge->reload.run = set_edge_identity;
-    mailbox_answer(edge_mailbox(edge->edge), &edge->reload);
+    struct reload *reload = mem_calloc(1, sizeof *reload);
+    reload->mail.run = set_edge_identity;
+    reload->edge = edge;
+    reload->identity = tls_identity_ref(identity);
+    mailbox_answer(edge_mailbox(edge), &reload->mail);
 }
 
 static void on_reload(uv_async_t *reload)
@@ -180,7 +185,7 @@ static void on_reload(uv_async_t *reload)
         return;
     }
     for (uint32_t i = 0; i < node->n_edges; i++)
-        reload_edge(&node->edges[i], identity);
+        reload_edge(node->edges[i].edge, identity);
     core_set_identity(node->core, identity);
     tls_identity_unref(node->identity);
     node->identity = identity;
