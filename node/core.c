@@ -8,14 +8,11 @@
 #include "base/clock.h"
 #include "node/bootstrap.h"
 #include "node/core_internal.h"
+#include "node/host_port.h"
 #include "node/metrics.h"
 #include "node/notify.h"
 #include "proto/encode.h"
-#include "proto/health.h"
 
-#define PULSE_MS 100
-/* A readiness probe that no quorum answers within this says "not ready". */
-#define PROBE_TIMEOUT_MS 1000
 #define STEP_DOWN_POLL_MS 10
 #define CORE_MAILBOX_MAX 65536u
 
@@ -106,7 +103,7 @@ static void on_leadership(void *arg, enum replica_state state, uint64_t leader, 
     struct core *core = arg;
     metric_set(METRIC_LEADER, state == REPLICA_LEADER);
     metric_set(METRIC_TERM, (int64_t)term);
-    core_call_transferred(core, leader, clock_boot_ms());
+    core_cluster_transferred(core, leader, clock_boot_ms());
     log_info("leadership", LOG_STR("state", state_name(state)), LOG_U64("leader", leader), LOG_U64("term", term));
 }
 
@@ -241,94 +238,6 @@ static void on_prepare(uv_prepare_t *prepare)
     measure_iteration(core);
 }
 
-static void on_probe(struct replica_read *read, lapse_result result, int64_t time_ms)
-{
-    struct core *core = read->owner;
-    (void)time_ms;
-    core->probe_waits = false;
-    metric_set(METRIC_READY, lapse_is_ok(result));
-    health_set(lapse_is_ok(result));
-}
-
-static int64_t peers_up(const struct core *core)
-{
-    const struct replica_member *members = NULL;
-    uint32_t n = replica_members(core->replica, &members);
-    int64_t up = 0;
-    for (uint32_t i = 0; i < n; i++)
-        up += members[i].id != core->config.node_id && peers_is_up(core->peers, members[i].id, true);
-    return up;
-}
-
-/* Numbers that nobody asks for more often than a scrape does. */
-static void set_gauges(struct core *core)
-{
-    metric_set(METRIC_PEERS_UP, peers_up(core));
-    struct replica_status status;
-    struct store_counts counts;
-    replica_get_status(core->replica, &status);
-    store_counts(replica_store(core->replica), &counts);
-    atomic_store_explicit(&core->time_ms, status.time_ms, memory_order_relaxed);
-    metric_set(METRIC_COMMIT_INDEX, (int64_t)status.commit_index);
-    metric_set(METRIC_APPLIED_INDEX, (int64_t)status.applied_index);
-    metric_set(METRIC_ELECTIONS, (int64_t)status.elections);
-    metric_set(METRIC_SNAPSHOTS_TAKEN, (int64_t)status.snapshots_taken);
-    metric_set(METRIC_SNAPSHOTS_INSTALLED, (int64_t)status.snapshots_installed);
-    metric_set(METRIC_REVISION, (int64_t)store_revision(replica_store(core->replica)));
-    metric_set(METRIC_LIVE_GRANTS, (int64_t)counts.live);
-    metric_set(METRIC_ENDED_GRANTS, (int64_t)counts.ended);
-    metric_set(METRIC_STORE_BYTES, (int64_t)counts.bytes);
-}
-
-static void feed_watchdog(struct core *core)
-{
-    int64_t now_us = clock_boot_us();
-    if (core->watchdog_us == 0 || now_us - core->watchdog_fed_us < core->watchdog_us)
-        return;
-    core->watchdog_fed_us = now_us;
-    notify_watchdog();
-}
-
-static bool is_leader(const struct core *core)
-{
-    struct replica_status status;
-    replica_get_status(core->replica, &status);
-    return status.state == REPLICA_LEADER;
-}
-
-/* A newcomer that has caught up becomes a voter: the leader tries until it has happened. */
-static void promote_newcomers(struct core *core)
-{
-    const struct replica_member *members = NULL;
-    struct lapse_error error;
-    uint32_t n = is_leader(core) ? replica_members(core->replica, &members) : 0;
-    for (uint32_t i = 0; i < n; i++) {
-        if (members[i].role != REPLICA_SPARE)
-            continue;
-        /* Refused while it is under way, or while the newcomer is out of reach. */
-        if (lapse_is_ok(replica_promote(core->replica, members[i].id, &error)))
-            log_info("a new node is catching up", LOG_U64("node", members[i].id));
-        return;
-    }
-}
-
-static void on_pulse(uv_timer_t *timer)
-{
-    struct core *core = timer->data;
-    feed_watchdog(core);
-    bool low = log_is_low_on_space(core->log);
-    set_gauges(core);
-    metric_set(METRIC_LOW_ON_SPACE, low);
-    replica_set_low_on_space(core->replica, low);
-    promote_newcomers(core);
-    core_call_transferred(core, 0, clock_boot_ms());
-    if (!core->probe_waits && core->fatal.code == LAPSE_OK) {
-        core->probe_waits = true;
-        core->probe = (struct replica_read){.done = on_probe, .owner = core};
-        replica_read(core->replica, &core->probe, PROBE_TIMEOUT_MS);
-    }
-}
-
 /* --- opening ---------------------------------------------------------------------------------------------------- */
 
 static lapse_result open_log(struct core *core, struct log_state *state, struct lapse_error *error)
@@ -415,7 +324,7 @@ static void start_handles(struct core *core)
 {
     CHECK(uv_prepare_start(&core->prepare, on_prepare) == 0);
     CHECK(uv_check_start(&core->check, on_check) == 0);
-    CHECK(uv_timer_start(&core->pulse, on_pulse, 0, PULSE_MS) == 0);
+    core_pulse_start(core);
 }
 
 /* Everything opened so far, in reverse; the loop has not run. Only core_open fails with handles open: the caller ends
@@ -507,7 +416,7 @@ static void end_step_down(struct core *core)
 static void on_step_down(uv_timer_t *timer)
 {
     struct core *core = timer->data;
-    if (!is_leader(core) || clock_boot_ms() >= core->step_down_until_ms)
+    if (!core_is_leader(core) || clock_boot_ms() >= core->step_down_until_ms)
         end_step_down(core);
 }
 
@@ -517,7 +426,7 @@ void core_step_down(struct core *core, void (*done)(void *arg), void *arg)
     core->step_down_done = done;
     core->step_down_arg = arg;
     core->step_down_until_ms = clock_boot_ms() + 2 * (int64_t)core->config.election_timeout_ms;
-    if (is_leader(core) && lapse_is_ok(replica_transfer(core->replica, 0, &error)))
+    if (core_is_leader(core) && lapse_is_ok(replica_transfer(core->replica, 0, &error)))
         log_info("handing leadership over");
     else
         core->step_down_until_ms = 0;
@@ -535,7 +444,7 @@ static void on_handle_closed(uv_handle_t *handle)
 static void on_disk_closed(void *arg)
 {
     struct core *core = arg;
-    core_call_transferred(core, 0, INT64_MAX);
+    core_cluster_transferred(core, 0, INT64_MAX);
     close_files(core);
     mailbox_close(&core->mailbox);
     uv_close((uv_handle_t *)&core->prepare, on_handle_closed);

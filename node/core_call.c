@@ -14,7 +14,6 @@
 #include "base/clock.h"
 #include "base/wire.h"
 #include "node/core_internal.h"
-#include "node/host_port.h"
 #include "node/metrics.h"
 #include "proto/codec.h"
 #include "proto/convert.h"
@@ -72,7 +71,7 @@ struct slice core_call_keep(struct core_call *call, const char *text, size_t len
     return slice_of(at, len);
 }
 
-static const struct store *store_of(const struct core_call *call)
+const struct store *core_call_store(const struct core_call *call)
 {
     return replica_store(call->core->replica);
 }
@@ -83,7 +82,7 @@ void core_call_answer(struct core_call *call)
     call->answered(call);
 }
 
-static void refuse(struct core_call *call, enum lapse_code code, const char *message)
+void core_call_refuse(struct core_call *call, enum lapse_code code, const char *message)
 {
     (void)lapse_fail(&call->error, code, "%s", message);
     core_call_answer(call);
@@ -91,20 +90,19 @@ static void refuse(struct core_call *call, enum lapse_code code, const char *mes
 
 /* --- answers ---------------------------------------------------------------------------------------------------- */
 
-static struct proto_point point_of(const struct core_call *call)
+struct proto_point core_call_point(const struct core_call *call)
 {
     return (struct proto_point){.epoch = call->epoch, .revision = call->revision, .time_ms = call->time_ms};
 }
 
 static void set_now(struct core_call *call, int64_t time_ms)
 {
-    call->epoch = store_epoch(store_of(call));
-    call->revision = store_revision(store_of(call));
+    call->epoch = store_epoch(core_call_store(call));
+    call->revision = store_revision(core_call_store(call));
     call->time_ms = time_ms;
 }
 
-/* `encoded`: what the encoder said. */
-static void finish(struct core_call *call, lapse_result encoded)
+void core_call_finish(struct core_call *call, lapse_result encoded)
 {
     if (!lapse_is_ok(encoded))
         (void)lapse_fail(&call->error, LAPSE_RESOURCE_EXHAUSTED, "the answer is too large: ask for smaller pages");
@@ -114,17 +112,17 @@ static void finish(struct core_call *call, lapse_result encoded)
 static void answer_write(struct core_call *call, const struct store_outcome *outcome)
 {
     struct grant grant;
-    call->epoch = store_epoch(store_of(call));
+    call->epoch = store_epoch(core_call_store(call));
     call->revision = outcome->revision;
     call->time_ms = outcome->time_ms;
-    struct proto_point point = point_of(call);
+    struct proto_point point = core_call_point(call);
     if (call->op != CORE_WRITE) {
         const lapse_v1_SetRolesResponse message = {point.epoch, point.revision, point.time_ms};
-        finish(call, proto_encode(lapse_v1_SetRolesResponse_fields, &message, &call->response));
+        core_call_finish(call, proto_encode(lapse_v1_SetRolesResponse_fields, &message, &call->response));
         return;
     }
-    bool found = store_get(store_of(call), outcome->grant, &grant);
-    finish(call, proto_encode_mutation(&point, found ? &grant : NULL, outcome->repeated, &call->response));
+    bool found = store_get(core_call_store(call), outcome->grant, &grant);
+    core_call_finish(call, proto_encode_mutation(&point, found ? &grant : NULL, outcome->repeated, &call->response));
 }
 
 /* --- reads ------------------------------------------------------------------------------------------------------- */
@@ -141,10 +139,10 @@ static void run_get(struct core_call *call)
 {
     char id[GRANT_ID_TEXT_SIZE];
     struct grant grant;
-    struct proto_point point = point_of(call);
+    struct proto_point point = core_call_point(call);
     /* The same answer for what is not there and for what is none of the caller's business. */
-    if (store_get(store_of(call), call->grant, &grant) && may_see(call, &grant)) {
-        finish(call, proto_encode_get(&point, &grant, &call->response));
+    if (store_get(core_call_store(call), call->grant, &grant) && may_see(call, &grant)) {
+        core_call_finish(call, proto_encode_get(&point, &grant, &call->response));
         return;
     }
     grant_id_format(call->grant, id);
@@ -171,44 +169,31 @@ static bool add_to_page(void *arg, const struct grant *grant)
 static void run_list(struct core_call *call)
 {
     struct page page = {.call = call};
-    struct proto_point point = point_of(call);
+    struct proto_point point = core_call_point(call);
     char token[PAGE_TOKEN_SIZE] = "";
     page.result = proto_encode_list_begin(&point, &call->response);
-    if (store_list(store_of(call), &call->filter, &call->cursor, SCAN_MAX, add_to_page, &page))
+    if (store_list(core_call_store(call), &call->filter, &call->cursor, SCAN_MAX, add_to_page, &page))
         (void)snprintf(token, sizeof token, "%016" PRIx64, call->cursor);
     if (lapse_is_ok(page.result))
         page.result = proto_encode_list_end(slice_str(token), &call->response);
-    finish(call, page.result);
+    core_call_finish(call, page.result);
 }
 
 static void run_check(struct core_call *call)
 {
-    struct proto_point point = point_of(call);
+    struct proto_point point = core_call_point(call);
     struct grant grant;
     bool found = false;
     if ((call->roles & ROLES_THAT_SEE_ALL) == 0 && !principal_same(slice_str(call->principal), call->query.subject)) {
-        refuse(call, LAPSE_PERMISSION_DENIED,
-               "only enforcers, approvers, operators and auditors may check others: ask an operator for the role");
+        core_call_refuse(
+            call, LAPSE_PERMISSION_DENIED,
+            "only enforcers, approvers, operators and auditors may check others: ask an operator for the role");
         return;
     }
-    enum grant_verdict verdict = store_check(store_of(call), &call->query, call->time_ms, &grant, &found);
+    enum grant_verdict verdict = store_check(core_call_store(call), &call->query, call->time_ms, &grant, &found);
     bool allowed = verdict == GRANT_ALLOWS;
-    finish(call, proto_encode_check(&point, allowed, grant_verdict_name(verdict), found ? &grant : NULL,
-                                    allowed ? grant.deadline_ms - call->time_ms : 0, &call->response));
-}
-
-static void run_roles(struct core_call *call)
-{
-    struct proto_point point = point_of(call);
-    struct store_role_binding binding;
-    if ((call->roles & (ROLE_OPERATOR | ROLE_AUDITOR)) == 0) {
-        refuse(call, LAPSE_PERMISSION_DENIED, "only operators and auditors may list roles");
-        return;
-    }
-    lapse_result result = proto_encode_list_roles_begin(&point, &call->response);
-    for (uint32_t i = 0; lapse_is_ok(result) && store_role_at(store_of(call), i, &binding); i++)
-        result = proto_encode_list_roles_binding(binding.member, binding.roles, &call->response);
-    finish(call, result);
+    core_call_finish(call, proto_encode_check(&point, allowed, grant_verdict_name(verdict), found ? &grant : NULL,
+                                              allowed ? grant.deadline_ms - call->time_ms : 0, &call->response));
 }
 
 static void run_watch_open(struct core_call *call)
@@ -217,71 +202,6 @@ static void run_watch_open(struct core_call *call)
 }
 
 /* --- at once ------------------------------------------------------------------------------------------------------ */
-
-static const char *link_of(const struct core *core, uint64_t id)
-{
-    if (id == core->config.node_id)
-        return "self";
-    return peers_is_up(core->peers, id, true) ? "connected" : "unreachable";
-}
-
-static void fill_member(const struct core *core, const struct replica_member *member, lapse_v1_NodeStatus *node)
-{
-    static const char *const roles[] = {"standby", "voter", "spare"};
-    node->id = member->id;
-    (void)snprintf(node->address, sizeof node->address, "%s", member->address);
-    (void)snprintf(node->role, sizeof node->role, "%s",
-                   (size_t)member->role < ARRAY_LEN(roles) ? roles[member->role] : "unknown");
-    (void)snprintf(node->link, sizeof node->link, "%s", link_of(core, member->id));
-}
-
-static const char *state_text(enum replica_state state)
-{
-    return state == REPLICA_LEADER ? "leader" : state == REPLICA_CANDIDATE ? "candidate" : "follower";
-}
-
-static void fill_replica(struct core *core, lapse_v1_StatusResponse *message)
-{
-    struct replica_status status;
-    const struct replica_member *members = NULL;
-    replica_get_status(core->replica, &status);
-    (void)snprintf(message->state, sizeof message->state, "%s", state_text(status.state));
-    message->leader_id = status.leader;
-    message->term = status.term;
-    message->commit_index = status.commit_index;
-    message->applied_index = status.applied_index;
-    message->snapshot_index = status.snapshot_index;
-    message->time_ms = status.time_ms;
-    uint32_t n = replica_members(core->replica, &members);
-    for (uint32_t i = 0; i < n && i < ARRAY_LEN(message->nodes); i++)
-        fill_member(core, &members[i], &message->nodes[message->nodes_count++]);
-}
-
-static void fill_store(const struct store *store, lapse_v1_StatusResponse *message)
-{
-    struct store_counts counts;
-    struct store_digest digest = store_digest(store);
-    store_counts(store, &counts);
-    message->epoch = store_epoch(store);
-    message->revision = store_revision(store);
-    message->live_grants = counts.live;
-    message->ended_grants = counts.ended;
-    (void)snprintf(message->digest, sizeof message->digest, "%016" PRIx64 "%016" PRIx64, digest.words[0],
-                   digest.words[1]);
-}
-
-static void run_status(struct core_call *call)
-{
-    lapse_v1_StatusResponse *message = mem_calloc(1, sizeof *message);
-    (void)snprintf(message->cluster, sizeof message->cluster, "%s", call->core->cluster);
-    (void)snprintf(message->version, sizeof message->version, "%s", LAPSE_VERSION);
-    message->node_id = call->core->config.node_id;
-    message->watchers = (uint64_t)metric_get(METRIC_WATCHERS);
-    fill_replica(call->core, message);
-    fill_store(store_of(call), message);
-    finish(call, proto_encode(lapse_v1_StatusResponse_fields, message, &call->response));
-    free(message);
-}
 
 struct snapshot_slice {
     struct core_call *call;
@@ -309,101 +229,9 @@ static void run_scan(struct core_call *call)
 {
     struct snapshot_slice slice = {.call = call};
     buf_init(&slice.message, LIMIT_MESSAGE_OUT);
-    call->more = store_list(store_of(call), &call->filter, &call->cursor, SCAN_MAX, add_to_snapshot, &slice);
+    call->more = store_list(core_call_store(call), &call->filter, &call->cursor, SCAN_MAX, add_to_snapshot, &slice);
     buf_free(&slice.message);
-    finish(call, slice.result);
-}
-
-/* Changes of who leads and who belongs are for operators, and for the leader to make. UNAVAILABLE, so that a client
- * goes on to another node. */
-static bool may_change_cluster(struct core_call *call)
-{
-    struct replica_status status;
-    replica_get_status(call->core->replica, &status);
-    if ((call->roles & ROLE_OPERATOR) == 0)
-        (void)lapse_fail(&call->error, LAPSE_PERMISSION_DENIED, "only operators may change the cluster");
-    else if (status.state != REPLICA_LEADER && status.leader != 0)
-        (void)lapse_fail(&call->error, LAPSE_UNAVAILABLE, "this node doesn't lead: ask node %" PRIu64, status.leader);
-    else if (status.state != REPLICA_LEADER)
-        (void)lapse_fail(&call->error, LAPSE_UNAVAILABLE, "no node leads right now: try again");
-    return call->error.code == LAPSE_OK;
-}
-
-/* `begun`: what the replica said; its message is in call->error. */
-static void answer_change(struct core_call *call, lapse_result begun, const pb_msgdesc_t *type, const void *message)
-{
-    if (lapse_is_ok(begun))
-        finish(call, proto_encode(type, message, &call->response));
-    else
-        core_call_answer(call);
-}
-
-/* Handing over takes a round trip and an election; libraft gives up after an election timeout. */
-static void run_transfer(struct core_call *call)
-{
-    struct core *core = call->core;
-    if (!may_change_cluster(call)) {
-        core_call_answer(call);
-    } else if (core->transfer != NULL) {
-        refuse(call, LAPSE_FAILED_PRECONDITION, "leadership is being handed over already: look at the status");
-    } else if (call->node_id == core->config.node_id) {
-        const lapse_v1_TransferLeadershipResponse message = {call->node_id};
-        finish(call, proto_encode(lapse_v1_TransferLeadershipResponse_fields, &message, &call->response));
-    } else if (!lapse_is_ok(replica_transfer(core->replica, call->node_id, &call->error))) {
-        core_call_answer(call);
-    } else {
-        core->transfer = call;
-        core->transfer_until_ms = clock_boot_ms() + 2 * (int64_t)core->config.election_timeout_ms;
-    }
-}
-
-void core_call_transferred(struct core *core, uint64_t leader, int64_t now_ms)
-{
-    const lapse_v1_TransferLeadershipResponse message = {leader};
-    struct core_call *call = core->transfer;
-    bool moved = leader != 0 && leader != core->config.node_id;
-    if (call == NULL || (!moved && now_ms < core->transfer_until_ms))
-        return;
-    core->transfer = NULL;
-    if (moved)
-        finish(call, proto_encode(lapse_v1_TransferLeadershipResponse_fields, &message, &call->response));
-    else
-        refuse(call, LAPSE_ABORTED, "leadership was not handed over in time: is that node up and caught up? try again");
-}
-
-static bool is_member_at(const struct core *core, uint64_t id, const char *address)
-{
-    const struct replica_member *members = NULL;
-    uint32_t n = replica_members(core->replica, &members);
-    for (uint32_t i = 0; i < n; i++)
-        if (members[i].id == id && strcmp(members[i].address, address) == 0)
-            return true;
-    return false;
-}
-
-static void run_add_node(struct core_call *call)
-{
-    const lapse_v1_AddNodeResponse message = {.begun = true};
-    char address[HOST_PORT_SIZE];
-    if (!may_change_cluster(call)) {
-        core_call_answer(call);
-        return;
-    }
-    CHECK(slice_to_cstr(call->address, address, sizeof address));
-    lapse_result begun = is_member_at(call->core, call->node_id, address)
-                             ? lapse_ok() /* a repeated call */
-                             : replica_add(call->core->replica, call->node_id, address, &call->error);
-    answer_change(call, begun, lapse_v1_AddNodeResponse_fields, &message);
-}
-
-static void run_remove_node(struct core_call *call)
-{
-    const lapse_v1_RemoveNodeResponse message = {.begun = true};
-    if (!may_change_cluster(call))
-        core_call_answer(call);
-    else
-        answer_change(call, replica_remove(call->core->replica, call->node_id, &call->error),
-                      lapse_v1_RemoveNodeResponse_fields, &message);
+    core_call_finish(call, slice.result);
 }
 
 static void on_written(struct replica_write *write, const struct store_outcome *outcome);
@@ -420,10 +248,10 @@ static struct slice first_operator(const struct store *store)
 
 static void begin_seed(struct core_call *call)
 {
-    struct slice first = first_operator(store_of(call));
+    struct slice first = first_operator(core_call_store(call));
     struct command command;
     if (first.len == 0) {
-        refuse(call, LAPSE_UNAVAILABLE, "the cluster has not begun yet");
+        core_call_refuse(call, LAPSE_UNAVAILABLE, "the cluster has not begun yet");
         return;
     }
     CHECK(lapse_is_ok(command_decode(buf_slice(&call->command), &command)));
@@ -446,18 +274,18 @@ static const struct {
     [CORE_GET] = {run_get, .quorum = true},
     [CORE_LIST] = {run_list, .quorum = true},
     [CORE_CHECK] = {run_check, .quorum = true},
-    [CORE_STATUS] = {run_status},
-    [CORE_ROLES] = {run_roles, .quorum = true},
-    [CORE_TRANSFER] = {run_transfer},
-    [CORE_ADD_NODE] = {run_add_node},
-    [CORE_REMOVE_NODE] = {run_remove_node},
+    [CORE_STATUS] = {core_cluster_status},
+    [CORE_ROLES] = {core_cluster_roles, .quorum = true},
+    [CORE_TRANSFER] = {core_cluster_transfer},
+    [CORE_ADD_NODE] = {core_cluster_add_node},
+    [CORE_REMOVE_NODE] = {core_cluster_remove_node},
     [CORE_WATCH_OPEN] = {run_watch_open, .quorum = true},
     [CORE_SCAN] = {run_scan},
 };
 
 static bool is_stranger(const struct core_call *call)
 {
-    return store_roles_of(store_of(call), slice_str(call->principal)) == 0;
+    return store_roles_of(core_call_store(call), slice_str(call->principal)) == 0;
 }
 
 static void refuse_stranger(struct core_call *call)
@@ -470,7 +298,7 @@ static void refuse_stranger(struct core_call *call)
 static void run_op(struct core_call *call, int64_t time_ms)
 {
     set_now(call, time_ms);
-    call->roles = store_roles_of(store_of(call), slice_str(call->principal));
+    call->roles = store_roles_of(core_call_store(call), slice_str(call->principal));
     if (call->roles == 0 && !ops[call->op].unasked) {
         refuse_stranger(call);
         return;
@@ -504,10 +332,10 @@ static void on_read(struct replica_read *read, lapse_result result, int64_t time
 {
     struct core_call *call = read->owner;
     if (!lapse_is_ok(result)) {
-        refuse(call, result.code,
-               result.code == LAPSE_UNAVAILABLE
-                   ? "no quorum answered in time: ask again, or look at `lapse cluster status`"
-                   : lapse_code_name(result.code));
+        core_call_refuse(call, result.code,
+                         result.code == LAPSE_UNAVAILABLE
+                             ? "no quorum answered in time: ask again, or look at `lapse cluster status`"
+                             : lapse_code_name(result.code));
         return;
     }
     if (!ops[call->op].writes)
@@ -529,7 +357,7 @@ void core_call_run(struct mail *mail)
 {
     struct core_call *call = CONTAINER_OF(mail, struct core_call, mail);
     if (call->core->closing) {
-        refuse(call, LAPSE_UNAVAILABLE, "this node is stopping: ask another one");
+        core_call_refuse(call, LAPSE_UNAVAILABLE, "this node is stopping: ask another one");
         return;
     }
     /* Someone without any role here may have been given one that this node hasn't applied yet: look again after a

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "node/core.h"
+#include "proto/encode.h"
 #include "raft/disk_thread.h"
 #include "raft/peers.h"
 
@@ -55,11 +56,26 @@ struct core {
     _Atomic(int64_t) time_ms;
 };
 
+/* core_pulse.c: gauges, readiness, watchdog, newcomers: everything that is looked at every now and then. */
+void core_pulse_start(struct core *core);
+bool core_is_leader(const struct core *core);
+
 /* core_call.c: runs on the core loop when a call's mail arrives. */
 void core_call_run(struct mail *mail);
-/* The one way back to the edge. */
+/* The one way back to the edge; the other two fill in the answer before. `encoded` is what its encoder said. */
 void core_call_answer(struct core_call *call);
+void core_call_refuse(struct core_call *call, enum lapse_code code, const char *message);
+void core_call_finish(struct core_call *call, lapse_result encoded);
+const struct store *core_call_store(const struct core_call *call);
+struct proto_point core_call_point(const struct core_call *call);
+
+/* core_cluster.c: the operations about the cluster itself. */
+void core_cluster_status(struct core_call *call);
+void core_cluster_roles(struct core_call *call);
+void core_cluster_transfer(struct core_call *call);
+void core_cluster_add_node(struct core_call *call);
+void core_cluster_remove_node(struct core_call *call);
 /* Answers a waiting TransferLeadership when it is decided: `leader` leads now (0: nobody yet). */
-void core_call_transferred(struct core *core, uint64_t leader, int64_t now_ms);
+void core_cluster_transferred(struct core *core, uint64_t leader, int64_t now_ms);
 
 #endif
