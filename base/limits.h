@@ -110,6 +110,11 @@
  * and reads none would otherwise bind 512 MiB. */
 #define LIMIT_CALL_QUEUE (64u * 1024)
 #define LIMIT_CONNECTION_QUEUE (16u * 1024 * 1024)
+/* Pages of grants that are being made or wait to be read, for one principal and for all: sixty full ones, and four such principals. */
+#define LIMIT_PAGES_HELD_PER_PRINCIPAL (128ull * 1024 * 1024)
+#define LIMIT_PAGES_HELD (512ull * 1024 * 1024)
+/* A page ends early past this, with a token for the rest: one more grant always fits in a message. */
+#define LIMIT_PAGE_BYTES (LIMIT_MESSAGE_OUT / 2)
 /* A finished answer that doesn't move for so long (the client keeps its window shut) ends the connection. */
 #define LIMIT_ANSWER_STALL_MS 30000u
 /* A connection without calls and frames; a request (or the connection's first frame) that doesn't get complete. */

@@ -59,10 +59,15 @@ struct tls_options {
 typedef bool (*tls_accept_cb)(void *arg, struct stream *stream, const char *address);
 
 struct tls_listener;
-/* Listens with SO_REUSEPORT when `shared` (one listener per edge loop). `port` 0: any; ask tls_listener_port. */
-lapse_result tls_listen(uv_loop_t *loop, const char *host, uint16_t port, bool shared, struct tls_identity *identity,
-                        const struct tls_options *options, tls_accept_cb accept, void *arg,
-                        struct tls_listener **listener, struct lapse_error *error) LAPSE_MUST_USE;
+enum tls_port {
+    TLS_PORT_ALONE, /* the only listener on its port */
+    TLS_PORT_FIRST, /* of several of this process (SO_REUSEPORT); nobody else listens there when it begins */
+    TLS_PORT_NEXT   /* the others of this process */
+};
+/* `port` 0: any; ask tls_listener_port. UNAVAILABLE when somebody else has the port. */
+lapse_result tls_listen(uv_loop_t *loop, const char *host, uint16_t port, enum tls_port use,
+                        struct tls_identity *identity, const struct tls_options *options, tls_accept_cb accept,
+                        void *arg, struct tls_listener **listener, struct lapse_error *error) LAPSE_MUST_USE;
 uint16_t tls_listener_port(const struct tls_listener *listener);
 void tls_listener_set_identity(struct tls_listener *listener, struct tls_identity *identity);
 /* Stops accepting; streams live on. `closed` from the loop. */

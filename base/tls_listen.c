@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #define BACKLOG 1024
 
@@ -96,11 +97,29 @@ static int read_port(struct tls_listener *listener)
     return status;
 }
 
-static int start_listening(struct tls_listener *listener, const struct sockaddr *address, bool shared)
+/* Whether nobody listens there. SO_REUSEPORT alone would let a second process of ours take half of the first one's
+ * connections. */
+static int probe_port(const struct sockaddr_storage *address)
 {
-    int status = shared ? share_port(listener) : 0;
+    int on = 1, status = 0;
+    socklen_t len = address->ss_family == AF_INET6 ? sizeof(struct sockaddr_in6) : sizeof(struct sockaddr_in);
+    int fd = socket(address->ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
+        return uv_translate_sys_error(errno);
+    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) != 0 ||
+        bind(fd, (const struct sockaddr *)address, len) != 0)
+        status = uv_translate_sys_error(errno);
+    (void)close(fd);
+    return status;
+}
+
+static int start_listening(struct tls_listener *listener, const struct sockaddr_storage *address, enum tls_port use)
+{
+    int status = use == TLS_PORT_FIRST ? probe_port(address) : 0;
+    if (status == 0 && use != TLS_PORT_ALONE)
+        status = share_port(listener);
     if (status == 0)
-        status = uv_tcp_bind(&listener->tcp, address, 0);
+        status = uv_tcp_bind(&listener->tcp, (const struct sockaddr *)address, 0);
     if (status == 0)
         status = uv_listen((uv_stream_t *)&listener->tcp, BACKLOG, on_connection);
     return status == 0 ? read_port(listener) : status;
@@ -118,9 +137,9 @@ static void on_listener_closed(uv_handle_t *handle)
         closed(arg);
 }
 
-lapse_result tls_listen(uv_loop_t *loop, const char *host, uint16_t port, bool shared, struct tls_identity *identity,
-                        const struct tls_options *options, tls_accept_cb accept, void *arg,
-                        struct tls_listener **listener, struct lapse_error *error)
+lapse_result tls_listen(uv_loop_t *loop, const char *host, uint16_t port, enum tls_port use,
+                        struct tls_identity *identity, const struct tls_options *options, tls_accept_cb accept,
+                        void *arg, struct tls_listener **listener, struct lapse_error *error)
 {
     struct tls_settings settings;
     struct sockaddr_storage address = {0};
@@ -141,7 +160,7 @@ lapse_result tls_listen(uv_loop_t *loop, const char *host, uint16_t port, bool s
     made->settings = settings;
     made->accept = accept;
     made->arg = arg;
-    status = start_listening(made, (struct sockaddr *)&address, shared);
+    status = start_listening(made, &address, use);
     if (status != 0) {
         tls_listener_close(made, NULL, NULL);
         return lapse_fail(error, LAPSE_UNAVAILABLE, "cannot listen on %s:%u: %s", host, port, uv_strerror(status));

@@ -12,6 +12,7 @@ struct admission_entry {
     char *principal; /* first: what the tree compares */
     uint32_t connections;
     uint32_t calls;
+    uint64_t held;
     /* A token bucket: `tokens` thousandths of a request were left at `filled_ms`. */
     int64_t tokens;
     int64_t filled_ms;
@@ -22,6 +23,7 @@ struct admission {
     struct admission_limits limits;
     void *entries; /* a tsearch tree of struct admission_entry */
     uint32_t connections;
+    uint64_t held;
 };
 
 #define THOUSANDTHS 1000
@@ -113,15 +115,21 @@ lapse_result admission_enter(struct admission *admission, const char *principal,
     return result;
 }
 
+static void free_if_unused(struct admission *admission, struct admission_entry *entry)
+{
+    if (entry->connections > 0 || entry->held > 0)
+        return;
+    CHECK(entry->calls == 0);
+    (void)tdelete(entry, &admission->entries, compare);
+    free_entry(entry);
+}
+
 void admission_leave(struct admission *admission, struct admission_entry *entry)
 {
     lock(admission);
     CHECK(entry->connections > 0);
-    if (--entry->connections == 0) {
-        CHECK(entry->calls == 0);
-        (void)tdelete(entry, &admission->entries, compare);
-        free_entry(entry);
-    }
+    entry->connections--;
+    free_if_unused(admission, entry);
     unlock(admission);
 }
 
@@ -173,5 +181,35 @@ void admission_end(struct admission *admission, struct admission_entry *entry)
     lock(admission);
     CHECK(entry->calls > 0);
     entry->calls--;
+    unlock(admission);
+}
+
+lapse_result admission_hold(struct admission *admission, struct admission_entry *entry, uint64_t bytes,
+                            struct lapse_error *error)
+{
+    lapse_result result = lapse_ok();
+    lock(admission);
+    if (entry->held + bytes > admission->limits.held_per_principal)
+        result = lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED,
+                            "%s has asked for too many pages that it has not read yet: read some of them first",
+                            entry->principal);
+    else if (admission->held + bytes > admission->limits.held_max)
+        result = lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED,
+                            "this node holds too many pages that nobody reads: try again, or ask another one");
+    if (lapse_is_ok(result)) {
+        entry->held += bytes;
+        admission->held += bytes;
+    }
+    unlock(admission);
+    return result;
+}
+
+void admission_unhold(struct admission *admission, struct admission_entry *entry, uint64_t bytes)
+{
+    lock(admission);
+    CHECK(bytes <= entry->held && bytes <= admission->held);
+    entry->held -= bytes;
+    admission->held -= bytes;
+    free_if_unused(admission, entry);
     unlock(admission);
 }

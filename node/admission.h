@@ -1,6 +1,6 @@
 /* Who may have how much: caps on connections, calls in flight and requests per second of each principal (guarantee G8).
  *
- * One table for all edges; any thread. A principal's entry lives while it has connections. */
+ * One table for all edges; any thread. A principal's entry lives while it has connections or holds memory. */
 #ifndef LAPSE_NODE_ADMISSION_H
 #define LAPSE_NODE_ADMISSION_H
 
@@ -15,6 +15,8 @@ struct admission_limits {
     uint32_t connections_max; /* of all principals, handshakes under way included */
     uint32_t connections_per_principal;
     uint32_t calls_per_principal; /* in flight, watches included */
+    uint64_t held_max; /* bytes of long answers, of all principals; and of one: */
+    uint64_t held_per_principal;
     uint32_t requests_per_second; /* per principal; a burst of one second's worth is let through */
 };
 
@@ -38,5 +40,12 @@ lapse_result admission_request(struct admission *admission, struct admission_ent
 lapse_result admission_begin(struct admission *admission, struct admission_entry *entry,
                              struct lapse_error *error) LAPSE_MUST_USE;
 void admission_end(struct admission *admission, struct admission_entry *entry);
+
+/* Memory for an answer that may be long, before it is computed. RESOURCE_EXHAUSTED: the principal, or all together, have
+ * not read enough of what they asked for. Given back, in parts if need be, by admission_unhold, which may come after the
+ * principal's last connection is gone. */
+lapse_result admission_hold(struct admission *admission, struct admission_entry *entry, uint64_t bytes,
+                            struct lapse_error *error) LAPSE_MUST_USE;
+void admission_unhold(struct admission *admission, struct admission_entry *entry, uint64_t bytes);
 
 #endif

@@ -315,7 +315,8 @@ static void open_handles(struct core *core)
     CHECK(uv_timer_init(core->loop, &core->pulse) == 0);
     CHECK(uv_timer_init(core->loop, &core->step_down) == 0);
     core->prepare.data = core->check.data = core->due.data = core->pulse.data = core->step_down.data = core;
-    core->handles = 5;
+    core_turns_init(core);
+    core->handles = 6;
     core->watchdog_us = (int64_t)notify_watchdog_interval_us();
     mailbox_init(&core->mailbox, core->loop, CORE_MAILBOX_MAX);
 }
@@ -447,11 +448,13 @@ static void on_disk_closed(void *arg)
     core_cluster_transferred(core, 0, INT64_MAX);
     close_files(core);
     mailbox_close(&core->mailbox);
+    core_turns_end(core);
     uv_close((uv_handle_t *)&core->prepare, on_handle_closed);
     uv_close((uv_handle_t *)&core->check, on_handle_closed);
     uv_close((uv_handle_t *)&core->due, on_handle_closed);
     uv_close((uv_handle_t *)&core->pulse, on_handle_closed);
     uv_close((uv_handle_t *)&core->step_down, on_handle_closed);
+    uv_close((uv_handle_t *)&core->turns, on_handle_closed);
 }
 
 static void on_peers_closed(void *arg)

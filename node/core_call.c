@@ -24,9 +24,6 @@
 /* A slice of a snapshot is at most this long; the edge waits for its connection between slices. */
 #define SLICE_BYTES_MAX (64u * 1024)
 
-/* A page ends early past this, with a token for the rest: one more grant (about 20 KiB at most) always fits in a
- * message. */
-#define PAGE_BYTES_MAX (LIMIT_MESSAGE_OUT / 2)
 /* A page token is the store's cursor in hexadecimal. */
 #define PAGE_TOKEN_SIZE 17
 
@@ -163,7 +160,7 @@ static bool add_to_page(void *arg, const struct grant *grant)
     if (!may_see(page->call, grant))
         return true;
     page->result = proto_encode_list_grant(grant, &page->call->response);
-    return ++page->n < page->call->page && lapse_is_ok(page->result) && page->call->response.len < PAGE_BYTES_MAX;
+    return ++page->n < page->call->page && lapse_is_ok(page->result) && page->call->response.len < LIMIT_PAGE_BYTES;
 }
 
 static void run_list(struct core_call *call)
@@ -267,12 +264,13 @@ static const struct {
     bool writes;
     bool quorum;  /* linearizable: a quorum answers first */
     bool unasked; /* by the node itself: nobody's role is looked at */
+    bool is_long; /* takes turns: core_turns.c */
 } ops[CORE_OPS] = {
     [CORE_WRITE] = {.writes = true},
     [CORE_SET_ROLES] = {.writes = true},
     [CORE_SEED_ROLES] = {begin_seed, .unasked = true},
     [CORE_GET] = {run_get, .quorum = true},
-    [CORE_LIST] = {run_list, .quorum = true},
+    [CORE_LIST] = {run_list, .quorum = true, .is_long = true},
     [CORE_CHECK] = {run_check, .quorum = true},
     [CORE_STATUS] = {core_cluster_status},
     [CORE_ROLES] = {core_cluster_roles, .quorum = true},
@@ -280,7 +278,7 @@ static const struct {
     [CORE_ADD_NODE] = {core_cluster_add_node},
     [CORE_REMOVE_NODE] = {core_cluster_remove_node},
     [CORE_WATCH_OPEN] = {run_watch_open, .quorum = true},
-    [CORE_SCAN] = {run_scan},
+    [CORE_SCAN] = {run_scan, .is_long = true},
 };
 
 static bool is_stranger(const struct core_call *call)
@@ -295,7 +293,7 @@ static void refuse_stranger(struct core_call *call)
     core_call_answer(call);
 }
 
-static void run_op(struct core_call *call, int64_t time_ms)
+static void run_now(struct core_call *call, int64_t time_ms)
 {
     set_now(call, time_ms);
     call->roles = store_roles_of(core_call_store(call), slice_str(call->principal));
@@ -304,6 +302,21 @@ static void run_op(struct core_call *call, int64_t time_ms)
         return;
     }
     ops[call->op].run(call);
+}
+
+/* A long answer shows the store as it is when its turn comes: later than the quorum's word, and so not less. */
+static void run_op(struct core_call *call, int64_t time_ms)
+{
+    call->time_ms = time_ms;
+    if (ops[call->op].is_long && !call->core->closing)
+        core_turns_add(call);
+    else
+        run_now(call, time_ms);
+}
+
+void core_call_run_long(struct core_call *call)
+{
+    run_now(call, call->time_ms);
 }
 
 static void on_written(struct replica_write *write, const struct store_outcome *outcome)

@@ -32,6 +32,10 @@ struct core {
     uv_timer_t pulse;     /* gauges, readiness, disk space */
     uint64_t iteration_ns, idle_ns; /* see measure_iteration */
 
+    struct mail *line_head, **line_tail; /* calls whose answers are long, in the order in which they came */
+    uint32_t line_length;
+    uv_idle_t turns; /* runs while somebody stands in line */
+
     bool events_waiting; /* the ring has grown since the edges were last woken */
     bool closing;
     struct lapse_error fatal; /* code LAPSE_OK: none */
@@ -60,8 +64,16 @@ struct core {
 void core_pulse_start(struct core *core);
 bool core_is_leader(const struct core *core);
 
+/* core_turns.c: calls that are answered when it is their turn. At the end those in line are refused; after that none
+ * is added, and the handle may be closed. */
+void core_turns_init(struct core *core);
+void core_turns_add(struct core_call *call);
+void core_turns_end(struct core *core);
+
 /* core_call.c: runs on the core loop when a call's mail arrives. */
 void core_call_run(struct mail *mail);
+/* The turn of a call that stood in line has come. */
+void core_call_run_long(struct core_call *call);
 /* The one way back to the edge; the other two fill in the answer before. `encoded` is what its encoder said. */
 void core_call_answer(struct core_call *call);
 void core_call_refuse(struct core_call *call, enum lapse_code code, const char *message);

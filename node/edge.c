@@ -177,8 +177,8 @@ lapse_result edge_open(uv_loop_t *loop, const struct edge_options *options, stru
     edge->core = options->core;
     edge->admission = options->admission;
     edge->identity = tls_identity_ref(options->identity);
-    lapse_result result = tls_listen(loop, options->config->client_host, options->port, true, edge->identity, &tls,
-                                     on_accept, edge, &edge->listener, error);
+    lapse_result result = tls_listen(loop, options->config->client_host, options->port, options->use, edge->identity,
+                                     &tls, on_accept, edge, &edge->listener, error);
     if (!lapse_is_ok(result)) {
         edge_free(edge);
         return result;

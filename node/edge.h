@@ -21,6 +21,7 @@ struct edge_options {
     struct tls_identity *identity; /* a reference is taken */
     struct admission *admission;
     uint16_t port; /* 0: any */
+    enum tls_port use;
 };
 
 /* Binds the port. The loop is not running yet. */

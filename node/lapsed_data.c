@@ -20,7 +20,7 @@ const char lapsed_init_help[] =
     "  --cluster NAME        the cluster's name: a-z, 0-9 and '-'\n"
     "  --members LIST        all first members and their peer ports, as the others reach them: "
     "1=host:port,2=host:port,...\n"
-    "  --operator SPIFFE-ID  who may give roles to others; the first and for now only one\n"
+    "  --operator SPIFFE-ID  the first operator, who gives roles to others\n"
     "  --node-id N           which of the members this one is\n"
     "  --data-dir DIR        made if absent (its parent must be there), mode 0700; must be empty\n"
     "  --token T             tells clusters apart that have the same name, members and operator\n"

@@ -10,12 +10,13 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/limits.h"
 #include "node/host_port.h"
 #include "node/lapsed_signals.h"
 #include "node/notify.h"
 
-/* Descriptors beside the client connections: peers, HTTP, segments, the runtime's own. */
-#define SPARE_DESCRIPTORS 256u
+/* Descriptors beside the client connections: peers and strangers on their port, HTTP, segments, the loops' own. */
+#define SPARE_DESCRIPTORS (LIMIT_PEER_STRANGERS + LIMIT_HTTP_CONNECTIONS + 192u)
 
 /* Memory holds private keys and grants: no core dumps. What the process makes is nobody else's to read. */
 static void harden(bool core_dumps)
@@ -26,17 +27,26 @@ static void harden(bool core_dumps)
         log_warn("core dumps can't be switched off");
 }
 
-/* Takes all the descriptors it may have, and says so when they are fewer than the connections that it shall take. */
-static void raise_descriptors(uint32_t connections_max)
+/* Takes the descriptors that the connections need. Where there are fewer, fewer connections are taken: clients must not
+ * be able to use up those of the log and of the peers. */
+static void raise_descriptors(struct config *config)
 {
     struct rlimit limit;
-    rlim_t wanted = (rlim_t)connections_max + SPARE_DESCRIPTORS;
+    rlim_t wanted = (rlim_t)config->connections_max + SPARE_DESCRIPTORS;
     if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
         return;
+    rlim_t had = limit.rlim_cur;
     limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
-    if (setrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur < wanted)
-        log_warn("fewer file descriptors than limits.connections-max needs; raise LimitNOFILE",
-                 LOG_U64("descriptors", limit.rlim_cur), LOG_U64("needed", wanted));
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        limit.rlim_cur = had;
+    if (limit.rlim_cur >= wanted)
+        return;
+    rlim_t left = limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? limit.rlim_cur - SPARE_DESCRIPTORS : limit.rlim_cur / 2;
+    if (left < config->connections_max)
+        config->connections_max = left > 0 ? (uint32_t)left : 1;
+    log_warn("fewer file descriptors than limits.connections-max needs, so fewer connections are taken: raise LimitNOFILE",
+             LOG_U64("descriptors", limit.rlim_cur), LOG_U64("needed", wanted),
+             LOG_U64("connections", config->connections_max));
 }
 
 static void announce(const struct config *config, const struct node *node)
@@ -81,14 +91,15 @@ static int report_end(lapse_result result, const struct lapse_error *error)
 int lapsed_serve(const struct lapsed_service *service)
 {
     struct node *node = NULL;
+    struct config config = *service->config;
     struct lapse_error error;
 
     log_setup(service->config->log_level, service->config->log_format, 2);
     harden(service->core_dumps);
-    raise_descriptors(service->config->connections_max);
+    raise_descriptors(&config);
     log_info("starting", LOG_STR("version", LAPSE_VERSION), LOG_STR("data_dir", service->config->data_dir));
     signals_start();
-    lapse_result result = node_start(service->config, &node, &error);
+    lapse_result result = node_start(&config, &node, &error);
     /* What a failed start has begun is not taken apart again, and its threads may still run: no exit handlers. */
     if (!lapse_is_ok(result))
         _exit(report_end(result, &error));

@@ -203,6 +203,7 @@ static lapse_result open_edge(struct node *node, uint32_t i, struct lapse_error 
                                          .identity = node->identity,
                                          .admission = node->admission,
                                          /* The first one may have chosen the port. */
+                                         .use = node->config.edge_threads <= 1 ? TLS_PORT_ALONE : i == 0 ? TLS_PORT_FIRST : TLS_PORT_NEXT,
                                          .port = i == 0 ? node->config.client_port : edge_port(node->edges[0].edge)};
     edge->node = node;
     edge->loop = &node->loop;
@@ -218,6 +219,8 @@ static lapse_result open_edges(struct node *node, struct lapse_error *error)
     const struct admission_limits limits = {.connections_max = node->config.connections_max,
                                             .connections_per_principal = node->config.connections_per_principal,
                                             .calls_per_principal = node->config.calls_per_principal,
+                                            .held_max = LIMIT_PAGES_HELD,
+                                            .held_per_principal = LIMIT_PAGES_HELD_PER_PRINCIPAL,
                                             .requests_per_second = node->config.requests_per_second};
     uint32_t n = node->config.edge_threads == 0 ? 1 : node->config.edge_threads;
     lapse_result result = lapse_ok();

@@ -13,13 +13,16 @@ struct unary_call {
     struct core_call *core; /* NULL when the core is not (or no longer) concerned */
     struct grpc_call *grpc; /* NULL once the stream is closed */
     struct admission *admission;
-    struct admission_entry *entry; /* in flight until this struct ends */
+    struct admission_entry *entry; /* the caller's; in flight until the stream ends */
+    uint64_t held;                 /* memory for a long answer, until this struct ends */
 };
 
 static void release(struct unary_call *call)
 {
     if (call->core != NULL || call->grpc != NULL)
         return;
+    if (call->held > 0)
+        admission_unhold(call->admission, call->entry, call->held);
     free(call);
 }
 
@@ -32,12 +35,33 @@ static void reply(struct unary_call *call)
         grpc_call_finish(call->grpc, error->code, error->message);
 }
 
+/* A page is as long as it is only once it has been made: until then its longest is held. */
+static lapse_result hold(struct unary_call *call, const struct core_call *core, struct lapse_error *error)
+{
+    if (core->op != CORE_LIST)
+        return lapse_ok();
+    uint64_t bytes = LIMIT_PAGE_BYTES + LIMIT_SNAPSHOT_RECORD;
+    lapse_result result = admission_hold(call->admission, call->entry, bytes, error);
+    if (lapse_is_ok(result))
+        call->held = bytes;
+    return result;
+}
+
+static void hold_no_more_than(struct unary_call *call, uint64_t bytes)
+{
+    if (call->held <= bytes)
+        return;
+    admission_unhold(call->admission, call->entry, call->held - bytes);
+    call->held = bytes;
+}
+
 static void on_answered_mail(struct mail *mail)
 {
     struct core_call *core = CONTAINER_OF(mail, struct core_call, mail);
     struct unary_call *call = core->owner;
     if (call->grpc != NULL)
         reply(call);
+    hold_no_more_than(call, core->response.len);
     core_call_free(core);
     call->core = NULL;
     release(call);
@@ -58,6 +82,8 @@ static lapse_result ask(struct unary_call *call, struct edge *edge, struct slice
     core->reply_to = &edge->mailbox;
     core->answered = on_answered;
     lapse_result result = method->prepare(edge, message, core, error);
+    if (lapse_is_ok(result))
+        result = hold(call, core, error);
     if (lapse_is_ok(result)) {
         call->core = core;
         if (core_ask(edge->core, core))
@@ -94,7 +120,6 @@ void unary_on_close(struct grpc_call *grpc)
     struct unary_call *call = grpc_call_data(grpc);
     if (call->entry != NULL)
         admission_end(call->admission, call->entry);
-    call->entry = NULL;
     call->grpc = NULL;
     release(call);
 }

@@ -137,6 +137,8 @@ static void send_slice(struct watch *watch)
         blob_unref(message);
     }
     CHECK(!reader.failed);
+    /* Most watches never need it again. */
+    buf_free(&watch->asked->response);
 }
 
 static void on_slice(struct watch *watch)

@@ -485,7 +485,7 @@ lapse_result peers_start(uv_loop_t *loop, const struct peers_options *options, s
     if (!lapse_is_ok(result))
         return result;
     struct peers *made = peers_new(loop, options, identity, handler, arg);
-    result = tls_listen(loop, options->listen_host, options->listen_port, false, identity, &made->tls, on_accept, made,
+    result = tls_listen(loop, options->listen_host, options->listen_port, TLS_PORT_ALONE, identity, &made->tls, on_accept, made,
                         &made->listener, error);
     if (!lapse_is_ok(result)) {
         tls_identity_unref(made->identity);

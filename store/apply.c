@@ -445,11 +445,12 @@ static void remember(struct apply *apply, uint32_t content)
     keys_append(&store->keys, &entry, &store->sum);
 }
 
-static lapse_result apply_once(struct apply *apply)
+static lapse_result apply_once(struct apply *apply, struct command_paths *paths)
 {
     if (request_key_is_zero(&apply->command->key))
         return dispatch(apply);
     uint32_t content = command_content_hash(apply->command);
+    slot_paths_step(paths);
     const struct key_entry *entry = keys_find(&apply->store->keys, &apply->command->key, apply->now_ms);
     if (entry != NULL)
         return repeat(apply, entry, content);
@@ -475,6 +476,7 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
                  void *arg, struct store_outcome *outcome)
 {
     struct apply apply = {store, command, tick(store, time_ms), on_event, arg, outcome};
+    struct command_paths paths;
     outcome->error.code = LAPSE_OK;
     outcome->error.message[0] = '\0';
     outcome->repeated = false;
@@ -484,11 +486,11 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
     strings_drain(&store->strings, STRINGS_PER_APPLY);
     records_drain(&store->records, SLABS_PER_APPLY);
     keys_evict(&store->keys, 0, KEYS_PER_APPLY, apply.now_ms, &store->sum);
-    slot_prefetch_command(store, command, false);
+    slot_paths(store, command, &paths);
     lapse_result result = command_validate(command, error_of(&apply));
     if (lapse_is_ok(result)) {
-        slot_prefetch_command(store, command, true);
-        result = apply_once(&apply);
+        slot_paths_step(&paths);
+        result = apply_once(&apply, &paths);
     }
     CHECK(result.code == outcome->error.code);
     (void)transition_trim(store);

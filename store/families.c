@@ -11,7 +11,7 @@ static struct family *at(const struct store *store, uint32_t family)
 
 static uint64_t hash_slot(const struct store *store, uint32_t slot)
 {
-    return XXH64(&slot, sizeof slot, store->seed);
+    return XXH3_64bits_withSeed(&slot, sizeof slot, store->seed);
 }
 
 static uint64_t hash_item(const void *owner, uint32_t family)

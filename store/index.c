@@ -8,7 +8,7 @@
 static uint64_t hash_list(const struct store *store, uint32_t kind, string_id string)
 {
     /* Our own small numbers, not chosen by anybody: a mix is enough. */
-    return XXH64(&(uint32_t[]){kind, string}, 2 * sizeof(uint32_t), store->seed);
+    return XXH3_64bits_withSeed(&(uint32_t[]){kind, string}, 2 * sizeof(uint32_t), store->seed);
 }
 
 static struct index_list *list_at(const struct store *store, uint32_t item)

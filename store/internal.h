@@ -125,9 +125,16 @@ static inline struct slice store_string(const struct store *store, string_id id)
 }
 /* 0 when there is none. */
 uint32_t slot_find(const struct store *store, struct grant_id id);
-/* Hints to the processor. First the record alone must be in reach; a command's buckets, then what hangs there. */
+/* Asks for what belongs to a record that is in reach. */
 void slot_prefetch(const struct store *store, uint32_t slot);
-void slot_prefetch_command(const struct store *store, const struct command *command, bool buckets_are_here);
+/* The paths ahead of all look-ups that a command will make, asked for together. */
+#define COMMAND_PATHS 6
+struct command_paths {
+    struct table_path paths[COMMAND_PATHS];
+    uint32_t n;
+};
+void slot_paths(const struct store *store, const struct command *command, struct command_paths *paths);
+void slot_paths_step(struct command_paths *paths);
 /* A free slot, its record zeroed but for the id, found by that id from now on. */
 uint32_t slot_take(struct store *store, struct grant_id id);
 void slot_give(struct store *store, uint32_t slot);

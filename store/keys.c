@@ -114,12 +114,9 @@ static bool is_past(const struct key_entry *entry, int64_t now_ms)
     return (int64_t)u48_get(entry->time_ms) + LIMIT_REQUEST_ID_WINDOW_MS <= now_ms;
 }
 
-void keys_prefetch(const struct keys *keys, const struct request_key *key, bool bucket_is_here)
+struct table_path keys_path(const struct keys *keys, const struct request_key *key)
 {
-    if (bucket_is_here)
-        table_prefetch_item(&keys->table, hash_key(keys, key));
-    else
-        table_prefetch_bucket(&keys->table, hash_key(keys, key));
+    return table_path(&keys->table, hash_key(keys, key));
 }
 
 const struct key_entry *keys_find(const struct keys *keys, const struct request_key *key, int64_t now_ms)
@@ -162,6 +159,11 @@ void keys_append(struct keys *keys, const struct key_entry *entry, struct store_
     digest_add(sum, keys_digest(entry));
 }
 
+static const struct key_entry *oldest(const struct keys *keys)
+{
+    return &keys->segments[segment_number(keys, 0)]->entries[keys->first];
+}
+
 static void evict_first(struct keys *keys, struct store_digest *sum)
 {
     uint32_t item = segment_number(keys, 0) * KEY_SEGMENT + keys->first + 1;
@@ -171,6 +173,9 @@ static void evict_first(struct keys *keys, struct store_digest *sum)
     keys->n--;
     if (++keys->first == KEY_SEGMENT)
         drop_first_segment(keys);
+    /* Once there is one to evict, there will soon be the next. */
+    if (keys->n > 0)
+        (void)keys_path(keys, &oldest(keys)->key);
 }
 
 void keys_evict(struct keys *keys, uint32_t room, uint32_t extra, int64_t now_ms, struct store_digest *sum)
@@ -178,8 +183,7 @@ void keys_evict(struct keys *keys, uint32_t room, uint32_t extra, int64_t now_ms
     while (keys->n + room > keys->max && keys->n > 0)
         evict_first(keys, sum);
     for (; extra > 0 && keys->n > 0; extra--) {
-        const struct key_entry *oldest = &keys->segments[segment_number(keys, 0)]->entries[keys->first];
-        if (!is_past(oldest, now_ms))
+        if (!is_past(oldest(keys), now_ms))
             break;
         evict_first(keys, sum);
     }

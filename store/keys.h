@@ -45,7 +45,8 @@ void keys_free(struct keys *keys);
 
 /* The entry of `key` if it is not older than the window at `now_ms`; NULL otherwise. */
 const struct key_entry *keys_find(const struct keys *keys, const struct request_key *key, int64_t now_ms);
-void keys_prefetch(const struct keys *keys, const struct request_key *key, bool bucket_is_here);
+/* The path ahead of a keys_find(). */
+struct table_path keys_path(const struct keys *keys, const struct request_key *key);
 /* NULL when there is none. */
 const struct key_entry *keys_newest(const struct keys *keys);
 /* Appends; the caller has made room (keys_evict). The digest of the entry is added to `sum`. */

@@ -32,23 +32,27 @@ void slot_prefetch(const struct store *store, uint32_t slot)
         __builtin_prefetch(string_cell(store->strings.chunks, record->story));
 }
 
-/* The pieces of memory that a command will want one after the other, asked for together. */
-void slot_prefetch_command(const struct store *store, const struct command *command, bool buckets_are_here)
+void slot_paths(const struct store *store, const struct command *command, struct command_paths *paths)
 {
-    uint64_t hash = hash_id(store, command->grant);
+    paths->n = 0;
     if (!request_key_is_zero(&command->key))
-        keys_prefetch(&store->keys, &command->key, buckets_are_here);
-    if (buckets_are_here)
-        table_prefetch_item(&store->ids, hash);
-    else
-        table_prefetch_bucket(&store->ids, hash);
+        paths->paths[paths->n++] = keys_path(&store->keys, &command->key);
+    paths->paths[paths->n++] = table_path(&store->ids, hash_id(store, command->grant));
     if (command->type != COMMAND_REQUEST)
         return;
     const struct slice texts[] = {command->terms.justification, command->terms.subject, command->terms.resource,
                                   command->terms.ticket};
+    _Static_assert(2 + ARRAY_LEN(texts) <= COMMAND_PATHS, "a path for each");
+    /* Not validated yet: what is too long will be refused. */
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)
         if (texts[i].len > 0 && texts[i].len <= STRING_BYTES_MAX)
-            strings_prefetch(&store->strings, texts[i], buckets_are_here);
+            paths->paths[paths->n++] = strings_path(&store->strings, texts[i]);
+}
+
+void slot_paths_step(struct command_paths *paths)
+{
+    for (uint32_t i = 0; i < paths->n; i++)
+        table_path_step(&paths->paths[i]);
 }
 
 uint32_t slot_take(struct store *store, struct grant_id id)

@@ -118,13 +118,9 @@ static string_id find_hashed(const struct strings *strings, struct slice text, u
     return 0;
 }
 
-void strings_prefetch(const struct strings *strings, struct slice text, bool bucket_is_here)
+struct table_path strings_path(const struct strings *strings, struct slice text)
 {
-    uint64_t hash = hash_text(strings, text);
-    if (bucket_is_here)
-        table_prefetch_item(&strings->table, hash);
-    else
-        table_prefetch_bucket(&strings->table, hash);
+    return table_path(&strings->table, hash_text(strings, text));
 }
 
 string_id strings_find(const struct strings *strings, struct slice text)

@@ -56,8 +56,8 @@ string_id strings_intern(struct strings *strings, struct slice text);
 string_id strings_ref(struct strings *strings, string_id id);
 /* The id without a reference, 0 when nobody holds the string. */
 string_id strings_find(const struct strings *strings, struct slice text);
-/* Asks for the memory that strings_intern(text) will want: first its bucket, later what hangs there. */
-void strings_prefetch(const struct strings *strings, struct slice text, bool bucket_is_here);
+/* The path ahead of a strings_intern(text) or strings_find(text). */
+struct table_path strings_path(const struct strings *strings, struct slice text);
 void strings_unref(struct strings *strings, string_id id);
 
 void strings_freeze(struct strings *strings);

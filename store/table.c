@@ -55,23 +55,28 @@ uint32_t table_first(const struct table *table, uint64_t hash)
     return *bucket_at(table, bucket_of(table, hash));
 }
 
-void table_prefetch_bucket(const struct table *table, uint64_t hash)
+static void prefetch_item(const struct table *table, uint32_t item)
 {
-    __builtin_prefetch(bucket_at(table, bucket_of(table, hash)));
-}
-
-static void prefetch_first(const struct table *table, uint32_t bucket)
-{
-    uint32_t item = *bucket_at(table, bucket);
     if (item == 0)
         return;
     __builtin_prefetch(table->ops->next(table->owner, item));
     __builtin_prefetch(table->ops->key(table->owner, item));
 }
 
-void table_prefetch_item(const struct table *table, uint64_t hash)
+struct table_path table_path(const struct table *table, uint64_t hash)
 {
-    prefetch_first(table, bucket_of(table, hash));
+    __builtin_prefetch(bucket_at(table, bucket_of(table, hash)));
+    return (struct table_path){.table = table, .hash = hash};
+}
+
+void table_path_step(struct table_path *path)
+{
+    if (!path->begun)
+        path->item = table_first(path->table, path->hash);
+    else if (path->item != 0)
+        path->item = *path->table->ops->next(path->table->owner, path->item);
+    path->begun = true;
+    prefetch_item(path->table, path->item);
 }
 
 /* Deals the items of one bucket out to it and the new one. */
@@ -89,7 +94,7 @@ static void split(struct table *table)
         item = rest;
     }
     /* The next one to be split, a few inserts from now. */
-    prefetch_first(table, table->n_buckets - table->low);
+    prefetch_item(table, *bucket_at(table, table->n_buckets - table->low));
 }
 
 void table_insert(struct table *table, uint32_t item, uint64_t hash)

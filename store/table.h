@@ -7,6 +7,7 @@
 #ifndef LAPSE_STORE_TABLE_H
 #define LAPSE_STORE_TABLE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -32,10 +33,17 @@ void table_init(struct table *table, const struct table_ops *ops, const void *ow
 void table_free(struct table *table);
 /* The first item of the chain in which `hash` belongs; the caller follows the links and compares. */
 uint32_t table_first(const struct table *table, uint64_t hash);
-/* Memory, not work, is what a look-up waits for. Asks for a bucket early; then, when it has come, for its first item.
- */
-void table_prefetch_bucket(const struct table *table, uint64_t hash);
-void table_prefetch_item(const struct table *table, uint64_t hash);
+/* Memory, not work, is what a look-up waits for, and each step of it needs what the one before has fetched. A path goes
+ * ahead of a look-up to come: it asks for the bucket, and with each step, taken while other work is done, for one item
+ * more of the chain. The table must not change before the last step. */
+struct table_path {
+    const struct table *table;
+    uint64_t hash;
+    uint32_t item;
+    bool begun;
+};
+struct table_path table_path(const struct table *table, uint64_t hash);
+void table_path_step(struct table_path *path);
 void table_insert(struct table *table, uint32_t item, uint64_t hash);
 /* `item` must be in the table. */
 void table_remove(struct table *table, uint32_t item, uint64_t hash);

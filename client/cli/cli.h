@@ -109,6 +109,8 @@ struct cli {
 lapse_result cli_parse(struct cli *cli, int argc, char *const *argv, struct lapse_error *error) LAPSE_MUST_USE;
 /* The command whose name is `words[0..n)`, or the longest beginning of them; *used is how many words that took. */
 const struct cli_command *cli_find(const char *const *words, int n, int *used);
+/* Whether a command's name is `words[0..n)`, or these and more words. */
+bool cli_name_begins(const char *name, const char *const *words, int n);
 
 bool cli_given(const struct cli *cli, const char *flag); /* on the command line or in the environment */
 /* The flag's value or its fallback; NULL when it has neither. */
@@ -123,6 +125,8 @@ enum cli_output cli_output(const struct cli *cli);
 
 void cli_print_overview(FILE *out);
 void cli_print_command(FILE *out, const struct cli_command *command);
+/* The commands whose names begin with `words[0..n)`; false when there is none. */
+bool cli_print_group(FILE *out, const char *const *words, int n);
 void cli_print_examples(FILE *out);
 void cli_print_man(FILE *out);
 /* False when `shell` is none of bash, zsh, fish. */

@@ -17,9 +17,10 @@ int cmd_help(struct cli *cli)
         cli_print_overview(cli->out);
     } else {
         const struct cli_command *command = cli_find(cli->operands, cli->n_operands, &used);
-        if (command == NULL || used != cli->n_operands)
+        if (command != NULL && used == cli->n_operands)
+            cli_print_command(cli->out, command);
+        else if (!cli_print_group(cli->out, cli->operands, cli->n_operands))
             return cli_usage_error(cli, "no such command; \"lapse help\" lists them");
-        cli_print_command(cli->out, command);
     }
     return CLI_OK;
 }

@@ -162,7 +162,7 @@ EXAMPLES(list_examples) = {
 EXAMPLES(check_examples) = {
     {"may they, right now?", "lapse check user:dev9@example.com db/prod/orders read", PROXY, NULL, CLI_DENIED}, NO_EXAMPLES};
 EXAMPLES(watch_examples) = {
-    {"what is there and what happens from now on, until the first event",
+    {"what is there now, and end",
      "lapse watch --snapshot --resource 'db/prod/*' --count 0", PROXY, NULL, 0},
     {"resume where a program stopped, as JSON", "lapse watch --from 1/1 --count 1 --output json", PROXY, "ACTIVE", 0}, NO_EXAMPLES};
 EXAMPLES(status_examples) = {

@@ -66,15 +66,33 @@ static void print_exits(FILE *out)
         fprintf(out, "  %-4d%s\n", exit->code, exit->text);
 }
 
+static void print_summary(FILE *out, const struct cli_command *command)
+{
+    fprintf(out, "  %-22s%s\n", command->name, command->summary);
+}
+
 void cli_print_overview(FILE *out)
 {
     fprintf(out, "lapse: just-in-time grants that end when they should\n\nUsage: lapse COMMAND [FLAGS] "
                  "[ARGUMENTS]\n\nCommands:\n");
     for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
-        fprintf(out, "  %-22s%s\n", command->name, command->summary);
+        print_summary(out, command);
     print_flags(out, "Flags for all commands", cli_global_flags);
     print_exits(out);
     fprintf(out, "\n\"lapse help COMMAND\" says more, with examples. The manual: man lapse.\n");
+}
+
+bool cli_print_group(FILE *out, const char *const *words, int n)
+{
+    bool any = false;
+    for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
+        if (cli_name_begins(command->name, words, n)) {
+            print_summary(out, command);
+            any = true;
+        }
+    if (any)
+        fprintf(out, "\n\"lapse help COMMAND\" says more, with examples.\n");
+    return any;
 }
 
 void cli_print_command(FILE *out, const struct cli_command *command)

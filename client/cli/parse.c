@@ -21,7 +21,7 @@ static int words_of(const char *name)
     return n;
 }
 
-static bool name_begins(const char *name, const char *const *words, int n)
+bool cli_name_begins(const char *name, const char *const *words, int n)
 {
     for (int i = 0; i < n; i++) {
         size_t len = strlen(words[i]);
@@ -37,7 +37,7 @@ const struct cli_command *cli_find(const char *const *words, int n, int *used)
 {
     for (int take = n < WORDS_MAX ? n : WORDS_MAX; take > 0; take--)
         for (const struct cli_command *command = cli_commands; command->name != NULL; command++)
-            if (words_of(command->name) == take && name_begins(command->name, words, take)) {
+            if (words_of(command->name) == take && cli_name_begins(command->name, words, take)) {
                 *used = take;
                 return command;
             }

@@ -6,6 +6,7 @@ Waiting has no time limits that a busy machine could miss: `eventually` gives up
 """
 
 import contextlib
+import fcntl
 import importlib
 import os
 import pathlib
@@ -57,23 +58,44 @@ def eventually(what, attempt, pause_s=0.02):
         time.sleep(pause_s)
 
 
-def free_ports(n):
-    """Ports below the ephemeral range, so that no outgoing connection takes one between a node's death and its restart."""
-    ports, sockets = [], []
-    candidate = 20000 + (os.getpid() * 37) % 10000
-    while len(ports) < n:
-        candidate = candidate + 1 if candidate < 32000 else 20000
-        s = socket.socket()
+PORTS_FIRST, PORTS_LAST, PORTS_BLOCK = 20000, 32000, 100
+_ports = None  # the lock, the first port of our block, and how many were tried
+
+
+def _lock_block():
+    """A block of ports for this process alone: other runs of these tests on this machine take other ones."""
+    for first in range(PORTS_FIRST, PORTS_LAST, PORTS_BLOCK):
+        lock = open(pathlib.Path(tempfile.gettempdir()) / f"lapse-e2e-ports-{first}.lock", "w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return lock, first, 0
+        except OSError:
+            lock.close()
+    raise AssertionError("no block of ports is free: are that many tests running?")
+
+
+def _is_free(port):
+    with socket.socket() as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            s.bind(("127.0.0.1", candidate))
+            s.bind(("127.0.0.1", port))
+            return True
         except OSError:
-            s.close()
-            continue
-        ports.append(candidate)
-        sockets.append(s)
-    for s in sockets:
-        s.close()
+            return False
+
+
+def free_ports(n):
+    """Ports below the ephemeral range, so that no outgoing connection takes one between a node's death and its restart."""
+    global _ports
+    lock, first, tried = _ports or _lock_block()
+    ports = []
+    while len(ports) < n:
+        port = first + tried % PORTS_BLOCK
+        tried += 1
+        assert tried < 100 * PORTS_BLOCK, "this process's ports are all taken"
+        if _is_free(port) and port not in ports:
+            ports.append(port)
+    _ports = lock, first, tried
     return ports
 
 

@@ -39,21 +39,32 @@ static void walk_lists(const struct message *message)
     CHECK(commands.len == 0 && refusals.len == 0);
 }
 
+static void encode(const struct message *message, struct buf *out)
+{
+    buf_init(out, LIMIT_PEER_FRAME);
+    lapse_result result = frame_encode(message, out);
+    CHECK(lapse_is_ok(result));
+}
+
 static void fuzz_frame(struct slice bytes)
 {
-    struct message message;
+    struct message message, back;
     struct lapse_error error;
-    struct buf again;
+    struct buf once, twice;
     if (!lapse_is_ok(frame_decode(bytes, &message, &error)))
         return;
     walk_lists(&message);
     read_all(message.configuration);
     read_all(message.data);
-    /* Exactly what frame_encode produces is accepted. */
-    buf_init(&again, LIMIT_PEER_FRAME);
-    lapse_result result = frame_encode(&message, &again);
-    CHECK(lapse_is_ok(result) && slice_equal(bytes, buf_slice(&again)));
-    buf_free(&again);
+    /* A varint may have come with zeros in front; the encoder's form never changes again. */
+    encode(&message, &once);
+    CHECK(once.len <= bytes.len);
+    lapse_result result = frame_decode(buf_slice(&once), &back, &error);
+    CHECK(lapse_is_ok(result));
+    encode(&back, &twice);
+    CHECK(slice_equal(buf_slice(&once), buf_slice(&twice)));
+    buf_free(&once);
+    buf_free(&twice);
 }
 
 static void fuzz_entry(struct slice bytes)

@@ -19,7 +19,7 @@ struct grant sample_grant(void);
 struct command sample_command(enum command_type type);
 const char *sample_command_name(enum command_type type);
 
-void seed_commands(void);  /* make_corpus_store.c: command, snapshot, log */
+void seed_commands(void); /* make_corpus_store.c: command, snapshot, log */
 void seed_snapshots(void);
 void seed_log(void);
 void seed_peers(void);    /* make_corpus_peers.c: peer_frame, peer_bytes */

@@ -253,9 +253,13 @@ static void seed_candidate(struct buf *talk)
 static void seed_transfer(struct buf *talk, struct slice configuration)
 {
     struct message first = chunk_of(0, "the content ", configuration), last = chunk_of(12, "content", configuration);
+    struct message beat = message_of(MESSAGE_APPEND, true);
+    beat.index = 2, beat.index_term = 1;
+    say(talk, 2, 1, &beat);
     say(talk, 2, 1, &first);
     say(talk, 2, 1, &last);
     finish("snapshot-in-two-pieces", talk);
+    say(talk, 2, 1, &beat);
     say(talk, 2, 1, &first);
     say(talk, 3, 1, &first);
     say(talk, 2, 1, &first);

@@ -14,9 +14,9 @@
 const char *sample_command_name(enum command_type type)
 {
     static const char *const names[] = {
-        [COMMAND_REQUEST] = "request",     [COMMAND_APPROVE] = "approve", [COMMAND_DENY] = "deny",
-        [COMMAND_CANCEL] = "cancel",       [COMMAND_USE] = "use",         [COMMAND_COMPLETE] = "complete",
-        [COMMAND_REVOKE] = "revoke",       [COMMAND_ADVANCE] = "advance", [COMMAND_SET_ROLES] = "set-roles",
+        [COMMAND_REQUEST] = "request", [COMMAND_APPROVE] = "approve", [COMMAND_DENY] = "deny",
+        [COMMAND_CANCEL] = "cancel",   [COMMAND_USE] = "use",         [COMMAND_COMPLETE] = "complete",
+        [COMMAND_REVOKE] = "revoke",   [COMMAND_ADVANCE] = "advance", [COMMAND_SET_ROLES] = "set-roles",
         [COMMAND_INIT] = "init",
     };
     return names[type];
@@ -197,8 +197,9 @@ static const struct {
     const char *name;
     struct store *(*make)(void);
 } stores[] = {
-    {"empty", store_of_nothing},          {"roles-only", store_of_roles},       {"one-grant", store_of_one_grant},
-    {"parent-and-child", store_of_a_family}, {"all-states", store_of_all_states},
+    {"empty", store_of_nothing},         {"roles-only", store_of_roles},
+    {"one-grant", store_of_one_grant},   {"parent-and-child", store_of_a_family},
+    {"all-states", store_of_all_states},
 };
 
 void seed_snapshots(void)

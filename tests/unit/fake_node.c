@@ -420,7 +420,7 @@ struct fake_node *fake_node_start(struct fake_cluster *cluster, uint16_t port)
     CHECK(uv_async_init(&node->loop, &node->wake, on_wake) == 0);
     node->wake.data = node;
     cr_assert(lapse_is_ok(tls_identity_load(&files, &node->identity, &error)), "%s", error.message);
-    cr_assert(lapse_is_ok(tls_listen(&node->loop, "127.0.0.1", port, false, node->identity, &options, on_accept, node,
+    cr_assert(lapse_is_ok(tls_listen(&node->loop, "127.0.0.1", port, TLS_PORT_ALONE, node->identity, &options, on_accept, node,
                                      &node->listener, &error)),
               "%s", error.message);
     node->port = tls_listener_port(node->listener);

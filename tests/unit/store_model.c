@@ -5,7 +5,7 @@
 
 #include "base/check.h"
 
-const char *const model_networks[MODEL_NETWORKS] = {"10.0.0.0/8", "10.1.0.0/16", "10.1.2.0/24", "10::/16"};
+const char *const model_networks[MODEL_NETWORKS] = {"10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24", "10::/16"};
 
 static bool ended(int state)
 {

@@ -4,7 +4,8 @@
 #include "node/admission.h"
 
 static const struct admission_limits limits = {
-    .connections_max = 3, .connections_per_principal = 2, .calls_per_principal = 2, .requests_per_second = 10};
+    .connections_max = 3, .connections_per_principal = 2, .calls_per_principal = 2, .held_max = 150, .held_per_principal = 100,
+    .requests_per_second = 10};
 
 Test(admission, G8_bounded_connections_of_all_and_of_each)
 {
@@ -61,5 +62,28 @@ Test(admission, G8_bounded_requests_per_second_with_a_burst_of_one_second)
         cr_assert(lapse_is_ok(admission_request(admission, entry, 60000, &error)));
     cr_assert_eq(admission_request(admission, entry, 60000, &error).code, LAPSE_RESOURCE_EXHAUSTED, "not saved up");
     admission_leave(admission, entry);
+    admission_free(admission);
+}
+
+Test(admission, G8_bounded_memory_for_answers_of_each_and_of_all)
+{
+    struct admission *admission = admission_new(&limits);
+    struct admission_entry *a, *b;
+    struct lapse_error error;
+    cr_assert(lapse_is_ok(admission_enter(admission, "a", &a, &error)));
+    cr_assert(lapse_is_ok(admission_enter(admission, "b", &b, &error)));
+    cr_assert(lapse_is_ok(admission_hold(admission, a, 100, &error)));
+    cr_assert_eq(admission_hold(admission, a, 1, &error).code, LAPSE_RESOURCE_EXHAUSTED);
+    cr_assert_eq(admission_hold(admission, b, 60, &error).code, LAPSE_RESOURCE_EXHAUSTED, "150 for all");
+    cr_assert(lapse_is_ok(admission_hold(admission, b, 50, &error)));
+    admission_unhold(admission, a, 40);
+    cr_assert(lapse_is_ok(admission_hold(admission, b, 40, &error)), "what is given back can be taken again");
+    admission_unhold(admission, b, 90);
+    admission_leave(admission, b);
+    admission_leave(admission, a);
+    cr_assert(lapse_is_ok(admission_enter(admission, "a", &b, &error)));
+    cr_assert_eq(b, a, "whoever hangs up still holds what is being made for them");
+    admission_unhold(admission, a, 60);
+    admission_leave(admission, a);
     admission_free(admission);
 }

@@ -217,7 +217,8 @@ static uint64_t content_of(const struct command *command)
                           t->max_uses,
                           t->n_actions};
     for (uint32_t i = 0; i < t->binding.n_networks; i++)
-        hash = (hash ^ t->binding.networks[i].len ^ t->binding.networks[i].data[3]) * 1099511628211ULL;
+        hash = (hash ^ t->binding.networks[i].len ^ t->binding.networks[i].data[t->binding.networks[i].len - 1]) *
+               1099511628211ULL;
     for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
         for (size_t k = 0; k < texts[i].len; k++)
             hash = (hash ^ texts[i].data[k]) * 1099511628211ULL;

@@ -205,7 +205,7 @@ static struct store *store_with_bound_parent(void)
     struct command request = fixture_request(1);
     request.terms.binding.spiffe_id = slice_str("spiffe://example.org/proxy");
     request.terms.binding.certificate_sha256 = slice_of(thumb, sizeof thumb);
-    request.terms.binding.networks[0] = slice_str("10.1.0.0/16");
+    request.terms.binding.networks[0] = slice_str("10.0.0.0/16");
     request.terms.binding.networks[1] = slice_str("2001:db8::/32");
     request.terms.binding.n_networks = 2;
     fixture_must(store, request, T0);
@@ -259,7 +259,7 @@ static enum lapse_code with_network(struct store *store, const char *network)
 {
     static uint64_t number = 100;
     struct command request = child(1, number++);
-    request.terms.binding.networks[0] = slice_str("10.1.2.0/24");
+    request.terms.binding.networks[0] = slice_str("10.0.2.0/24");
     request.terms.binding.networks[1] = slice_str(network);
     request.terms.binding.n_networks = 2;
     return fixture_apply(store, request, T0).error.code;
@@ -279,8 +279,8 @@ Test(store_rules, a_child_is_not_bound_otherwise_than_its_parent)
     outcome = fixture_apply(store, request, T0);
     cr_assert_eq(outcome.error.code, LAPSE_PERMISSION_DENIED);
     cr_assert_not_null(strstr(outcome.error.message, "binding.certificate_sha256"));
-    cr_assert_eq(with_network(store, "10.1.0.0/16"), LAPSE_OK, "the parent's own");
-    cr_assert_eq(with_network(store, "10.1.255.255/32"), LAPSE_OK);
+    cr_assert_eq(with_network(store, "10.0.0.0/16"), LAPSE_OK, "the parent's own");
+    cr_assert_eq(with_network(store, "10.0.255.255/32"), LAPSE_OK);
     cr_assert_eq(with_network(store, "2001:db8:1::/48"), LAPSE_OK);
     cr_assert_eq(with_network(store, "10.0.0.0/8"), LAPSE_PERMISSION_DENIED, "wider");
     cr_assert_eq(with_network(store, "10.2.0.0/16"), LAPSE_PERMISSION_DENIED, "beside");

@@ -435,15 +435,16 @@ Test(tls, a_taken_port_is_an_error_and_a_shared_one_is_not)
     struct tls_identity *identity = fixture_identity(dir, "node");
     listen_as("node", NULL);
     uint16_t port = tls_listener_port(listener);
-    cr_expect_eq(tls_listen(&loop, "127.0.0.1", port, false, identity, &options, on_accept, NULL, &second, &error).code,
-                 LAPSE_UNAVAILABLE);
+    cr_expect_eq(
+        tls_listen(&loop, "127.0.0.1", port, TLS_PORT_ALONE, identity, &options, on_accept, NULL, &second, &error).code,
+        LAPSE_UNAVAILABLE);
     cr_expect_not_null(strstr(error.message, "address already in use"), "%s", error.message);
     tls_listener_close(listener, NULL, NULL);
-    cr_assert(
-        lapse_is_ok(tls_listen(&loop, "127.0.0.1", 0, true, identity, &options, on_accept, NULL, &listener, &error)));
+    cr_assert(lapse_is_ok(
+        tls_listen(&loop, "127.0.0.1", 0, TLS_PORT_FIRST, identity, &options, on_accept, NULL, &listener, &error)));
     port = tls_listener_port(listener);
-    cr_assert(
-        lapse_is_ok(tls_listen(&loop, "127.0.0.1", port, true, identity, &options, on_accept, NULL, &second, &error)));
+    cr_assert(lapse_is_ok(
+        tls_listen(&loop, "127.0.0.1", port, TLS_PORT_NEXT, identity, &options, on_accept, NULL, &second, &error)));
     tls_listener_close(second, NULL, NULL);
     tls_identity_unref(identity);
 }

@@ -140,7 +140,7 @@ void listen_as(const char *name, const char *deny_list)
     files.deny_list = deny_list;
     cr_assert(lapse_is_ok(tls_identity_load(&files, &identity, &error)), "%s", error.message);
     cr_assert(
-        lapse_is_ok(tls_listen(&loop, "127.0.0.1", 0, false, identity, &options, on_accept, NULL, &listener, &error)),
+        lapse_is_ok(tls_listen(&loop, "127.0.0.1", 0, TLS_PORT_ALONE, identity, &options, on_accept, NULL, &listener, &error)),
         "%s", error.message);
     tls_identity_unref(identity);
 }
