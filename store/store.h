@@ -72,7 +72,7 @@ void store_free(struct store *store);
  *     approved for a time that is over.
  *   - From its deadline on a grant counts as EXPIRED (a request from its pending_until on as LAPSED, a grant below an
  *     ended one as REVOKED) for every command, though the event comes with the next ADVANCE (G3).
- *   - A child has its parent's binding in each member that it leaves empty, and may bind more narrowly, never otherwise.
+ *   - A child has its parent's binding in each member that it leaves empty; it may bind more narrowly, not otherwise.
  *   - When a grant ends, those below it end, too: LIMIT_CASCADE of them in the same command, the others by ADVANCE,
  *     which is due at once. They are REVOKED, or CANCELLED if still PENDING, for the reason "parent ended" and by whom
  *     ended the parent; one that is past its own time EXPIRES or LAPSES.

@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """Nodes in trouble while work goes on: stopped in the middle of snapshots, out of disk, out of descriptors, stopped by SIGTERM under load."""
 
+import faulthandler
 import os
 import pathlib
 import random
@@ -89,9 +90,10 @@ class Snapshots(unittest.TestCase):
                 for round_ in range(3):
                     behind = cluster.followers()[0]
                     behind.kill()
-                    index = cluster.status(cluster.leader()).snapshot_index
-                    eventually("the leader's log is trimmed twice over",
-                               lambda: cluster.status(cluster.leader()).snapshot_index > index + 400)
+                    for _ in range(2):
+                        index = cluster.status(cluster.leader()).snapshot_index
+                        eventually("a snapshot", lambda: cluster.status(cluster.leader()).snapshot_index > index)
+                    print(f"{time.monotonic():.1f} round {round_} {len(load.acknowledged)} acknowledged", flush=True)
                     behind.start()
                     time.sleep(random.random() * 0.3)  # somewhere in its start or in the transfer
                     if round_ == 0:
@@ -180,8 +182,8 @@ class Descriptors(unittest.TestCase):
                     pass  # refused, as it should be
             self.assertGreater(len(raws), 50)
             self.assertLess(len(raws), self.LIMIT)
-            index = cluster.status(cluster.leader()).snapshot_index
-            eventually("snapshots are taken", lambda: self.snapshot_index(victim) > index + 400)
+            index = self.snapshot_index(victim)
+            eventually("snapshots are taken", lambda: self.snapshot_index(victim) > index)
             self.assertIsNone(victim.process.poll(), "the node goes on")
             for raw in raws:
                 raw.close()

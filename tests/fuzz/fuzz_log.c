@@ -1,4 +1,5 @@
-/* A segment's and a snapshot's bytes, as a damaged disk or a hostile leader would give them. The first byte chooses.
+/* A segment's and a snapshot's bytes, as a damaged disk or a hostile leader would give them. The first byte chooses,
+ * and says whether the frames are sealed again first: whoever writes damage on purpose also writes its checksum.
  * Whatever comes in: no crash, no read out of bounds, and what is accepted stays inside its file. */
 #include <stdlib.h>
 
@@ -51,14 +52,53 @@ static void fuzz_snapshot(struct slice bytes)
     virtual_disk_free(disk);
 }
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+static uint32_t get_u32(const uint8_t *at)
 {
-    if (size == 0)
-        return 0;
-    struct slice bytes = slice_of(data + 1, size - 1);
-    if (data[0] & 1)
+    return (uint32_t)at[0] | (uint32_t)at[1] << 8 | (uint32_t)at[2] << 16 | (uint32_t)at[3] << 24;
+}
+
+static void append(struct buf *out, const void *data, size_t len)
+{
+    lapse_result result = buf_append(out, data, len);
+    CHECK(lapse_is_ok(result));
+}
+
+/* The same frames with right checksums, each chained to the one before; from the first thing that is no frame on, the
+ * same bytes. */
+static void seal_again(struct slice bytes, struct buf *out)
+{
+    uint32_t previous = bytes.len >= FRAME_HEADER_SIZE ? get_u32(bytes.data + 8) : 0;
+    while (bytes.len >= FRAME_HEADER_SIZE) {
+        enum frame_kind kind = (enum frame_kind)get_u32(bytes.data);
+        size_t size = kind >= FRAME_IDENTITY ? frame_peek(bytes, kind) : 0;
+        if (size == 0 || size > bytes.len)
+            break;
+        size_t mark = frame_begin(out);
+        append(out, bytes.data + FRAME_HEADER_SIZE, get_u32(bytes.data + 4));
+        previous = frame_end(out, mark, kind, previous);
+        bytes = slice_of(bytes.data + size, bytes.len - size);
+    }
+    append(out, bytes.data, bytes.len);
+}
+
+static void fuzz(struct slice bytes, bool segment)
+{
+    if (segment)
         fuzz_segment(bytes);
     else
         fuzz_snapshot(bytes);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct buf sealed;
+    if (size == 0)
+        return 0;
+    struct slice bytes = slice_of(data + 1, size - 1);
+    buf_init(&sealed, 2 * size + FRAME_HEADER_SIZE);
+    if (data[0] & 2)
+        seal_again(bytes, &sealed);
+    fuzz(data[0] & 2 ? buf_slice(&sealed) : bytes, data[0] & 1);
+    buf_free(&sealed);
     return 0;
 }

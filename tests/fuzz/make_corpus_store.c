@@ -216,7 +216,15 @@ void seed_snapshots(void)
 /* --- the log's files ---------------------------------------------------------------------------------------------- */
 
 /* What fuzz_log.c is told by its first byte. */
-enum { AS_SNAPSHOT = 0, AS_SEGMENT = 1 };
+enum { AS_SNAPSHOT = 0, AS_SEGMENT = 1, SEALED_AGAIN = 2 };
+
+static void seed_file(const char *name, int as, struct slice bytes)
+{
+    char sealed[64];
+    seed_write("log", name, as, bytes);
+    (void)snprintf(sealed, sizeof sealed, "%s-sealed-again", name);
+    seed_write("log", sealed, as | SEALED_AGAIN, bytes);
+}
 
 static struct blob *members_blob(void)
 {
@@ -244,7 +252,7 @@ static void seed_snapshot_file(const char *name, struct store *store)
     result = segment_load(disk, "made", &bytes, &len, NULL);
     CHECK(lapse_is_ok(result));
     (void)snprintf(file, sizeof file, "snapshot-%s", name);
-    seed_write("log", file, AS_SNAPSHOT, slice_of(bytes, len));
+    seed_file(file, AS_SNAPSHOT, slice_of(bytes, len));
     free(bytes);
     store_view_free(view);
     virtual_disk_free(disk);
@@ -296,7 +304,7 @@ static void seed_segment(const char *name, const struct node *node, size_t spare
     for (used = len; used > 0 && bytes[used - 1] == 0;)
         used--;
     bytes[used / 2] ^= damage;
-    seed_write("log", name, AS_SEGMENT, slice_of(bytes, used + spare < len ? used + spare : len));
+    seed_file(name, AS_SEGMENT, slice_of(bytes, used + spare < len ? used + spare : len));
     free(bytes);
 }
 

@@ -443,6 +443,9 @@ Test(tls, a_taken_port_is_an_error_and_a_shared_one_is_not)
     cr_assert(lapse_is_ok(
         tls_listen(&loop, "127.0.0.1", 0, TLS_PORT_FIRST, identity, &options, on_accept, NULL, &listener, &error)));
     port = tls_listener_port(listener);
+    cr_expect_eq(
+        tls_listen(&loop, "127.0.0.1", port, TLS_PORT_FIRST, identity, &options, on_accept, NULL, &second, &error).code,
+        LAPSE_UNAVAILABLE, "another process's shared port is not shared with it");
     cr_assert(lapse_is_ok(
         tls_listen(&loop, "127.0.0.1", port, TLS_PORT_NEXT, identity, &options, on_accept, NULL, &second, &error)));
     tls_listener_close(second, NULL, NULL);
