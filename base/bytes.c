@@ -88,7 +88,7 @@ lapse_result buf_reserve(struct buf *buf, size_t more)
     return lapse_ok();
 }
 
-lapse_result buf_append(struct buf *buf, const void *data, size_t len)
+lapse_result buf_append_grow(struct buf *buf, const void *data, size_t len)
 {
     lapse_result result = buf_reserve(buf, len);
     if (!lapse_is_ok(result))

@@ -64,7 +64,16 @@ static inline struct slice buf_slice(const struct buf *buf)
 }
 /* Makes room for `more` bytes behind `len`. RESOURCE_EXHAUSTED past the maximum. */
 lapse_result buf_reserve(struct buf *buf, size_t more) LAPSE_MUST_USE;
-lapse_result buf_append(struct buf *buf, const void *data, size_t len) LAPSE_MUST_USE;
+lapse_result buf_append_grow(struct buf *buf, const void *data, size_t len) LAPSE_MUST_USE;
+static inline LAPSE_MUST_USE lapse_result buf_append(struct buf *buf, const void *data, size_t len)
+{
+    /* Encoders append a few bytes at a time, millions of times: most fit in what is there. */
+    if (len == 0 || len > buf->capacity - buf->len)
+        return buf_append_grow(buf, data, len);
+    memcpy(buf->data + buf->len, data, len);
+    buf->len += len;
+    return lapse_ok();
+}
 lapse_result buf_printf(struct buf *buf, const char *format, ...) LAPSE_MUST_USE LAPSE_PRINTF(2, 3);
 /* Drops `len` bytes from the front. */
 void buf_consume(struct buf *buf, size_t len);

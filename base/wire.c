@@ -21,48 +21,49 @@ static void put(struct wire_writer *writer, const void *data, size_t len)
         writer->failed = true;
 }
 
-static void put_varint(struct wire_writer *writer, uint64_t value)
+static size_t tag_encode(uint32_t field, enum wire_type type, uint8_t out[VARINT_BYTES_MAX])
 {
-    uint8_t bytes[VARINT_BYTES_MAX];
-    put(writer, bytes, varint_encode(value, bytes));
+    return varint_encode((uint64_t)field << 3 | (uint64_t)type, out);
 }
 
-static void put_tag(struct wire_writer *writer, uint32_t field, enum wire_type type)
+/* A tag and the varint behind it, in one piece. */
+static void put_head(struct wire_writer *writer, uint32_t field, enum wire_type type, uint64_t value)
 {
-    put_varint(writer, (uint64_t)field << 3 | (uint64_t)type);
+    uint8_t bytes[2 * VARINT_BYTES_MAX];
+    size_t n = tag_encode(field, type, bytes);
+    n += varint_encode(value, bytes + n);
+    put(writer, bytes, n);
 }
 
 void wire_put_uint(struct wire_writer *writer, uint32_t field, uint64_t value)
 {
-    if (value == 0)
-        return;
-    put_tag(writer, field, WIRE_VARINT);
-    put_varint(writer, value);
+    if (value != 0)
+        put_head(writer, field, WIRE_VARINT, value);
 }
 
 void wire_put_fixed64(struct wire_writer *writer, uint32_t field, uint64_t value)
 {
     if (value == 0)
         return;
-    uint8_t bytes[8];
+    uint8_t bytes[VARINT_BYTES_MAX + 8];
+    size_t n = tag_encode(field, WIRE_FIXED64, bytes);
     for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(value >> (8 * i));
-    put_tag(writer, field, WIRE_FIXED64);
-    put(writer, bytes, sizeof bytes);
+        bytes[n++] = (uint8_t)(value >> (8 * i));
+    put(writer, bytes, n);
 }
 
 void wire_put_bytes(struct wire_writer *writer, uint32_t field, struct slice value)
 {
     if (value.len == 0)
         return;
-    put_tag(writer, field, WIRE_BYTES);
-    put_varint(writer, value.len);
+    put_head(writer, field, WIRE_BYTES, value.len);
     put(writer, value.data, value.len);
 }
 
 size_t wire_begin(struct wire_writer *writer, uint32_t field)
 {
-    put_tag(writer, field, WIRE_BYTES);
+    uint8_t tag[VARINT_BYTES_MAX];
+    put(writer, tag, tag_encode(field, WIRE_BYTES, tag));
     return writer->out->len;
 }
 

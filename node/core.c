@@ -115,13 +115,19 @@ static bool is_member(const struct replica_member *members, uint32_t n, uint64_t
     return false;
 }
 
+static void drop_peer(struct core *core, uint64_t id)
+{
+    peers_remove(core->peers, id);
+    homes_forget(&core->homes, id);
+}
+
 /* Dials who belongs and hangs up on who no longer does. */
 static void on_members(void *arg, const struct replica_member *members, uint32_t n)
 {
     struct core *core = arg;
     for (uint32_t i = 0; i < core->n_dialled; i++)
         if (!is_member(members, n, core->dialled[i]))
-            peers_remove(core->peers, core->dialled[i]);
+            drop_peer(core, core->dialled[i]);
     core->n_dialled = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct lapse_error error;
@@ -185,7 +191,13 @@ static void on_link(void *arg, uint64_t id, bool outgoing, bool up, const struct
                  LOG_STR("error", error != NULL ? error->message : "closed"));
 }
 
-static const struct peers_handler peers_handler = {.on_frame = on_frame, .on_link = on_link};
+static lapse_result on_home(void *arg, uint64_t id, uint64_t home, struct lapse_error *error)
+{
+    struct core *core = arg;
+    return homes_check(&core->homes, id, home, error);
+}
+
+static const struct peers_handler peers_handler = {.on_frame = on_frame, .on_link = on_link, .on_home = on_home};
 
 /* --- the loop --------------------------------------------------------------------------------------------------- */
 
@@ -268,6 +280,7 @@ static lapse_result open_peers(struct core *core, struct tls_identity *identity,
         .listen_host = core->config.peer_host,
         .listen_port = core->config.peer_port,
         .seed = (uint64_t)clock_boot_us() ^ core->config.node_id << 56,
+        .home = core->homes.own,
     };
     return peers_start(core->loop, &options, identity, &peers_handler, core, &core->peers, error);
 }
@@ -351,6 +364,8 @@ lapse_result core_open(uv_loop_t *loop, const struct config *config, struct tls_
     core->handler = *handler;
     core->handler_arg = arg;
     lapse_result result = open_log(core, &state, error);
+    if (lapse_is_ok(result))
+        result = homes_open(&core->homes, core->disk, error);
     if (lapse_is_ok(result))
         result = open_peers(core, identity, error);
     if (lapse_is_ok(result)) {

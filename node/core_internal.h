@@ -7,6 +7,7 @@
 #include "node/core.h"
 #include "proto/encode.h"
 #include "raft/disk_thread.h"
+#include "raft/homes.h"
 #include "raft/peers.h"
 
 struct core {
@@ -21,6 +22,7 @@ struct core {
     struct disk_thread *disk_thread;
     struct replica *replica;
     struct peers *peers;
+    struct homes homes;
     uint64_t dialled[LIMIT_PEERS]; /* the peers that were set */
     uint32_t n_dialled;
     struct ring *ring;

@@ -8,6 +8,9 @@
 
 /* Far beyond any log, and small enough that sums can't overflow. */
 #define CONSENSUS_INDEX_MAX (1ull << 62)
+/* Terms grow by elections, a few a second at most. One from far beyond would become durable everywhere, and the term
+ * after the greatest is 0. */
+#define CONSENSUS_TERM_JUMP_MAX (1ull << 32)
 
 /* DATA_LOSS unless term, snapshot and entries fit together. */
 lapse_result consensus_check_state(const struct log_state *state, struct lapse_error *error) LAPSE_MUST_USE;
@@ -17,6 +20,10 @@ lapse_result consensus_newest_members(const struct log_state *state, struct memb
 /* INVALID_ARGUMENT when no leader of its term could have sent this. */
 lapse_result consensus_check_append(const struct message *message, uint64_t from,
                                     struct lapse_error *error) LAPSE_MUST_USE;
+
+/* INVALID_ARGUMENT for a term that no election can have led to from `current`. */
+lapse_result consensus_check_term(uint64_t current, const struct message *message, uint64_t from,
+                                  struct lapse_error *error) LAPSE_MUST_USE;
 
 struct raft_message;
 /* A message that libraft wants sent, other than entries and snapshots. */

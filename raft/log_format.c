@@ -235,6 +235,6 @@ lapse_result log_corrupt(struct lapse_error *error, const char *name, uint64_t o
     va_end(args);
     return lapse_fail(error, LAPSE_DATA_LOSS,
                       "%s at byte %" PRIu64 ": %s; this node must not vote with this data: stop it, move the directory "
-                      "away, and let it rejoin empty (lapsed join), or restore a backup",
+                      "away, and let it rejoin empty under a new id (lapsed join)",
                       name, offset, what);
 }

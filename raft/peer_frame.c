@@ -5,7 +5,7 @@
 /* A larger buffer is given back once its frame is done. */
 #define KEEP_BYTES (64u * 1024)
 
-enum { HELLO_VERSION = 1, HELLO_CLUSTER = 2, HELLO_NODE = 3, HELLO_INSTANCE = 4, HELLO_REFUSAL = 5 };
+enum { HELLO_VERSION = 1, HELLO_CLUSTER = 2, HELLO_NODE = 3, HELLO_INSTANCE = 4, HELLO_REFUSAL = 5, HELLO_HOME = 6 };
 
 lapse_result peer_hello_encode(const struct peer_hello *hello, struct buf *out)
 {
@@ -15,6 +15,7 @@ lapse_result peer_hello_encode(const struct peer_hello *hello, struct buf *out)
     wire_put_uint(&writer, HELLO_NODE, hello->node);
     wire_put_fixed64(&writer, HELLO_INSTANCE, hello->instance);
     wire_put_bytes(&writer, HELLO_REFUSAL, hello->refusal);
+    wire_put_fixed64(&writer, HELLO_HOME, hello->home);
     return writer.failed ? lapse_failed(LAPSE_RESOURCE_EXHAUSTED) : lapse_ok();
 }
 
@@ -41,6 +42,9 @@ static bool take_field(const struct wire_field *field, struct peer_hello *hello)
     case HELLO_REFUSAL:
         hello->refusal = field->bytes;
         return is_short_text(field, PEER_REFUSAL_MAX);
+    case HELLO_HOME:
+        hello->home = field->value;
+        return field->type == WIRE_FIXED64;
     default:
         return false;
     }

@@ -2,7 +2,8 @@
  *
  *   4 bytes length (big-endian, of what follows, never 0) | payload
  *
- * Hello is a protobuf message: 1 version, 2 cluster id, 3 node id, 4 instance (fixed64), 5 refusal (text). The instance
+ * Hello is a protobuf message: 1 version, 2 cluster id, 3 node id, 4 instance (fixed64), 5 refusal (text), 6 home
+ * (fixed64, raft/homes.h). The instance
  * is drawn at random when a process starts: it tells a process that dials again from a second process with its
  * identity. A refusal is sent back instead of an acceptance, for the other side's log. */
 #ifndef LAPSE_RAFT_PEER_FRAME_H
@@ -22,6 +23,7 @@ struct peer_hello {
     uint64_t node;
     uint64_t instance;
     struct slice refusal; /* empty: welcome */
+    uint64_t home;        /* of the data directory; 0: not said */
 };
 
 /* Appends the message (without a frame header). Fails only at the buffer's bound. */

@@ -64,7 +64,7 @@ struct peers {
     uv_loop_t *loop;
     uint64_t node_id;
     char cluster[CLUSTER_ID_SIZE];
-    uint64_t instance;
+    uint64_t instance, home;
     uint64_t random;
     size_t queue_max;
     uint32_t retry_ms_max;
@@ -209,7 +209,7 @@ static void say_hello(struct link *link, const char *refusal)
 {
     struct buf bytes;
     struct peer_hello hello = {PEER_PROTOCOL_VERSION, slice_str(link->peers->cluster), link->peers->node_id,
-                               link->peers->instance, slice_str(refusal)};
+                               link->peers->instance, slice_str(refusal), link->peers->home};
     buf_init(&bytes, LIMIT_PEER_HELLO);
     lapse_result result = peer_hello_encode(&hello, &bytes);
     CHECK(lapse_is_ok(result));
@@ -262,6 +262,15 @@ static lapse_result check_single(struct link *link, const struct peer_hello *hel
     return lapse_ok();
 }
 
+/* Strangers are not looked at: a newcomer is not set yet, and who was removed is not any more. */
+static lapse_result check_home(const struct link *link, const struct peer_hello *hello, struct lapse_error *error)
+{
+    const struct peers *peers = link->peers;
+    if (peers->closing || peers->handler.on_home == NULL || find_peer(peers, link->id) == NULL)
+        return lapse_ok();
+    return peers->handler.on_home(peers->arg, link->id, hello->home, error);
+}
+
 static void take_hello(struct link *link, struct slice frame)
 {
     struct peer_hello hello;
@@ -269,6 +278,8 @@ static void take_hello(struct link *link, struct slice frame)
     lapse_result result = peer_hello_decode(frame, &hello, &error);
     if (lapse_is_ok(result))
         result = check_hello(link, &hello, &error);
+    if (lapse_is_ok(result))
+        result = check_home(link, &hello, &error);
     if (lapse_is_ok(result) && !link->outgoing)
         result = check_single(link, &hello, &error);
     if (!lapse_is_ok(result)) {
@@ -466,6 +477,7 @@ static struct peers *peers_new(uv_loop_t *loop, const struct peers_options *opti
     CHECK(slice_to_cstr(slice_str(options->cluster), peers->cluster, sizeof peers->cluster));
     CHECK(RAND_bytes((unsigned char *)&peers->instance, sizeof peers->instance) == 1);
     peers->random = options->seed;
+    peers->home = options->home;
     peers->queue_max = options->queue_max == 0 ? QUEUE_MAX : options->queue_max;
     peers->retry_ms_max = options->retry_ms_max == 0 ? RETRY_MS_MAX : options->retry_ms_max;
     peers->tls = (struct tls_options){.alpn = ALPN, .stall_timeout_ms = STALL_MS, .send_max = peers->queue_max};

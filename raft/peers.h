@@ -6,7 +6,7 @@
  *
  *   4 bytes length (big-endian, of what follows) | payload (raft/message.h decides what is in it)
  *
- * The first frame each way is a Hello {protocol version, cluster id, node id, instance} (raft/peer_frame.h): another
+ * The first frame each way is a Hello {protocol version, cluster id, node id, instance, home} (raft/peer_frame.h): another
  * cluster, another version, or an id that the certificate (spiffe://DOMAIN/lapse/node/ID) does not bear ends the
  * connection, with a reason for the log of both sides. Two live processes with one identity: the newcomer is refused
  * while the first one's connection lives; the same process dialling anew replaces its old connection.
@@ -27,6 +27,9 @@ struct peers_handler {
      * most LIMIT_PEER_REFUSALS times in 10 s. An incoming link that replaces one of the same process is reported up
      * again, without a down. */
     void (*on_link)(void *arg, uint64_t id, bool outgoing, bool up, const struct lapse_error *error);
+    /* A peer that was set says which data directory it has (raft/homes.h): anything but OK turns it away. NULL: all are
+     * welcome. May block for a small write; must not call anything here. */
+    lapse_result (*on_home)(void *arg, uint64_t id, uint64_t home, struct lapse_error *error);
 };
 
 struct peers_options {
@@ -38,6 +41,7 @@ struct peers_options {
     size_t queue_max;      /* bytes a link may have queued before frames are dropped; 0: 32 MiB */
     uint32_t retry_ms_max; /* reconnect back-off cap; 0: 500 (starts at 20, doubles, jitter) */
     uint64_t seed;         /* for the jitter */
+    uint64_t home;         /* of our data directory */
 };
 
 /* `identity` must be that of this node's id: FAILED_PRECONDITION otherwise. UNAVAILABLE when the port can't be had. */

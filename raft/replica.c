@@ -277,8 +277,18 @@ static void answer_probe(struct replica *replica, uint64_t from, const struct me
         replica_send(replica, from, &answer);
 }
 
+/* A node that was removed may still hold a certificate. It has no say here any more: the leader takes commands and
+ * questions of members only. Votes and entries are consensus' own business, which knows of nodes that we do not. */
+static bool may_ask(const struct replica *replica, uint64_t from, enum message_type type)
+{
+    return (type != MESSAGE_FORWARD && type != MESSAGE_READ) ||
+           members_find(consensus_members(replica->core), from) != NULL;
+}
+
 static void dispatch(struct replica *replica, uint64_t from, const struct message *message)
 {
+    if (!may_ask(replica, from, message->type))
+        return;
     switch (message->type) {
     case MESSAGE_VOTE_REQUEST:
     case MESSAGE_VOTE:

@@ -34,7 +34,8 @@ done
 cc -Wall "$source/docs/examples/revoke.c" $(pkg-config --cflags lapse) "$lib/liblapse.a" \
     $(PKG_CONFIG_SYSROOT_DIR= pkg-config --libs libuv openssl libnghttp2 libxxhash) -lprotobuf-nanopb -pthread -o "$work/revoke-static"
 echo '#include <lapse.h>
-int main() { return lapse_version()[0] == 0; }' | c++ -x c++ -Wall -Wextra -Werror - -x none $(pkg-config --cflags --libs lapse) -o "$work/cxx"
+int main() { return lapse_version()[0] == 0; }' >"$work/cxx.cc"
+c++ -Wall -Wextra -Werror "$work/cxx.cc" $(pkg-config --cflags --libs lapse) -o "$work/cxx"
 "$work/cxx"
 
 mkdir -m 700 "$work/dev"

@@ -17,7 +17,7 @@ import uuid
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
 import grpc  # noqa: E402
-from harness import Cluster, eventually, messages, principal, run  # noqa: E402
+from harness import LAPSED, Cluster, eventually, messages, principal, run, services  # noqa: E402
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
@@ -141,6 +141,10 @@ def descriptors(node):
     return len(os.listdir(f"/proc/{node.process.pid}/fd"))
 
 
+def is_sanitized():
+    return b"__asan_init" in pathlib.Path(LAPSED).read_bytes()
+
+
 class Normal(threading.Thread):
     """Somebody with real work: requests, approvals and checks on one node, while others attack it. A context manager: at its end nothing may have failed."""
 
@@ -149,7 +153,7 @@ class Normal(threading.Thread):
         self.cluster, self.node, self.pause_s = cluster, node or cluster.nodes[0], pause_s
         self.channel = {user: cluster.channel(user, self.node) for user in ("dev1", "oncall")}
         self.stopped, self.failure, self.times, self.grants = threading.Event(), None, [], []
-        self.stub = {user: harness_stub(channel) for user, channel in self.channel.items()}
+        self.stub = {user: grants_stub(channel) for user, channel in self.channel.items()}
 
     def timed(self, call, request):
         begun = time.monotonic()
@@ -203,8 +207,7 @@ class Normal(threading.Thread):
             self.terms_after = self.seen_terms()
 
 
-def harness_stub(channel):
-    from harness import services
+def grants_stub(channel):
     return services("Grants").GrantsStub(channel)
 
 

@@ -237,8 +237,6 @@ class DiskFull(unittest.TestCase):
             eventually("the victim leads", lambda: self.lead(victim))
             keep = cluster.request_active(resource="disk/keep")
             self.fill(leave=8 * MIB)
-            eventually("it notices", lambda: victim.metric("lapse_disk_low") == 1)
-
             def new_grant():
                 try:
                     cluster.stub("dev1", "Grants", victim).Request(large_request(0), timeout=10)
@@ -246,6 +244,7 @@ class DiskFull(unittest.TestCase):
                     return error.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
                 return False
             eventually("new grants are refused", new_grant)
+            eventually("it says so", lambda: victim.metric("lapse_disk_low") == 1)
             cluster.grants("operator", "Revoke", victim, grant_id=keep.id, reason="still possible")
             self.fill(leave=0)
             (victim.dir / "filler").chmod(0o600)

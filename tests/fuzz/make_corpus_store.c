@@ -220,9 +220,9 @@ enum { AS_SNAPSHOT = 0, AS_SEGMENT = 1, SEALED_AGAIN = 2 };
 
 static void seed_file(const char *name, int as, struct slice bytes)
 {
-    char sealed[64];
+    char sealed[96];
     seed_write("log", name, as, bytes);
-    (void)snprintf(sealed, sizeof sealed, "%s-sealed-again", name);
+    (void)snprintf(sealed, sizeof sealed, "%.64s-sealed-again", name);
     seed_write("log", sealed, as | SEALED_AGAIN, bytes);
 }
 

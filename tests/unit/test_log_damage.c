@@ -60,7 +60,7 @@ static bool judge(struct node *node, const char *file, const char *how, uint64_t
         cr_assert_eq(node->error.code, LAPSE_DATA_LOSS, "%s %s at %" PRIu64 ": %s", file, how, at, node->error.message);
         cr_assert(strlen(node->error.message) <= 300, "%zu bytes: %s", strlen(node->error.message),
                   node->error.message);
-        cr_assert_not_null(strstr(node->error.message, "restore a backup"), "%s", node->error.message);
+        cr_assert_not_null(strstr(node->error.message, "under a new id"), "%s", node->error.message);
         cr_assert(virtual_disk_equal(before, node->disk), "a refused open changed the directory");
     }
     virtual_disk_free(before);
