@@ -38,6 +38,7 @@ struct core {
     uint32_t line_length;
     uv_idle_t turns; /* runs while somebody stands in line */
 
+    uint64_t pulses;
     bool events_waiting; /* the ring has grown since the edges were last woken */
     bool closing;
     struct lapse_error fatal; /* code LAPSE_OK: none */

@@ -7,6 +7,8 @@
 #include "proto/health.h"
 
 #define PULSE_MS 100
+/* Free space is looked at once in so many pulses. */
+#define SPACE_PULSES 10
 /* A readiness probe that no quorum answers within this says "not ready". */
 #define PROBE_TIMEOUT_MS 1000
 
@@ -85,6 +87,8 @@ static void on_pulse(uv_timer_t *timer)
 {
     struct core *core = timer->data;
     feed_watchdog(core);
+    if (core->pulses++ % SPACE_PULSES == 0)
+        log_look_at_space(core->log);
     bool low = log_is_low_on_space(core->log);
     set_gauges(core);
     metric_set(METRIC_LOW_ON_SPACE, low);

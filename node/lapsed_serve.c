@@ -44,9 +44,10 @@ static void raise_descriptors(struct config *config)
     rlim_t left = limit.rlim_cur > 2 * SPARE_DESCRIPTORS ? limit.rlim_cur - SPARE_DESCRIPTORS : limit.rlim_cur / 2;
     if (left < config->connections_max)
         config->connections_max = left > 0 ? (uint32_t)left : 1;
-    log_warn("fewer file descriptors than limits.connections-max needs, so fewer connections are taken: raise LimitNOFILE",
-             LOG_U64("descriptors", limit.rlim_cur), LOG_U64("needed", wanted),
-             LOG_U64("connections", config->connections_max));
+    log_warn(
+        "fewer file descriptors than limits.connections-max needs, so fewer connections are taken: raise LimitNOFILE",
+        LOG_U64("descriptors", limit.rlim_cur), LOG_U64("needed", wanted),
+        LOG_U64("connections", config->connections_max));
 }
 
 static void announce(const struct config *config, const struct node *node)

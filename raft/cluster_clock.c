@@ -18,7 +18,8 @@ static const struct clock_bounds no_bounds = {CLOCK_NONE, CLOCK_NONE, CLOCK_NONE
 
 void cluster_clock_init(struct cluster_clock *clock)
 {
-    *clock = (struct cluster_clock){.offset = CLOCK_NONE, .current = no_bounds, .previous = no_bounds};
+    *clock = (struct cluster_clock){
+        .offset = CLOCK_NONE, .cold_gap_us = CLOCK_NONE, .current = no_bounds, .previous = no_bounds};
 }
 
 static struct clock_voice *voice_of(struct cluster_clock *clock, uint64_t id)
@@ -102,6 +103,7 @@ void cluster_clock_begin_leading(struct cluster_clock *clock, uint64_t term, int
     clock->led_term = term;
     clock->offset = CLOCK_NONE;
     clock->led_since_us = boot_us;
+    clock->cold_gap_us = CLOCK_NONE;
 }
 
 void cluster_clock_end_leading(struct cluster_clock *clock, int64_t boot_us)
@@ -194,6 +196,7 @@ bool cluster_clock_establish(struct cluster_clock *clock, uint64_t self, const u
             return false;
         offset = sorted[count / 2];
         era = clock->led_term;
+        clock->cold_gap_us = boot_us + offset - clock->floor_us;
     }
     clock->era = era;
     clock->offset = max64(offset, clock->floor_us - boot_us);

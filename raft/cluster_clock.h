@@ -65,8 +65,9 @@ struct cluster_clock {
     int64_t offset; /* while leading; CLOCK_NONE: not established yet */
     uint64_t led_term;
     int64_t led_since_us;
-    int64_t floor_us; /* the greatest time applied or stamped */
-    uint64_t era;     /* of the bounds, or of our own time while leading */
+    int64_t floor_us;    /* the greatest time applied or stamped */
+    int64_t cold_gap_us; /* our cold start: wall clocks minus the greatest time applied; CLOCK_NONE: there was none */
+    uint64_t era;        /* of the bounds, or of our own time while leading */
     struct clock_bounds current, previous;
     int64_t bucket_us; /* when `current` began */
     struct clock_voice voices[LIMIT_PEERS];

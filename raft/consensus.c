@@ -404,7 +404,7 @@ static lapse_result receive_vote_request(struct consensus *core, int64_t now_ms,
     if (message->term == 0 || (message->index == 0) != (message->index_term == 0))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "a vote request from node %llu has an impossible term",
                           (unsigned long long)from);
-    /* Permission to depose a leader is given to voters only. Whoever was removed has an ordinary candidate's rights. */
+    /* Only a voter can have the permission to depose a leader, not one that was removed. */
     const struct replica_member *member = members_find(&core->members, from);
     bool may_disrupt = member != NULL && member->role == REPLICA_VOTER;
     struct raft_update update;
@@ -588,13 +588,10 @@ static lapse_result receive_append(struct consensus *core, int64_t now_ms, uint6
     lapse_result result = consensus_check_append(message, from, error);
     if (!lapse_is_ok(result))
         return result;
-    bool leading_too = core->raft.state == RAFT_LEADER && message->envelope.term == consensus_term(core);
-    if (leading_too && members_find(&core->members, from) == NULL)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "node %llu, which is no member, claims to lead our term",
-                          (unsigned long long)from);
-    if (leading_too)
-        return lapse_fail(error, LAPSE_INTERNAL, "node %llu and this node both lead term %llu",
-                          (unsigned long long)from, (unsigned long long)consensus_term(core));
+    if (core->raft.state == RAFT_LEADER && message->envelope.term == consensus_term(core))
+        return lapse_fail(error, members_find(&core->members, from) != NULL ? LAPSE_INTERNAL : LAPSE_INVALID_ARGUMENT,
+                          "node %llu and this node both lead term %llu", (unsigned long long)from,
+                          (unsigned long long)consensus_term(core));
     if (message->envelope.term < consensus_term(core)) {
         refuse_stale(core, from, message);
         return lapse_ok();
@@ -621,9 +618,9 @@ lapse_result consensus_receive(struct consensus *core, int64_t now_ms, uint64_t 
                                struct lapse_error *error)
 {
     CHECK(from != 0 && from != core->options.node_id);
-    lapse_result result = consensus_check_term(consensus_term(core), message, from, error);
-    if (!lapse_is_ok(result))
-        return result;
+    if (!consensus_term_is_possible(consensus_term(core), message))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "node %llu speaks of a term that no election led to",
+                          (unsigned long long)from);
     switch (message->type) {
     case MESSAGE_VOTE_REQUEST:
         return receive_vote_request(core, now_ms, from, message, error);

@@ -75,14 +75,10 @@ lapse_result consensus_check_append(const struct message *message, uint64_t from
                                  (unsigned long long)leader_term);
 }
 
-lapse_result consensus_check_term(uint64_t current, const struct message *message, uint64_t from,
-                                  struct lapse_error *error)
+bool consensus_term_is_possible(uint64_t current, const struct message *message)
 {
     uint64_t term = message->term > message->envelope.term ? message->term : message->envelope.term;
-    if (term <= current || term - current <= CONSENSUS_TERM_JUMP_MAX)
-        return lapse_ok();
-    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "node %llu speaks of term %llu, but we are in term %llu",
-                      (unsigned long long)from, (unsigned long long)term, (unsigned long long)current);
+    return term <= current || term - current <= CONSENSUS_TERM_JUMP_MAX;
 }
 
 void consensus_translate(const struct raft_message *from, struct message *message)

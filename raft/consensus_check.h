@@ -21,9 +21,8 @@ lapse_result consensus_newest_members(const struct log_state *state, struct memb
 lapse_result consensus_check_append(const struct message *message, uint64_t from,
                                     struct lapse_error *error) LAPSE_MUST_USE;
 
-/* INVALID_ARGUMENT for a term that no election can have led to from `current`. */
-lapse_result consensus_check_term(uint64_t current, const struct message *message, uint64_t from,
-                                  struct lapse_error *error) LAPSE_MUST_USE;
+/* Whether elections can have led from the term `current` to those that a frame speaks of. */
+bool consensus_term_is_possible(uint64_t current, const struct message *message);
 
 struct raft_message;
 /* A message that libraft wants sent, other than entries and snapshots. */

@@ -108,7 +108,8 @@ lapse_result homes_check(struct homes *homes, uint64_t node, uint64_t home, stru
         i++;
     if (home == 0 || (i < homes->n && homes->known[i].id != home))
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
-                          "node %" PRIu64 " has another data directory than before, and has forgotten what it voted for "
+                          "node %" PRIu64
+                          " has another data directory than before, and has forgotten what it voted for "
                           "and acknowledged: remove it, and let a new node join under a new id",
                           node);
     if (i < homes->n)

@@ -60,6 +60,8 @@ void log_close(struct log *log);
 
 /* True while the free space is below the reserve: grants are refused, revocations and expiry go on. Any thread. */
 bool log_is_low_on_space(const struct log *log);
+/* Looks at the free space now: others fill and empty the disk, too, while the log is quiet. Any thread. */
+void log_look_at_space(struct log *log);
 
 /* Offline check for operators (`lapsed verify`): like log_open but visits everything and reports the first fault. */
 lapse_result log_verify(struct disk *disk, struct lapse_error *error) LAPSE_MUST_USE;

@@ -19,8 +19,13 @@ void segments_push(struct log *log, uint64_t first)
 
 void log_sample_space(struct log *log)
 {
-    uint64_t bytes;
     log->syncs = 0;
+    log_look_at_space(log);
+}
+
+void log_look_at_space(struct log *log)
+{
+    uint64_t bytes;
     if (log->reserve_bytes > 0 && lapse_is_ok(log->disk->ops->free_bytes(log->disk, &bytes, NULL)))
         atomic_store(&log->low_on_space, bytes < log->reserve_bytes);
 }

@@ -12,8 +12,9 @@
  *   READ, READ_INDEX                     where is the log's end?         follower <-> leader
  *   PROBE, PROBE_ACK                     are you still in my term?       leader <-> voters
  *
- * Frames come from authenticated nodes but are untrusted in form: frame_decode accepts exactly what frame_encode
- * produces, within every limit, and the iterators over what it accepted can't fail. */
+ * Frames come from authenticated nodes but are untrusted in form: frame_decode accepts what frame_encode produces
+ * and nothing outside of its limits (but other spellings of the same values, as protobuf allows), and the iterators over
+ * what it accepted can't fail. */
 #ifndef LAPSE_RAFT_MESSAGE_H
 #define LAPSE_RAFT_MESSAGE_H
 

@@ -13,6 +13,7 @@
 #include "base/check.h"
 
 #define ENTRIES_PER_FLUSH 16u
+#define COLD_GAP_MS_MAX (24ll * 3600 * 1000)
 
 /* --- Commands from other nodes --- */
 
@@ -132,15 +133,37 @@ static void begin_term(struct replica *replica)
         replica->term_entry = tail_last(consensus_tail(replica->core));
 }
 
+/* After a cold start nothing but the wall clocks tells how long the cluster was down: what they say is worth a look
+ * when it is impossible, or when much ends by it at once. */
+static void check_cold_start(struct replica *replica)
+{
+    const struct cluster_clock *clock = &replica->clock;
+    int64_t gap_ms = clock->cold_gap_us / 1000;
+    bool first = clock->floor_us <= BOOTSTRAP_TIME_MS * 1000;
+    if (clock->cold_gap_us == CLOCK_NONE || first || (gap_ms >= 0 && gap_ms < COLD_GAP_MS_MAX))
+        return;
+    struct lapse_error error;
+    (void)lapse_fail(&error, LAPSE_FAILED_PRECONDITION,
+                     gap_ms < 0
+                         ? "the whole cluster was down, and the wall clocks are %lld s behind its last entry: time "
+                           "goes on from there, so that grants last as much longer as it was down; set the clocks "
+                           "right (NTP) and revoke what should have ended"
+                         : "the whole cluster was down for %lld s by the wall clocks: what fell due in that time "
+                           "ends now; if it was not down for so long, they are wrong: set them right (NTP)",
+                     (long long)(gap_ms < 0 ? -gap_ms : gap_ms) / 1000);
+    replica_warn(replica, &error);
+}
+
 /* Not before everything committed in earlier terms is applied: cluster time must not begin behind any of it. */
 static void establish_time(struct replica *replica)
 {
     uint64_t voters[LIMIT_PEERS];
-    if (replica->term_entry == 0 || replica->applied < replica->term_entry)
+    if (replica->term_entry == 0 || replica->applied < replica->term_entry || replica->clock.offset != CLOCK_NONE)
         return;
     uint32_t n = members_voters(consensus_members(replica->core), voters);
-    (void)cluster_clock_establish(&replica->clock, replica->options.node_id, voters, n, replica->now.boot_us,
-                                  replica->now.wall_ms * 1000, replica->options.election_timeout_ms * 1000ll);
+    if (cluster_clock_establish(&replica->clock, replica->options.node_id, voters, n, replica->now.boot_us,
+                                replica->now.wall_ms * 1000, replica->options.election_timeout_ms * 1000ll))
+        check_cold_start(replica);
 }
 
 static bool advance_is_due(const struct replica *replica)

@@ -23,6 +23,10 @@
 #include "raft/sender.h"
 #include "raft/transfer.h"
 
+/* The first entries must be the same on every node that begins with them, so nothing in them may come from a clock: the
+ * first command stands at the beginning of time, and the leader's clock takes over with the second. */
+#define BOOTSTRAP_TIME_MS 1
+
 /* Other nodes that we remember the stamps of: members, and some that no longer are. */
 #define PEERS_MAX (2 * LIMIT_PEERS)
 

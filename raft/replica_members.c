@@ -152,9 +152,6 @@ lapse_result replica_transfer(struct replica *replica, uint64_t to, struct lapse
 
 /* --- Bootstrap --- */
 
-/* The first entries must be the same on every node that begins with them, so nothing in them may come from a clock: the
- * first command stands at the beginning of time, and the leader's clock takes over with the second. */
-#define BOOTSTRAP_TIME_MS 1
 #define BOOTSTRAP_EPOCH 1
 
 static lapse_result first_command(const char *cluster, const char *first_operator, struct blob **payload,

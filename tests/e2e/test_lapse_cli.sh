@@ -181,6 +181,12 @@ operators_run_the_cluster() {
     expect 64 "no such role" as operator lapse cluster roles set x king
 }
 
+help_of_a_group_lists_its_commands() {
+    expect 0 "help of a group" lapse help cluster roles
+    says "cluster roles set"
+    expect 64 "help of nothing" lapse help clu
+}
+
 every_example_works() {
     local user state code text
     while IFS=$'\t' read -r user state code text; do
@@ -199,6 +205,7 @@ waiting_ends_with_the_decision
 json_is_one_object_a_line
 a_watch_sees_what_happens_and_resumes
 operators_run_the_cluster
+help_of_a_group_lists_its_commands
 every_example_works
 echo "$passed passed, $failed failed"
 [[ $failed == 0 ]]

@@ -7,6 +7,7 @@ Every attack has a certificate and a role, as a stolen one would, or stops befor
 import socket
 import struct
 import unittest
+import uuid
 
 import hostile as h
 from hostile import Cluster, Normal, Raw, eventually, frame, grpc, messages, principal
@@ -71,10 +72,10 @@ class Floods(unittest.TestCase):
 
     def largest_grants(self, n, in_flight=32):
         stub, calls, grants = self.cluster.stub("dev1", "Grants", self.node), [], []
-        for i in range(n):
+        for _ in range(n):
             if len(calls) == in_flight:
                 grants.append(calls.pop(0).result().grant)
-            request = messages("grants").RequestRequest(request_id=f"{self.id()[-40:]}-{i}".ljust(64, "x")[:64],
+            request = messages("grants").RequestRequest(request_id=f"{uuid.uuid4()}".ljust(64, "x"),
                                                         subject=principal("dev1"), **LARGEST)
             calls.append(stub.Request.future(request, timeout=120))
         return grants + [call.result().grant for call in calls]
@@ -216,4 +217,4 @@ class FloodsOnTheCoresThread(Floods):
 
 if __name__ == "__main__":
     generated()
-    unittest.main(verbosity=2)
+    unittest.main(verbosity=2, warnings="ignore")  # sockets that the server closed

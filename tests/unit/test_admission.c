@@ -3,9 +3,12 @@
 
 #include "node/admission.h"
 
-static const struct admission_limits limits = {
-    .connections_max = 3, .connections_per_principal = 2, .calls_per_principal = 2, .held_max = 150, .held_per_principal = 100,
-    .requests_per_second = 10};
+static const struct admission_limits limits = {.connections_max = 3,
+                                               .connections_per_principal = 2,
+                                               .calls_per_principal = 2,
+                                               .held_max = 150,
+                                               .held_per_principal = 100,
+                                               .requests_per_second = 10};
 
 Test(admission, G8_bounded_connections_of_all_and_of_each)
 {
@@ -56,7 +59,8 @@ Test(admission, G8_bounded_requests_per_second_with_a_burst_of_one_second)
     for (int i = 0; i < 10; i++)
         cr_assert(lapse_is_ok(admission_request(admission, entry, 5000, &error)));
     cr_assert_eq(admission_request(admission, entry, 5000, &error).code, LAPSE_RESOURCE_EXHAUSTED);
-    cr_assert(lapse_is_ok(admission_request(admission, entry, 5100, &error)), "a tenth of a second is worth one request");
+    cr_assert(lapse_is_ok(admission_request(admission, entry, 5100, &error)),
+              "a tenth of a second is worth one request");
     cr_assert_eq(admission_request(admission, entry, 5100, &error).code, LAPSE_RESOURCE_EXHAUSTED);
     for (int i = 0; i < 10; i++)
         cr_assert(lapse_is_ok(admission_request(admission, entry, 60000, &error)));

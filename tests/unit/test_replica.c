@@ -1,6 +1,8 @@
 /* The replica's behaviour, told in short scenarios. What goes wrong by chance is the simulator's (tests/sim). */
 #include <criterion/criterion.h>
 
+#include "base/check.h"
+#include "raft/homes.h"
 #include "raft/message.h"
 #include "tests/sim/virtual_disk.h"
 #include "tests/unit/replica_fixture.h"
@@ -692,4 +694,153 @@ Test(replica, after_a_cold_start_the_median_of_the_wall_clocks_decides_and_never
     cr_assert(read.done == 1 && lapse_is_ok(read.result));
     cr_assert_geq(read.time_ms, before);
     fixture_free(fixture);
+}
+
+/* --- Who is not one of us --- */
+
+static void receive_by_hand(struct fixture_node *node, uint64_t from, const struct message *message)
+{
+    struct buf frame;
+    buf_init(&frame, 8192);
+    cr_assert(lapse_is_ok(frame_encode(message, &frame)));
+    replica_receive(node->replica, from, buf_slice(&frame));
+    replica_flush(node->replica);
+    buf_free(&frame);
+}
+
+Test(replica, a_term_that_no_election_leads_to_is_a_warning)
+{
+    struct fixture *fixture = three();
+    struct fixture_node *follower = fixture_follower(fixture);
+    uint64_t term = fixture_status(follower).term;
+    uint32_t before = follower->warnings;
+    lead_by_hand(follower, fixture_leader(fixture)->id, UINT64_MAX, 2, 1, 0);
+    cr_assert_eq(follower->warnings, before + 1);
+    cr_assert_eq(fixture_status(follower).term, term);
+    fixture_fill(fixture_leader(fixture), 1, 1);
+    fixture_free(fixture);
+}
+
+Test(replica, a_node_that_is_no_member_can_neither_depose_nor_stop_the_leader)
+{
+    struct fixture *fixture = three();
+    struct fixture_node *leader = fixture_leader(fixture);
+    uint64_t term = fixture_status(leader).term;
+    uint32_t before = leader->warnings;
+    const struct message request = {.type = MESSAGE_VOTE_REQUEST,
+                                    .envelope = {.term = term, .life = 9, .stamp = 1},
+                                    .term = term + 1,
+                                    .index = 1000,
+                                    .index_term = term,
+                                    .disrupt_leader = true};
+    receive_by_hand(leader, 9, &request);
+    lead_by_hand(leader, 9, term, 2, 1, 0);
+    fixture_run(fixture, 300);
+    cr_assert_eq(leader->fatals, 0);
+    cr_assert_eq(leader->warnings, before + 1);
+    cr_assert_eq(fixture_status(leader).state, REPLICA_LEADER);
+    cr_assert_eq(fixture_status(leader).term, term);
+    fixture_free(fixture);
+}
+
+static void forward_by_hand(struct fixture_node *leader, uint64_t from)
+{
+    const struct command command = {.type = COMMAND_SET_ROLES,
+                                    .principal = slice_str("spiffe://example.org/user/operator"),
+                                    .member = slice_str("spiffe://example.org/user/mallory"),
+                                    .roles = ROLE_OPERATOR};
+    struct buf bytes, commands;
+    buf_init(&bytes, LIMIT_COMMAND_BYTES);
+    buf_init(&commands, 8192);
+    cr_assert(lapse_is_ok(command_encode(&command, &bytes)));
+    cr_assert(lapse_is_ok(message_forward_add(&commands, (struct message_command){7, buf_slice(&bytes)})));
+    struct message message = {.type = MESSAGE_FORWARD,
+                              .envelope = {.term = fixture_status(leader).term, .life = from, .stamp = 1},
+                              .commands = buf_slice(&commands)};
+    receive_by_hand(leader, from, &message);
+    buf_free(&bytes);
+    buf_free(&commands);
+}
+
+Test(replica, a_node_that_is_no_member_can_not_write)
+{
+    struct fixture *fixture = three();
+    struct fixture_node *leader = fixture_leader(fixture);
+    fixture_run(fixture, 50);
+    uint64_t last = fixture_status(leader).last_index;
+    forward_by_hand(leader, 9);
+    fixture_run(fixture, 50);
+    cr_assert_eq(fixture_status(leader).last_index, last);
+    forward_by_hand(leader, fixture_follower(fixture)->id);
+    fixture_run(fixture, 50);
+    cr_assert_gt(fixture_status(leader).last_index, last, "a member's is taken");
+    fixture_free(fixture);
+}
+
+Test(replica, a_cold_start_on_impossible_wall_clocks_is_a_warning)
+{
+    const int64_t offsets_ms[] = {0, -3600 * INT64_C(1000), 365 * 24 * 3600 * INT64_C(1000)};
+    for (int i = 0; i < 3; i++) {
+        struct fixture *fixture = fixture_new(1, 1);
+        struct fixture_node *node = &fixture->nodes[0];
+        fixture_start(node);
+        fixture_fill(fixture_leader(fixture), 3, 1);
+        cr_assert_eq(node->warnings, 0, "a cluster's first start is none");
+        fixture_kill(node);
+        node->wall_offset_ms = offsets_ms[i];
+        fixture_start(node);
+        fixture_fill(fixture_leader(fixture), 3, 10);
+        cr_assert_eq(node->warnings, i == 0 ? 0 : 1);
+        fixture_free(fixture);
+    }
+}
+
+/* --- Homes --- */
+
+Test(homes, a_member_that_comes_with_another_data_directory_is_turned_away_also_after_a_restart)
+{
+    struct disk *disk = virtual_disk_new();
+    struct homes homes, again;
+    struct lapse_error error;
+    cr_assert(lapse_is_ok(homes_open(&homes, disk, &error)));
+    cr_assert_neq(homes.own, 0);
+    cr_assert(lapse_is_ok(homes_check(&homes, 2, 22, &error)));
+    cr_assert(lapse_is_ok(homes_check(&homes, 3, UINT64_MAX, &error)));
+    cr_assert(lapse_is_ok(homes_check(&homes, 2, 22, &error)));
+    cr_assert(lapse_is_ok(homes_open(&again, disk, &error)));
+    cr_assert_eq(again.own, homes.own);
+    cr_assert_eq(homes_check(&again, 2, 23, &error).code, LAPSE_FAILED_PRECONDITION);
+    cr_assert_eq(homes_check(&again, 2, 0, &error).code, LAPSE_FAILED_PRECONDITION);
+    cr_assert(lapse_is_ok(homes_check(&again, 3, UINT64_MAX, &error)));
+    homes_forget(&again, 2);
+    cr_assert(lapse_is_ok(homes_check(&again, 2, 23, &error)), "removed, and added again");
+    virtual_disk_free(disk);
+}
+
+Test(homes, what_can_not_be_noted_is_not_let_in)
+{
+    struct disk *disk = virtual_disk_new();
+    struct homes homes;
+    struct lapse_error error;
+    cr_assert(lapse_is_ok(homes_open(&homes, disk, &error)));
+    virtual_disk_fail_sync(disk, 1);
+    cr_assert_not(lapse_is_ok(homes_check(&homes, 2, 22, &error)));
+    virtual_disk_heal(disk);
+    cr_assert(lapse_is_ok(homes_check(&homes, 2, 23, &error)), "it was not seen yet");
+    virtual_disk_free(disk);
+}
+
+Test(homes, a_damaged_file_is_data_loss)
+{
+    static const char *const texts[] = {"", "lapse-homes 1\n", "lapse-homes 1\nown 0000000000000000\n",
+                                        "lapse-homes 1\nown 0000000000000001\n2 1\n",
+                                        "lapse-homes 1\nown 0000000000000001\nx"};
+    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
+        struct disk *disk = virtual_disk_new();
+        struct homes homes;
+        struct lapse_error error;
+        virtual_disk_put(disk, "homes", slice_str(texts[i]));
+        cr_assert_eq(homes_open(&homes, disk, &error).code, LAPSE_DATA_LOSS, "%zu", i);
+        virtual_disk_free(disk);
+    }
 }
