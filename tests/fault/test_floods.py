@@ -133,6 +133,8 @@ class Floods(unittest.TestCase):
         page = messages("grants").ListRequest(page_size=1000)
         silent = []
         before = h.memory_kib(self.node)
+        reader = self.cluster.watch("proxy1", self.node, progress_ms=100)
+        next(reader)
         with Normal(self.cluster, self.node) as normal:
             for user, method, request, n in [("proxy1", "Grants/Watch", watch, 4), ("auditor", "Grants/List", page, 8)]:
                 for _ in range(n):
@@ -144,8 +146,6 @@ class Floods(unittest.TestCase):
                 silent[-1].send(frame(h.WINDOW_UPDATE, payload=struct.pack(">I", 0x7FFF0000 - 65535)))
                 for _ in range(128):
                     silent[-1].open("Grants/Watch", watch)
-            reader = self.cluster.watch("proxy1", self.node, progress_ms=100)
-            next(reader)
             last = self.largest_grants(600)[-1]
             for item in reader:  # another watcher misses nothing
                 self.assertNotEqual(item.WhichOneof("kind"), "resync")

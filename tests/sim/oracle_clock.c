@@ -19,6 +19,9 @@
 #include "tests/sim/node.h"
 
 #define SLACK_MS 300
+/* A successor that knows nothing itself takes over its voter's upper bound, which may be VAGUE_MS off, and adds the
+ * round trip of that vote: early by both at most. */
+#define HANDED_ON_MS 150
 /* Bounds that are further apart than this tell little. Less than SLACK_MS. */
 #define VAGUE_MS 200
 /* After time was lost a successor that knows it only vaguely goes on from its upper bound: early, never late. Bounds
@@ -113,7 +116,7 @@ static int64_t high_ms_now(const struct clock_model *model)
         return INT64_MAX;
     }
     int64_t span_us = model->sim->now_us - model->high_us;
-    return model->high_ms + span_us / 1000 + drift_of(model, span_us) + tolerance_ms(model);
+    return model->high_ms + span_us / 1000 + drift_of(model, span_us) + tolerance_ms(model) + HANDED_ON_MS;
 }
 
 /* Honest walls differ from the truth by their skew only, and so does what was made from them. */

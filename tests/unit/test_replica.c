@@ -698,6 +698,16 @@ Test(replica, after_a_cold_start_the_median_of_the_wall_clocks_decides_and_never
 
 /* --- Who is not one of us --- */
 
+/* Three members that run, and node 4 that is none and does not. */
+static struct fixture *three_of_four(void)
+{
+    struct fixture *fixture = fixture_new(4, 3);
+    for (uint32_t i = 0; i < 3; i++)
+        fixture_start(&fixture->nodes[i]);
+    (void)fixture_leader(fixture);
+    return fixture;
+}
+
 static void receive_by_hand(struct fixture_node *node, uint64_t from, const struct message *message)
 {
     struct buf frame;
@@ -723,18 +733,18 @@ Test(replica, a_term_that_no_election_leads_to_is_a_warning)
 
 Test(replica, a_node_that_is_no_member_can_neither_depose_nor_stop_the_leader)
 {
-    struct fixture *fixture = three();
+    struct fixture *fixture = three_of_four();
     struct fixture_node *leader = fixture_leader(fixture);
     uint64_t term = fixture_status(leader).term;
     uint32_t before = leader->warnings;
     const struct message request = {.type = MESSAGE_VOTE_REQUEST,
-                                    .envelope = {.term = term, .life = 9, .stamp = 1},
+                                    .envelope = {.term = term, .life = 4, .stamp = 1},
                                     .term = term + 1,
                                     .index = 1000,
                                     .index_term = term,
                                     .disrupt_leader = true};
-    receive_by_hand(leader, 9, &request);
-    lead_by_hand(leader, 9, term, 2, 1, 0);
+    receive_by_hand(leader, 4, &request);
+    lead_by_hand(leader, 4, term, 2, 1, 0);
     fixture_run(fixture, 300);
     cr_assert_eq(leader->fatals, 0);
     cr_assert_eq(leader->warnings, before + 1);
@@ -764,11 +774,11 @@ static void forward_by_hand(struct fixture_node *leader, uint64_t from)
 
 Test(replica, a_node_that_is_no_member_can_not_write)
 {
-    struct fixture *fixture = three();
+    struct fixture *fixture = three_of_four();
     struct fixture_node *leader = fixture_leader(fixture);
     fixture_run(fixture, 50);
     uint64_t last = fixture_status(leader).last_index;
-    forward_by_hand(leader, 9);
+    forward_by_hand(leader, 4);
     fixture_run(fixture, 50);
     cr_assert_eq(fixture_status(leader).last_index, last);
     forward_by_hand(leader, fixture_follower(fixture)->id);
