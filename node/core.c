@@ -115,10 +115,12 @@ static bool is_member(const struct replica_member *members, uint32_t n, uint64_t
     return false;
 }
 
-static void drop_peer(struct core *core, uint64_t id)
+/* Of all that are no members: some may have been removed while this node was down. */
+static void forget_homes(struct core *core, const struct replica_member *members, uint32_t n)
 {
-    peers_remove(core->peers, id);
-    homes_forget(&core->homes, id);
+    for (uint32_t i = core->homes.n; i > 0; i--)
+        if (!is_member(members, n, core->homes.known[i - 1].node))
+            homes_forget(&core->homes, core->homes.known[i - 1].node);
 }
 
 /* Dials who belongs and hangs up on who no longer does. */
@@ -127,7 +129,8 @@ static void on_members(void *arg, const struct replica_member *members, uint32_t
     struct core *core = arg;
     for (uint32_t i = 0; i < core->n_dialled; i++)
         if (!is_member(members, n, core->dialled[i]))
-            drop_peer(core, core->dialled[i]);
+            peers_remove(core->peers, core->dialled[i]);
+    forget_homes(core, members, n);
     core->n_dialled = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct lapse_error error;

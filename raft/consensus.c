@@ -7,9 +7,8 @@
  *   RAFT_SUBMIT          entries and batch stay ours in any case
  *   APPEND_ENTRIES       the batch is ours if the step asks for entries to be persisted, else libraft has freed it; the
  *                        array is ours
- *   INSTALL_SNAPSHOT     configuration and data are ours if the step asks for a snapshot to be persisted (the
- * configuration then lies in the update), else libraft has freed them PERSISTED_SNAPSHOT, SNAPSHOT, CONFIGURATION
- * libraft keeps or frees the configuration the no-op of a new leader: its batch is ours once the step hands it out
+ *   INSTALL_SNAPSHOT     ours if the step asks for a snapshot to be persisted (in the update), else libraft freed it
+ *   other configurations libraft keeps or frees them; the no-op of a new leader is ours once it was handed out
  *   messages             libraft's, until the next step; addresses too
  * A batch is never read: libraft tracks terms. So it is one byte here, and the content stays in blobs of the tail. */
 #include "raft/consensus.h"

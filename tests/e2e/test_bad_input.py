@@ -155,7 +155,7 @@ class BadSetups(unittest.TestCase):
                                     stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
             try:
                 eventually("the others refuse the twin",
-                           lambda: any("refuse" in node.log() or "already" in node.log() for node in cluster.nodes[1:]))
+                           lambda: any("another process is connected as node 1" in node.log() for node in cluster.nodes[1:]))
                 grant = cluster.request_active()
                 cluster.grants("operator", "Revoke", grant_id=grant.id, reason="still serving")
             finally:

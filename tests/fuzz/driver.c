@@ -87,7 +87,8 @@ static void mutate(struct prng *prng, struct buf *input)
         input->len = at;
         break;
     case 3: /* out of the middle */
-        memmove(input->data + at, input->data + at + len, input->len - at - len);
+        if (len > 0)
+            memmove(input->data + at, input->data + at + len, input->len - at - len);
         input->len -= len;
         break;
     case 4: /* a piece once more, at the end */
@@ -107,15 +108,17 @@ int main(int argc, char **argv)
     struct prng prng = {argc > 3 ? strtoull(argv[3], NULL, 10) : 1};
     struct buf input;
     load_all(argv[1]);
+    if (n_corpus == 0) {
+        (void)fprintf(stderr, "%s holds no corpus: mutations of nothing would find nothing\n", argv[1]);
+        return 1;
+    }
     for (size_t i = 0; i < n_corpus; i++)
         run(buf_slice(&corpus[i]));
     run(slice_of(NULL, 0));
     for (uint64_t i = 0; i < mutations; i++) {
         buf_init(&input, INPUT_MAX);
-        if (n_corpus > 0) {
-            const struct buf *seed = &corpus[prng_below(&prng, n_corpus)];
-            CHECK(lapse_is_ok(buf_append(&input, seed->data, seed->len)));
-        }
+        const struct buf *seed = &corpus[prng_below(&prng, n_corpus)];
+        CHECK(lapse_is_ok(buf_append(&input, seed->data, seed->len)));
         for (uint64_t steps = 1 + prng_below(&prng, 8); steps > 0; steps--)
             mutate(&prng, &input);
         run(buf_slice(&input));
