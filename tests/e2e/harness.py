@@ -10,6 +10,7 @@ import fcntl
 import importlib
 import os
 import pathlib
+import random
 import shutil
 import signal
 import socket
@@ -64,7 +65,9 @@ _ports = None  # the lock, the first port of our block, and how many were tried
 
 def _lock_block():
     """A block of ports for this process alone: other runs of these tests on this machine take other ones."""
-    for first in range(PORTS_FIRST, PORTS_LAST, PORTS_BLOCK):
+    blocks = range(PORTS_FIRST, PORTS_LAST, PORTS_BLOCK)
+    # At random: a container with a /tmp of its own may share our network.
+    for first in random.sample(blocks, len(blocks)):
         lock = open(pathlib.Path(tempfile.gettempdir()) / f"lapse-e2e-ports-{first}.lock", "w")
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
