@@ -277,7 +277,8 @@ class Cluster:
                                       options=[("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1),
                                                ("grpc.max_receive_message_length", 8 << 20),
                                                ("grpc.initial_reconnect_backoff_ms", 100),
-                                               ("grpc.min_reconnect_backoff_ms", 100),
+                                               # Despite its name: how long one attempt to connect may take.
+                                               ("grpc.min_reconnect_backoff_ms", 20000),
                                                ("grpc.max_reconnect_backoff_ms", 500)])
         self.channels.append(channel)
         return channel
