@@ -21,6 +21,9 @@ import time
 import urllib.request
 import uuid
 
+# Before anything imports it: we start processes while calls are under way; grpcio's own handling of forks can leave its connections waiting for ever.
+os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
+
 import grpc
 from grpc_tools import protoc
 
@@ -286,6 +289,14 @@ class Cluster:
     def stub(self, user, service, node=None):
         return getattr(services(service), f"{service}Stub")(self._cached(user, node or self.nodes[0]))
 
+    def renew(self, user, node):
+        """A new channel after a failure. When all nodes die at once, Debian's grpcio now and then leaves a channel connecting for ever, without a
+        byte sent, while a new one to the same port is served within milliseconds."""
+        channel = self.__dict__.setdefault("_channels", {}).pop((user, node.id), None)
+        if channel is not None:
+            self.channels.remove(channel)
+            channel.close()
+
     def _cached(self, user, node):
         cache = self.__dict__.setdefault("_channels", {})
         if (user, node.id) not in cache:
@@ -305,6 +316,7 @@ class Cluster:
                 unknown = error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED)
                 if not unknown or time.monotonic() > until or timeout < PATIENCE_S:
                     raise
+                self.renew(user, node or self.nodes[0])
                 time.sleep(0.02)
 
     def grants(self, user, method, node=None, **fields):

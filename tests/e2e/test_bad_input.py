@@ -10,9 +10,7 @@ import ssl
 import subprocess
 import unittest
 
-import grpc
-
-from harness import LAPSE, LAPSED, Cluster, Pki, eventually, generated, messages, principal, refused, run
+from harness import LAPSE, LAPSED, Cluster, Pki, eventually, grpc, generated, messages, principal, refused, run
 
 C = grpc.StatusCode
 

@@ -12,9 +12,7 @@ import time
 import unittest
 import uuid
 
-import grpc
-
-from harness import Cluster, eventually, generated, messages, principal
+from harness import Cluster, eventually, grpc, generated, messages, principal
 
 ROUNDS = int(os.environ.get("LAPSE_KILL_ROUNDS", "100"))
 WRITERS = 4

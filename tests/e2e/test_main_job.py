@@ -5,9 +5,7 @@ import threading
 import time
 import unittest
 
-import grpc
-
-from harness import Cluster, eventually, generated, messages, principal, refused
+from harness import Cluster, eventually, grpc, generated, messages, principal, refused
 
 OK = grpc.StatusCode
 

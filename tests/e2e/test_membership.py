@@ -4,9 +4,7 @@
 import shutil
 import unittest
 
-import grpc
-
-from harness import LAPSED, Cluster, Node, eventually, free_ports, generated, messages, principal, refused, run
+from harness import LAPSED, Cluster, Node, eventually, grpc, free_ports, generated, messages, principal, refused, run
 
 
 class Membership(unittest.TestCase):

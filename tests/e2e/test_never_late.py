@@ -4,9 +4,7 @@
 import time
 import unittest
 
-import grpc
-
-from harness import Cluster, eventually, generated, messages, principal
+from harness import Cluster, eventually, grpc, generated, messages, principal
 
 
 def wait_for_end(test, cluster, grant, node):

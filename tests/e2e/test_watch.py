@@ -4,9 +4,7 @@
 import time
 import unittest
 
-import grpc
-
-from harness import Cluster, eventually, generated, messages, principal, refused
+from harness import Cluster, eventually, grpc, generated, messages, principal, refused
 
 
 def read_events(stream, until_revision, seen):

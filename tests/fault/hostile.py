@@ -16,8 +16,7 @@ import uuid
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "e2e"))
 
-import grpc  # noqa: E402
-from harness import LAPSED, Cluster, eventually, messages, principal, run, services  # noqa: E402
+from harness import LAPSED, Cluster, eventually, grpc, messages, principal, run, services  # noqa: E402
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)

@@ -30,13 +30,13 @@ class Load(threading.Thread):
         super().__init__(daemon=True)
         self.cluster, self.in_flight = cluster, in_flight
         self.stopped, self.acknowledged, self.refused = threading.Event(), {}, 0
-        self.stubs = [cluster.stub("dev1", "Grants", node) for node in cluster.nodes]
 
     def run(self):
         i = 0
         while not self.stopped.is_set():
-            stub = random.choice(self.stubs)
-            calls = [stub.Request.future(large_request(i + k), timeout=20) for k in range(self.in_flight)]
+            node = random.choice(self.cluster.nodes)
+            stub = self.cluster.stub("dev1", "Grants", node)
+            calls = [stub.Request.future(large_request(i + k), timeout=5) for k in range(self.in_flight)]
             i += self.in_flight
             for call in calls:
                 try:
@@ -45,6 +45,7 @@ class Load(threading.Thread):
                 except grpc.RpcError:
                     self.refused += 1
             if not calls[-1].code() == grpc.StatusCode.OK:
+                self.cluster.renew("dev1", node)
                 time.sleep(0.05)
 
     def __enter__(self):
