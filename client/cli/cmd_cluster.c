@@ -8,7 +8,7 @@
 
 static void print_status(FILE *out, const struct lapse_cluster_status *status)
 {
-    static const char *const titles[] = {"NODE", "ADDRESS", "ROLE", "LINK", ""};
+    static const char *const titles[] = {"NODE", "ADDRESS", "ROLE", "LINK", "LEADS"};
     fprintf(out, "cluster    %s\n", status->cluster);
     fprintf(out, "leader     ");
     fprintf(out, status->leader_id == 0 ? "none known\n" : "node %" PRIu64 ", term %" PRIu64 "\n", status->leader_id,
@@ -27,7 +27,7 @@ static void print_status(FILE *out, const struct lapse_cluster_status *status)
         output_table_cell(table, "%s", node->address);
         output_table_cell(table, "%s", node->role);
         output_table_cell(table, "%s", node->link);
-        output_table_cell(table, "%s", node->id == status->leader_id ? "leader" : " ");
+        output_table_cell(table, "%s", node->id == status->leader_id ? "yes" : " ");
     }
     output_table_print(table, out, "No nodes.");
     output_table_free(table);
