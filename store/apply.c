@@ -233,7 +233,7 @@ static void add_approval(struct apply *apply, uint32_t slot, struct record *reco
 static lapse_result apply_approve(struct apply *apply)
 {
     uint32_t slot;
-    const struct rule *rule;
+    const struct rule *rule = NULL;
     int64_t start_ms, deadline_ms;
     lapse_result result = find_transition(apply, &slot, &rule);
     if (lapse_is_ok(result))
@@ -262,7 +262,7 @@ static lapse_result apply_approve(struct apply *apply)
 static lapse_result apply_end(struct apply *apply)
 {
     uint32_t slot;
-    const struct rule *rule;
+    const struct rule *rule = NULL;
     lapse_result result = find_transition(apply, &slot, &rule);
     if (!lapse_is_ok(result))
         return result;
@@ -274,7 +274,7 @@ static lapse_result apply_end(struct apply *apply)
 static lapse_result apply_use(struct apply *apply)
 {
     uint32_t slot, count = apply->command->count;
-    const struct rule *rule;
+    const struct rule *rule = NULL;
     struct grant terms;
     lapse_result result = find_transition(apply, &slot, &rule);
     if (!lapse_is_ok(result))
