@@ -354,3 +354,11 @@ void fixture_fill(struct fixture_node *node, uint32_t n, uint32_t first_principa
                   writes[i].outcome.error.message);
     free(writes);
 }
+
+struct fixture *three(void)
+{
+    struct fixture *fixture = fixture_new(3, 3);
+    fixture_start_all(fixture);
+    (void)fixture_leader(fixture);
+    return fixture;
+}

@@ -80,4 +80,7 @@ void fixture_read(struct fixture_node *node, struct fixture_read *read, int64_t 
 /* Writes `n` roles through a node and waits for all. */
 void fixture_fill(struct fixture_node *node, uint32_t n, uint32_t first_principal);
 
+/* Three voters that have elected a leader. */
+struct fixture *three(void);
+
 #endif

@@ -2,18 +2,9 @@
 #include <criterion/criterion.h>
 
 #include "base/check.h"
-#include "raft/homes.h"
 #include "raft/message.h"
 #include "tests/sim/virtual_disk.h"
 #include "tests/unit/replica_fixture.h"
-
-static struct fixture *three(void)
-{
-    struct fixture *fixture = fixture_new(3, 3);
-    fixture_start_all(fixture);
-    (void)fixture_leader(fixture);
-    return fixture;
-}
 
 static void assert_equal_stores(struct fixture *fixture)
 {
@@ -584,120 +575,6 @@ Test(replica, the_last_voter_of_a_shrinking_cluster_leads_in_a_term_of_its_own)
 
 /* --- Time --- */
 
-static void activate_grant(struct fixture *fixture, int64_t duration_ms)
-{
-    struct fixture_node *leader = fixture_leader(fixture);
-    struct fixture_write write;
-    struct command command = {.type = COMMAND_SET_ROLES,
-                              .principal = slice_str("user:operator"),
-                              .member = slice_str("user:dev1"),
-                              .roles = ROLE_REQUESTER};
-    fixture_command(leader, &write, &command, 1000);
-    fixture_run(fixture, 3);
-    command.member = slice_str("user:oncall");
-    command.roles = ROLE_APPROVER;
-    fixture_command(leader, &write, &command, 1000);
-    fixture_run(fixture, 3);
-    struct command request = {.type = COMMAND_REQUEST, .principal = slice_str("user:dev1"), .grant = {{1}}};
-    request.terms.subject = slice_str("user:dev1");
-    request.terms.resource = slice_str("db/prod");
-    request.terms.actions[0] = slice_str("read");
-    request.terms.n_actions = 1;
-    request.terms.duration_ms = duration_ms;
-    request.terms.justification = slice_str("a test");
-    fixture_command(leader, &write, &request, 1000);
-    fixture_run(fixture, 3);
-    cr_assert_eq(write.outcome.error.code, LAPSE_OK, "%s", write.outcome.error.message);
-    struct command approve = {.type = COMMAND_APPROVE, .principal = slice_str("user:oncall"), .grant = {{1}}};
-    fixture_command(leader, &write, &approve, 1000);
-    fixture_run(fixture, 3);
-    cr_assert_eq(write.outcome.error.code, LAPSE_OK, "%s", write.outcome.error.message);
-}
-
-Test(replica, a_grant_expires_on_every_node_at_its_deadline)
-{
-    struct fixture *fixture = three();
-    activate_grant(fixture, 1000);
-    fixture_run(fixture, 980);
-    for (uint32_t i = 0; i < 3; i++)
-        cr_assert_eq(fixture->nodes[i].expired, 0);
-    fixture_run(fixture, 30);
-    for (uint32_t i = 0; i < 3; i++)
-        cr_assert_eq(fixture->nodes[i].expired, 1);
-    fixture_free(fixture);
-}
-
-Test(replica, a_change_of_leader_and_stepped_wall_clocks_do_not_move_a_deadline)
-{
-    struct fixture *fixture = three();
-    activate_grant(fixture, 3000);
-    fixture_run(fixture, 1000);
-    struct fixture_node *old = fixture_leader(fixture);
-    for (uint32_t i = 0; i < 3; i++)
-        fixture->nodes[i].wall_offset_ms = i == 1 ? 3600000 : -3600000;
-    old->cut_off = true;
-    fixture_run(fixture, 1900);
-    for (uint32_t i = 0; i < 3; i++)
-        cr_assert_eq(fixture->nodes[i].expired, 0);
-    fixture_run(fixture, 120);
-    for (uint32_t i = 0; i < 3; i++)
-        cr_assert_eq(fixture->nodes[i].expired, &fixture->nodes[i] == old ? 0 : 1);
-    fixture_free(fixture);
-}
-
-Test(replica, a_node_whose_wall_clock_was_set_back_while_it_was_down_goes_on_from_the_past_and_time_runs)
-{
-    struct fixture *fixture = fixture_new(1, 1);
-    struct fixture_read first, second;
-    fixture_start(&fixture->nodes[0]);
-    fixture_run(fixture, 5000);
-    fixture_fill(&fixture->nodes[0], 1, 1);
-    int64_t before = store_time_ms(replica_store(fixture->nodes[0].replica));
-    fixture_kill(&fixture->nodes[0]);
-    fixture->nodes[0].wall_offset_ms = -3600000;
-    fixture_start(&fixture->nodes[0]);
-    fixture_read(&fixture->nodes[0], &first, 1000);
-    fixture_run(fixture, 500);
-    fixture_read(&fixture->nodes[0], &second, 1000);
-    fixture_run(fixture, 10);
-    cr_assert(first.done == 1 && second.done == 1);
-    cr_assert_geq(first.time_ms, before);
-    cr_assert_geq(second.time_ms, first.time_ms + 490, "time stands still");
-    fixture_free(fixture);
-}
-
-Test(replica, after_a_cold_start_the_median_of_the_wall_clocks_decides_and_never_the_past)
-{
-    struct fixture *fixture = three();
-    activate_grant(fixture, 3600000);
-    int64_t before = store_time_ms(replica_store(fixture_leader(fixture)->replica));
-    for (uint32_t i = 0; i < 3; i++)
-        fixture_kill(&fixture->nodes[i]);
-    /* Two are right, half an hour later; one is a day ahead. */
-    fixture->now_us += 1800ll * 1000000;
-    fixture->nodes[0].wall_offset_ms = 86400000;
-    fixture_start_all(fixture);
-    struct fixture_read read;
-    fixture_read(fixture_leader(fixture), &read, 1000);
-    fixture_run(fixture, 300);
-    cr_assert(read.done == 1 && lapse_is_ok(read.result));
-    cr_assert_geq(read.time_ms, before + 1800 * 1000);
-    cr_assert_lt(read.time_ms, before + 1802 * 1000);
-    for (uint32_t i = 0; i < 3; i++)
-        fixture_kill(&fixture->nodes[i]);
-    /* All of them a week back: time goes on from where it was. */
-    for (uint32_t i = 0; i < 3; i++)
-        fixture->nodes[i].wall_offset_ms = -7 * 86400000ll;
-    fixture_start_all(fixture);
-    fixture_read(fixture_leader(fixture), &read, 1000);
-    fixture_run(fixture, 300);
-    cr_assert(read.done == 1 && lapse_is_ok(read.result));
-    cr_assert_geq(read.time_ms, before);
-    fixture_free(fixture);
-}
-
-/* --- Who is not one of us --- */
-
 /* Three members that run, and node 4 that is none and does not. */
 static struct fixture *three_of_four(void)
 {
@@ -785,72 +662,4 @@ Test(replica, a_node_that_is_no_member_can_not_write)
     fixture_run(fixture, 50);
     cr_assert_gt(fixture_status(leader).last_index, last, "a member's is taken");
     fixture_free(fixture);
-}
-
-Test(replica, a_cold_start_on_impossible_wall_clocks_is_a_warning)
-{
-    const int64_t offsets_ms[] = {0, -3600 * INT64_C(1000), 365 * 24 * 3600 * INT64_C(1000)};
-    for (int i = 0; i < 3; i++) {
-        struct fixture *fixture = fixture_new(1, 1);
-        struct fixture_node *node = &fixture->nodes[0];
-        fixture_start(node);
-        fixture_fill(fixture_leader(fixture), 3, 1);
-        cr_assert_eq(node->warnings, 0, "a cluster's first start is none");
-        fixture_kill(node);
-        node->wall_offset_ms = offsets_ms[i];
-        fixture_start(node);
-        fixture_fill(fixture_leader(fixture), 3, 10);
-        cr_assert_eq(node->warnings, i == 0 ? 0 : 1);
-        fixture_free(fixture);
-    }
-}
-
-/* --- Homes --- */
-
-Test(homes, a_member_that_comes_with_another_data_directory_is_turned_away_also_after_a_restart)
-{
-    struct disk *disk = virtual_disk_new();
-    struct homes homes, again;
-    struct lapse_error error;
-    cr_assert(lapse_is_ok(homes_open(&homes, disk, &error)));
-    cr_assert_neq(homes.own, 0);
-    cr_assert(lapse_is_ok(homes_check(&homes, 2, 22, &error)));
-    cr_assert(lapse_is_ok(homes_check(&homes, 3, UINT64_MAX, &error)));
-    cr_assert(lapse_is_ok(homes_check(&homes, 2, 22, &error)));
-    cr_assert(lapse_is_ok(homes_open(&again, disk, &error)));
-    cr_assert_eq(again.own, homes.own);
-    cr_assert_eq(homes_check(&again, 2, 23, &error).code, LAPSE_FAILED_PRECONDITION);
-    cr_assert_eq(homes_check(&again, 2, 0, &error).code, LAPSE_FAILED_PRECONDITION);
-    cr_assert(lapse_is_ok(homes_check(&again, 3, UINT64_MAX, &error)));
-    homes_forget(&again, 2);
-    cr_assert(lapse_is_ok(homes_check(&again, 2, 23, &error)), "removed, and added again");
-    virtual_disk_free(disk);
-}
-
-Test(homes, what_can_not_be_noted_is_not_let_in)
-{
-    struct disk *disk = virtual_disk_new();
-    struct homes homes;
-    struct lapse_error error;
-    cr_assert(lapse_is_ok(homes_open(&homes, disk, &error)));
-    virtual_disk_fail_sync(disk, 1);
-    cr_assert_not(lapse_is_ok(homes_check(&homes, 2, 22, &error)));
-    virtual_disk_heal(disk);
-    cr_assert(lapse_is_ok(homes_check(&homes, 2, 23, &error)), "it was not seen yet");
-    virtual_disk_free(disk);
-}
-
-Test(homes, a_damaged_file_is_data_loss)
-{
-    static const char *const texts[] = {"", "lapse-homes 1\n", "lapse-homes 1\nown 0000000000000000\n",
-                                        "lapse-homes 1\nown 0000000000000001\n2 1\n",
-                                        "lapse-homes 1\nown 0000000000000001\nx"};
-    for (size_t i = 0; i < ARRAY_LEN(texts); i++) {
-        struct disk *disk = virtual_disk_new();
-        struct homes homes;
-        struct lapse_error error;
-        virtual_disk_put(disk, "homes", slice_str(texts[i]));
-        cr_assert_eq(homes_open(&homes, disk, &error).code, LAPSE_DATA_LOSS, "%zu", i);
-        virtual_disk_free(disk);
-    }
 }
