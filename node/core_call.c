@@ -27,8 +27,6 @@
 /* A page token is the store's cursor in hexadecimal. */
 #define PAGE_TOKEN_SIZE 17
 
-#define ROLES_THAT_SEE_ALL (ROLE_OPERATOR | ROLE_AUDITOR | ROLE_ENFORCER | ROLE_APPROVER)
-
 struct core_call *core_call_new(enum core_op op, const char *principal, int64_t timeout_ms)
 {
     struct core_call *call = mem_calloc(1, sizeof *call);
@@ -124,12 +122,20 @@ static void answer_write(struct core_call *call, const struct store_outcome *out
 
 /* --- reads ------------------------------------------------------------------------------------------------------- */
 
-/* Whoever has no role that sees everything sees what concerns them: as subject or as requester. */
+bool core_sees_all(uint32_t roles)
+{
+    return (roles & (ROLE_OPERATOR | ROLE_AUDITOR | ROLE_ENFORCER | ROLE_APPROVER)) != 0;
+}
+
+bool core_may_see(uint32_t roles, const char *principal, const struct grant *grant)
+{
+    struct slice me = slice_str(principal);
+    return core_sees_all(roles) || principal_same(me, grant->subject) || principal_same(me, grant->requester);
+}
+
 static bool may_see(const struct core_call *call, const struct grant *grant)
 {
-    struct slice me = slice_str(call->principal);
-    return (call->roles & ROLES_THAT_SEE_ALL) != 0 || principal_same(me, grant->subject) ||
-           principal_same(me, grant->requester);
+    return core_may_see(call->roles, call->principal, grant);
 }
 
 static void run_get(struct core_call *call)
@@ -181,7 +187,7 @@ static void run_check(struct core_call *call)
     struct proto_point point = core_call_point(call);
     struct grant grant;
     bool found = false;
-    if ((call->roles & ROLES_THAT_SEE_ALL) == 0 && !principal_same(slice_str(call->principal), call->query.subject)) {
+    if (!core_sees_all(call->roles) && !principal_same(slice_str(call->principal), call->query.subject)) {
         core_call_refuse(
             call, LAPSE_PERMISSION_DENIED,
             "only enforcers, approvers, operators and auditors may check others: ask an operator for the role");

@@ -10,18 +10,18 @@
 #include "raft/replica.h"
 
 enum core_op {
-    CORE_WRITE,      /* `command` -> MutationResponse */
-    CORE_SET_ROLES,  /* `command` -> SetRolesResponse */
-    CORE_SEED_ROLES, /* the same without a caller: in the name of the cluster's first operator (`lapsed --dev`) */
-    CORE_GET,        /* `grant` -> GetResponse */
-    CORE_LIST,       /* `filter`, `cursor`, `page` -> ListResponse */
-    CORE_CHECK,      /* `query` -> CheckResponse */
-    CORE_STATUS,     /* -> StatusResponse; answered without a quorum */
-    CORE_ROLES,      /* -> ListRolesResponse */
-    CORE_TRANSFER,   /* `node_id` -> TransferLeadershipResponse */
-    CORE_ADD_NODE,   /* `node_id`, `address` -> AddNodeResponse; likewise on the leader only */
+    CORE_WRITE,       /* `command` -> MutationResponse */
+    CORE_SET_ROLES,   /* `command` -> SetRolesResponse */
+    CORE_SEED_ROLES,  /* the same without a caller: in the name of the cluster's first operator (`lapsed --dev`) */
+    CORE_GET,         /* `grant` -> GetResponse */
+    CORE_LIST,        /* `filter`, `cursor`, `page` -> ListResponse */
+    CORE_CHECK,       /* `query` -> CheckResponse */
+    CORE_STATUS,      /* -> StatusResponse; answered without a quorum */
+    CORE_ROLES,       /* -> ListRolesResponse */
+    CORE_TRANSFER,    /* `node_id` -> TransferLeadershipResponse */
+    CORE_ADD_NODE,    /* `node_id`, `address` -> AddNodeResponse; likewise on the leader only */
     CORE_REMOVE_NODE, /* `node_id` -> RemoveNodeResponse */
-    CORE_WATCH_OPEN, /* -> `revision`, `epoch`, `time_ms`, `roles` of the caller, linearizable */
+    CORE_WATCH_OPEN,  /* -> `revision`, `epoch`, `time_ms`, `roles` of the caller, linearizable */
     CORE_SCAN, /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_OPS
 };
@@ -71,5 +71,10 @@ struct slice core_call_keep(struct core_call *call, const char *text, size_t len
 
 struct core_call *core_call_new(enum core_op op, const char *principal, int64_t timeout_ms);
 void core_call_free(struct core_call *call);
+
+/* Who sees what, for answers, snapshots and events alike: with one of these roles everything, else what one is subject
+ * or requester of. */
+bool core_sees_all(uint32_t roles);
+bool core_may_see(uint32_t roles, const char *principal, const struct grant *grant);
 
 #endif

@@ -153,11 +153,6 @@ static void on_slice(struct watch *watch)
 
 /* --- streaming ---------------------------------------------------------------------------------------------------- */
 
-static bool sees_all(const struct watch *watch)
-{
-    return (watch->roles & (ROLE_OPERATOR | ROLE_AUDITOR | ROLE_ENFORCER | ROLE_APPROVER)) != 0;
-}
-
 static bool in_scope(const struct watch *watch, const struct ring_event *event)
 {
     const struct store_filter *filter = &watch->asked->filter;
@@ -168,12 +163,10 @@ static bool in_scope(const struct watch *watch, const struct ring_event *event)
                                 .subject = event->subject,
                                 .resource = event->resource,
                                 .requester = event->requester};
-    struct slice me = slice_str(watch->asked->principal);
     if (event->state == 0)
-        return sees_all(watch) && filter->subject.len == 0 && filter->resource.len == 0 && filter->requester.len == 0 &&
-               filter->states == 0 && grant_id_is_zero(filter->parent);
-    return store_filter_matches(filter, &grant) &&
-           (sees_all(watch) || principal_same(me, event->subject) || principal_same(me, event->requester));
+        return core_sees_all(watch->roles) && filter->subject.len == 0 && filter->resource.len == 0 &&
+               filter->requester.len == 0 && filter->states == 0 && grant_id_is_zero(filter->parent);
+    return store_filter_matches(filter, &grant) && core_may_see(watch->roles, watch->asked->principal, &grant);
 }
 
 /* Sends what is in scope of a batch; stops where the connection is full, and leaves the cursor there. */
