@@ -59,6 +59,57 @@
 /* One record of a snapshot; the largest is a grant with every field full, about 12 KiB. */
 #define LIMIT_SNAPSHOT_RECORD (32u * 1024)
 
+/* Enforcement points. An instance that went away stays registered for a while, hence more than will ever be connected. */
+#define LIMIT_POINTS 16384u
+#define LIMIT_POINTS_PER_PRINCIPAL 4096u
+/* Instances of one id that are not ended yet: a point that restarts faster than its leases run out must wait. */
+#define LIMIT_POINT_INSTANCES 4u
+#define LIMIT_POINT_ID 64
+/* Patterns of a point's or an enforcer's scope, and all of them together with a space between each. */
+#define LIMIT_SCOPE_PATTERNS 8
+#define LIMIT_SCOPE 1024
+#define LIMIT_LEASE_MS_MIN 1000u
+#define LIMIT_LEASE_MS_DEFAULT 3000u
+#define LIMIT_LEASE_MS_MAX 60000u
+/* A point without any stream for so long (and whose promises have run out) is ended. */
+#define LIMIT_POINT_ABSENT_MS 60000u
+/* Barriers whose points are followed at once; of a revocation beyond it nothing is known but that it is committed. */
+#define LIMIT_BARRIERS_OPEN 65536u
+/* Receipts kept, those of open barriers and the newest of the done ones: 24 bytes each and their reasons. */
+#define LIMIT_RECEIPTS 1000000u
+#define LIMIT_RECEIPT_REASON 256
+#define LIMIT_RECEIPTS_PER_COMMAND 256u
+/* Open sessions; one more is refused, and so is the access that it is for. */
+#define LIMIT_SESSIONS 262144u
+#define LIMIT_SESSIONS_PER_POINT 65536u
+#define LIMIT_SESSION_DESCRIPTION 256
+/* A guard's cache, unless its application sets another bound: about 350 bytes each. */
+#define LIMIT_GUARD_GRANTS_DEFAULT 1000000u
+/* lapse_guard_use that wait for the cluster at once in one process. */
+#define LIMIT_GUARD_USES 1024u
+/* Messages of a point a second, well below what a node takes from one stream, and as many at once as gather in 100 ms. */
+#define LIMIT_GUARD_MESSAGES_PER_SECOND 4000u
+/* Calls that wait for a barrier on one node, and barriers that it follows for them (3 KiB each): a revocation beyond it
+ * takes effect and is answered PENDING at once. */
+#define LIMIT_BARRIER_WAITS 8192u
+/* One stream of a point. Pings: five times what its lease needs at the shortest. Messages of any kind: a batch of events
+ * is acknowledged at once. Sessions and uses that are on their way to the log, and such that wait for their turn while the
+ * cluster has no leader. */
+#define LIMIT_POINT_PINGS_PER_SECOND 20u
+#define LIMIT_POINT_MESSAGES_PER_SECOND 5000u
+#define LIMIT_POINT_WRITES 64u
+#define LIMIT_POINT_WRITES_WAITING 512u
+/* After its goodbye a stream waits so long for the end of its instance to be committed. */
+#define LIMIT_POINT_LEAVE_MS 3000u
+/* RevokeMatching that are at work at once. */
+#define LIMIT_SWEEPS 64u
+/* One whose index leads to no more grants than this ends them in the command itself, whatever else is at work (2 ms). */
+#define LIMIT_SWEEP_AT_ONCE 2000u
+/* What one slice of the others looks at, beside ending LIMIT_ADVANCE_BATCH: members of an index, which lie anywhere in
+ * memory, or live grants in the order of memory (1 ms each). */
+#define LIMIT_SWEEP_LOOKS 10000u
+#define LIMIT_SWEEP_SCAN 40000u
+
 /* Commands and entries. The largest command is a request with every field full, about 16 KiB. */
 #define LIMIT_COMMAND_BYTES (24u * 1024)
 #define LIMIT_ENTRY_COMMANDS 512u
@@ -123,11 +174,34 @@
 
 /* The daemon's configuration: twenty settings and their comments. */
 #define LIMIT_CONFIG_FILE (64u * 1024)
+/* A path of full length with its key and blanks. */
+#define LIMIT_CONFIG_LINE 640
 
 /* The HTTP port: a scraper, a load balancer or two, a curious operator. One that does not talk for so long is cut off. */
 #define LIMIT_HTTP_CONNECTIONS 64u
 #define LIMIT_HTTP_TIMEOUT_S 10u
 #define LIMIT_HTTP_CONNECTION_BYTES (16u * 1024)
 #define LIMIT_METRICS_BYTES (256u * 1024)
+
+/* The agent: a proxy's workers with their connections kept open; what one may hold (a certificate in a header has 2 to 6
+ * KiB), and its silence, longer than nginx keeps an idle connection (60 s), so that it is the proxy that closes. */
+#define LIMIT_AGENT_CONNECTIONS 4096u
+#define LIMIT_AGENT_CONNECTION_BYTES (32u * 1024)
+#define LIMIT_AGENT_IDLE_S 75u
+#define LIMIT_AGENT_HEADERS 128u
+#define LIMIT_AGENT_BODY (16u * 1024)
+/* Mappings, and the pieces of one template. A template's text fits on its line. */
+#define LIMIT_AGENT_MAPS 256u
+#define LIMIT_AGENT_PIECES 16u
+#define LIMIT_AGENT_ACTIONS 16u
+#define LIMIT_AGENT_TEMPLATE 512u
+/* A request's path, decoded. What is longer can't become a resource, but has to be matched. */
+#define LIMIT_AGENT_PATH 4096u
+/* Checks that wait for the cluster (a use to be counted, a revision to be seen), and how long one does. */
+#define LIMIT_AGENT_WAITING 1024u
+#define LIMIT_AGENT_WAIT_MS 5000u
+#define LIMIT_AGENT_WORKERS 8u
+/* Denials that are logged for one reason in 10 s; the others are counted. */
+#define LIMIT_AGENT_DENIALS_LOGGED 10u
 
 #endif

@@ -399,6 +399,47 @@ static void bench_snapshot(struct store *store, uint64_t first, uint64_t n)
     bench_restore(store);
 }
 
+/* One revocation of many among `n` live grants: its command and the ADVANCEs that follow until it is over. */
+static void sweep(struct store *store, const char *what, struct store_filter filter, int64_t now_ms)
+{
+    struct timing timing = {0};
+    struct command command = {.type = COMMAND_REVOKE_MATCHING, .principal = slice_str("user:root"), .filter = filter};
+    struct command advance = {.type = COMMAND_ADVANCE, .count = LIMIT_ADVANCE_BATCH};
+    apply(store, &command, now_ms, &timing);
+    while (store_next_due_ms(store) <= now_ms)
+        apply(store, &advance, now_ms, &timing);
+    printf("%-34s %9.1f ms in %llu slices, longest %.3f ms, %llu grants\n", what, (double)timing.total_ns / 1e6,
+           (unsigned long long)timing.n, (double)timing.longest_ns / 1e6, (unsigned long long)timing.events - 2);
+}
+
+/* A store of its own, whose grants belong to ten policies and, in another order, to ten subtrees. */
+static void bench_sweeps(uint64_t n)
+{
+    struct timing unused = {0};
+    struct store *store = new_store();
+    struct texts texts;
+    char policy[16];
+    int64_t now_ms = START_MS + (int64_t)(n / 1000);
+    for (uint64_t i = 0; i < n; i++) {
+        struct command command = request(i, &texts, DEADLINE_MS), approval = about(COMMAND_APPROVE, i, "user:oncall");
+        (void)snprintf(policy, sizeof policy, "policy-%u", (unsigned)(i % 10));
+        (void)snprintf(texts.resource, sizeof texts.resource, "db/area-%u/orders-%04u", (unsigned)(i / 10 % 10),
+                       (unsigned)(i * 104729 % RESOURCES));
+        command.terms.policy = slice_str(policy);
+        command.terms.resource = slice_str(texts.resource);
+        apply(store, &command, now_ms, &unused);
+        apply(store, &approval, now_ms, &unused);
+    }
+    sweep(store, "revoke a policy (by its index)", (struct store_filter){.policy = slice_str("policy-3")}, now_ms);
+    sweep(store, "revoke a subtree (by a scan)", (struct store_filter){.resource = slice_str("db/area-5/*")}, now_ms);
+    sweep(store, "revoke a requester (by a scan)",
+          (struct store_filter){.requester = slice_str("user:dev00001@example.com")}, now_ms);
+    sweep(store, "revoke a subject (at once)", (struct store_filter){.subject = slice_str("user:dev00003@example.com")},
+          now_ms);
+    sweep(store, "revoke all that is left", (struct store_filter){.resource = slice_str("*")}, now_ms);
+    store_free(store);
+}
+
 static void report_memory(const struct store *store, uint64_t before)
 {
     struct store_counts counts;
@@ -440,5 +481,6 @@ int main(int argc, char **argv)
     bench_snapshot(store, 2 * n, n / 2);
     bench_expiry(store);
     store_free(store);
+    bench_sweeps(n);
     return 0;
 }

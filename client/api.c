@@ -23,12 +23,13 @@
     lapse_result lapse_##name##_async(struct lapse_client *client, const struct args_t *args, uint32_t timeout_ms,     \
                                       cb_t callback, void *arg, struct lapse_call **call, struct lapse_error *error)   \
     {                                                                                                                  \
-        struct call_callback typed = {name##_deliver, (void (*)(void))callback, arg};                                  \
+        struct call_callback typed = {name##_deliver, (void (*)(void))callback, arg, NULL, NULL};                      \
         return call_start(client, &name##_method, args, timeout_ms, typed, call, error);                               \
     }
 
 #define GRANTS "/lapse.v1.Grants/"
 #define CLUSTER "/lapse.v1.Cluster/"
+#define ENFORCEMENT "/lapse.v1.Enforcement/"
 #define WRITE(name, path, args)                                                                                        \
     CALL(name, GRANTS path, schema_##args, lapse_##args, schema_mutation, lapse_mutation, lapse_mutation_cb,           \
          offsetof(struct lapse_##args, request_id))
@@ -43,6 +44,11 @@ WRITE(cancel, "Cancel", end_args)
 WRITE(use, "Use", use_args)
 WRITE(complete, "Complete", end_args)
 WRITE(revoke, "Revoke", end_args)
+CALL(revoke_matching, GRANTS "RevokeMatching", schema_revoke_matching_args, lapse_revoke_matching_args,
+     schema_matching_revocation, lapse_matching_revocation, lapse_revoke_matching_cb,
+     offsetof(struct lapse_revoke_matching_args, request_id))
+READ(list_points, ENFORCEMENT "ListPoints", list_points_args, point_list, lapse_list_points_cb)
+READ(get_barrier, ENFORCEMENT "GetBarrier", get_barrier_args, barrier_view, lapse_get_barrier_cb)
 READ(get, GRANTS "Get", get_args, grant_view, lapse_get_cb)
 READ(list, GRANTS "List", list_args, grant_list, lapse_list_cb)
 READ(check, GRANTS "Check", check_args, decision, lapse_check_cb)
@@ -57,6 +63,57 @@ CALL(add_node, CLUSTER "AddNode", schema_add_node_args, lapse_add_node_args, sch
 CALL(remove_node, CLUSTER "RemoveNode", schema_remove_node_args, lapse_remove_node_args, schema_node_change,
      lapse_node_change, lapse_node_change_cb, CALL_NO_REQUEST_ID)
 /* clang-format on */
+
+/* ---- The stream */
+
+static const struct call_method follow_method = {GRANTS "RevokeAndFollow", &schema_follow_args, &schema_revoke_progress,
+                                                 CALL_NO_REQUEST_ID};
+
+/* Its request_id lies in whichever of the two is filled. */
+static struct lapse_follow_args follow_with_request_id(const struct lapse_follow_args *args,
+                                                       char id[LAPSE_REQUEST_ID_SIZE])
+{
+    struct lapse_follow_args copy = *args;
+    bool single = copy.revoke.grant_id != NULL && *copy.revoke.grant_id != '\0';
+    const char **given = single ? &copy.revoke.request_id : &copy.revoke_matching.request_id;
+    if (*given == NULL || **given == '\0') {
+        lapse_request_id_make(id);
+        *given = id;
+    }
+    return copy;
+}
+
+static void follow_deliver_message(void (*on_message)(void), void *arg, const void *message)
+{
+    ((lapse_follow_cb)on_message)(arg, message);
+}
+
+static void follow_deliver(void (*callback)(void), void *arg, const void *result, const struct lapse_error *error)
+{
+    (void)result;
+    ((lapse_followed_cb)callback)(arg, error);
+}
+
+lapse_result lapse_revoke_and_follow(struct lapse_client *client, const struct lapse_follow_args *args,
+                                     uint32_t timeout_ms, lapse_follow_cb on_progress, void *arg,
+                                     struct lapse_error *error)
+{
+    char id[LAPSE_REQUEST_ID_SIZE];
+    struct lapse_follow_args copy = follow_with_request_id(args, id);
+    return call_blocking_stream(client, &follow_method, &copy, timeout_ms, follow_deliver_message,
+                                (void (*)(void))on_progress, arg, error);
+}
+
+lapse_result lapse_revoke_and_follow_async(struct lapse_client *client, const struct lapse_follow_args *args,
+                                           uint32_t timeout_ms, lapse_follow_cb on_progress, lapse_followed_cb callback,
+                                           void *arg, struct lapse_call **call, struct lapse_error *error)
+{
+    char id[LAPSE_REQUEST_ID_SIZE];
+    struct lapse_follow_args copy = follow_with_request_id(args, id);
+    struct call_callback typed = {follow_deliver, (void (*)(void))callback, arg, follow_deliver_message,
+                                  (void (*)(void))on_progress};
+    return call_start(client, &follow_method, &copy, timeout_ms, typed, call, error);
+}
 
 /* ---- Results */
 
@@ -102,6 +159,24 @@ void lapse_role_list_free(struct lapse_role_list *value)
         codec_release(&schema_role_list, value);
 }
 
+void lapse_matching_revocation_free(struct lapse_matching_revocation *value)
+{
+    if (value != NULL)
+        codec_release(&schema_matching_revocation, value);
+}
+
+void lapse_point_list_free(struct lapse_point_list *value)
+{
+    if (value != NULL)
+        codec_release(&schema_point_list, value);
+}
+
+void lapse_barrier_view_free(struct lapse_barrier_view *value)
+{
+    if (value != NULL)
+        codec_release(&schema_barrier_view, value);
+}
+
 void lapse_grant_copy(const struct lapse_grant *grant, struct lapse_grant *copy)
 {
     codec_copy(&schema_grant, grant, copy);
@@ -123,10 +198,18 @@ bool lapse_grant_state_is_ended(enum lapse_grant_state state)
 
 const char *lapse_event_type_name(enum lapse_event_type type)
 {
-    static const char *const names[] = {"UNKNOWN",   "REQUESTED", "APPROVED",      "ACTIVATED",  "USED",
-                                        "EXPIRED",   "REVOKED",   "COMPLETED",     "EXHAUSTED",  "DENIED",
-                                        "CANCELLED", "LAPSED",    "ROLES_CHANGED", "INITIALIZED"};
+    static const char *const names[] = {
+        "UNKNOWN",       "REQUESTED",     "APPROVED",         "ACTIVATED",    "USED",        "EXPIRED",
+        "REVOKED",       "COMPLETED",     "EXHAUSTED",        "DENIED",       "CANCELLED",   "LAPSED",
+        "ROLES_CHANGED", "INITIALIZED",   "POINT_REGISTERED", "POINT_FENCED", "POINT_ENDED", "ENFORCED",
+        "SESSION_BEGAN", "SESSION_ENDED", "SWEEP_BEGAN",      "SWEEP_ENDED"};
     return (unsigned)type < ARRAY_LEN(names) ? names[type] : "UNKNOWN";
+}
+
+const char *lapse_receipt_level_name(enum lapse_receipt_level level)
+{
+    static const char *const names[] = {"UNKNOWN", "ENFORCED", "FAILED", "LAPSED", "LEFT", "RECEIVED", "WAITING"};
+    return (unsigned)level < ARRAY_LEN(names) ? names[level] : "UNKNOWN";
 }
 
 void lapse_request_id_make(char id[LAPSE_REQUEST_ID_SIZE])

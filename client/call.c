@@ -106,10 +106,13 @@ static void on_message(struct grpc_request *request, struct slice message)
     struct lapse_call *call = grpc_request_owner(request);
     void *result = mem_alloc(call->method->output->size);
     result_free(call);
-    if (lapse_is_ok(codec_decode(call->method->output, message, result, &call->trouble)))
-        call->result = result;
-    else
+    if (!lapse_is_ok(codec_decode(call->method->output, message, result, &call->trouble))) {
         free(result);
+        return;
+    }
+    call->result = result;
+    if (call->callback.deliver_message != NULL && !call->cancelled)
+        call->callback.deliver_message(call->callback.each, call->callback.arg, result);
 }
 
 /* Every call can be repeated: reads, writes with their request_id, and changes of the cluster that say what shall be.
@@ -330,8 +333,11 @@ struct waiter {
     pthread_cond_t changed;
     bool done;
     const struct codec_message *output;
-    void *result;
+    void *result; /* NULL: not wanted */
     struct lapse_error error;
+    /* Of a stream. */
+    call_deliver_message deliver_message;
+    void *arg;
 };
 
 /* Moves the result out of the call: what it owned, the waiter owns now. */
@@ -341,7 +347,7 @@ static void deliver_to_waiter(void (*callback)(void), void *arg, const void *res
     (void)callback;
     pthread_mutex_lock(&waiter->lock);
     waiter->error = *error;
-    if (result != NULL) {
+    if (result != NULL && waiter->result != NULL) {
         void *moved = (void *)(uintptr_t)result;
         memcpy(waiter->result, moved, waiter->output->size);
         memset(moved, 0, waiter->output->size);
@@ -351,27 +357,50 @@ static void deliver_to_waiter(void (*callback)(void), void *arg, const void *res
     pthread_mutex_unlock(&waiter->lock);
 }
 
-lapse_result call_blocking(struct lapse_client *client, const struct call_method *method, const void *args,
-                           uint32_t timeout_ms, void *result, struct lapse_error *error)
+static void deliver_message_past_waiter(void (*each)(void), void *arg, const void *message)
+{
+    struct waiter *waiter = arg;
+    waiter->deliver_message(each, waiter->arg, message);
+}
+
+static lapse_result wait_for(struct lapse_client *client, const struct call_method *method, const void *args,
+                             uint32_t timeout_ms, struct waiter *waiter, void (*each)(void),
+                             struct lapse_error *error)
 {
     if (client_is_own_thread(client))
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
                           "a blocking call from a callback would wait for itself: use the asynchronous one");
-    struct waiter waiter = {.output = method->output, .result = result};
-    pthread_mutex_init(&waiter.lock, NULL);
-    pthread_cond_init(&waiter.changed, NULL);
-    lapse_result started = call_start(client, method, args, timeout_ms,
-                                      (struct call_callback){deliver_to_waiter, NULL, &waiter}, NULL, error);
+    struct call_callback callback = {deliver_to_waiter, NULL, waiter,
+                                     waiter->deliver_message == NULL ? NULL : deliver_message_past_waiter, each};
+    waiter->output = method->output;
+    pthread_mutex_init(&waiter->lock, NULL);
+    pthread_cond_init(&waiter->changed, NULL);
+    lapse_result started = call_start(client, method, args, timeout_ms, callback, NULL, error);
     if (lapse_is_ok(started)) {
-        pthread_mutex_lock(&waiter.lock);
-        while (!waiter.done)
-            pthread_cond_wait(&waiter.changed, &waiter.lock);
-        pthread_mutex_unlock(&waiter.lock);
-        if (error != NULL && waiter.error.code != LAPSE_OK)
-            *error = waiter.error;
-        started = lapse_failed(waiter.error.code);
+        pthread_mutex_lock(&waiter->lock);
+        while (!waiter->done)
+            pthread_cond_wait(&waiter->changed, &waiter->lock);
+        pthread_mutex_unlock(&waiter->lock);
+        if (error != NULL && waiter->error.code != LAPSE_OK)
+            *error = waiter->error;
+        started = lapse_failed(waiter->error.code);
     }
-    pthread_cond_destroy(&waiter.changed);
-    pthread_mutex_destroy(&waiter.lock);
+    pthread_cond_destroy(&waiter->changed);
+    pthread_mutex_destroy(&waiter->lock);
     return started;
+}
+
+lapse_result call_blocking(struct lapse_client *client, const struct call_method *method, const void *args,
+                           uint32_t timeout_ms, void *result, struct lapse_error *error)
+{
+    struct waiter waiter = {.result = result};
+    return wait_for(client, method, args, timeout_ms, &waiter, NULL, error);
+}
+
+lapse_result call_blocking_stream(struct lapse_client *client, const struct call_method *method, const void *args,
+                                  uint32_t timeout_ms, call_deliver_message deliver_message, void (*each)(void),
+                                  void *arg, struct lapse_error *error)
+{
+    struct waiter waiter = {.deliver_message = deliver_message, .arg = arg};
+    return wait_for(client, method, args, timeout_ms, &waiter, each, error);
 }

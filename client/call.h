@@ -18,10 +18,15 @@ struct call_method {
  * `callback` is what was given to call_start, cast back by the wrapper that knows its type. */
 typedef void (*call_deliver)(void (*callback)(void), void *arg, const void *result, const struct lapse_error *error);
 
+/* Of a server's stream: each of its messages as it comes, the last one too. */
+typedef void (*call_deliver_message)(void (*each)(void), void *arg, const void *message);
+
 struct call_callback {
     call_deliver deliver;
     void (*callback)(void);
     void *arg;
+    call_deliver_message deliver_message; /* NULL for all but streams */
+    void (*each)(void);
 };
 
 /* `args` may be NULL: all defaults. Errors as lapse.h says of asynchronous calls. */
@@ -31,5 +36,9 @@ lapse_result call_start(struct lapse_client *client, const struct call_method *m
 /* Starts, waits for the outcome, and moves the result into `result`. */
 lapse_result call_blocking(struct lapse_client *client, const struct call_method *method, const void *args,
                            uint32_t timeout_ms, void *result, struct lapse_error *error) LAPSE_MUST_USE;
+/* The same for a server's stream; its last message is dropped after `each` has seen it. */
+lapse_result call_blocking_stream(struct lapse_client *client, const struct call_method *method, const void *args,
+                                  uint32_t timeout_ms, call_deliver_message deliver_message, void (*each)(void),
+                                  void *arg, struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

@@ -156,6 +156,73 @@ struct lapse_grant {
     uint64_t revision; /* of its latest event */
 };
 
+/* An instance of an enforcement point that is registered with the cluster. */
+struct lapse_point {
+    const char *id;
+    struct lapse_bytes instance; /* 16 bytes */
+    const char *principal;
+    const char *const *scope; /* what it guards */
+    size_t n_scope;
+    uint32_t lease_ms;
+    bool fenced; /* a newer instance has taken its id */
+    uint64_t revision;
+    int64_t registered_ms;
+    uint32_t sessions;
+    const char *ended; /* in the event POINT_ENDED: "LAPSED", "LEFT", "FENCED" */
+};
+
+/* How far a revocation has reached the enforcement points in its scope. */
+struct lapse_barrier {
+    uint64_t id;       /* the revision of the revocation's answer; 0: there is none */
+    uint64_t revision; /* what is to be acknowledged; 0: a revocation of many is still at work */
+    const char *grant_id;
+    uint32_t points; /* in scope; each ends up in one of the next four */
+    uint32_t enforced, failed, lapsed, left;
+    bool done;
+    int64_t time_ms, done_ms;
+    bool untracked; /* past the cluster's limits: nothing is known of its enforcement */
+    uint64_t grants; /* that it ended */
+};
+
+enum lapse_receipt_level {
+    LAPSE_RECEIPT_ENFORCED = 1, /* it denies, and its sessions are ended */
+    LAPSE_RECEIPT_FAILED = 2,   /* it denies, but a session may still run */
+    LAPSE_RECEIPT_LAPSED = 3,   /* its lease ran out, so it denies by itself */
+    LAPSE_RECEIPT_LEFT = 4,     /* it said goodbye */
+    LAPSE_RECEIPT_RECEIVED = 5, /* so far: it denies; its sessions are being ended */
+    LAPSE_RECEIPT_WAITING = 6   /* so far: nothing */
+};
+/* "ENFORCED", ...; "UNKNOWN" for a number that is none. Never NULL. */
+const char *lapse_receipt_level_name(enum lapse_receipt_level level);
+
+/* What one enforcement point did about a revocation. */
+struct lapse_receipt {
+    const char *point;
+    struct lapse_bytes instance;
+    enum lapse_receipt_level level;
+    int64_t time_ms;
+    const char *reason;
+    uint32_t left_ms; /* WAITING: after this it is waited out */
+};
+
+/* A use of a grant that lasts, as an enforcement point reports it. */
+struct lapse_session {
+    struct lapse_bytes id;
+    const char *point;
+    const char *grant_id;
+    const char *description;
+    int64_t began_ms, ended_ms;
+};
+
+/* A revocation of all grants that match. */
+struct lapse_sweep {
+    const char *subject, *resource, *requester, *approver, *ticket, *policy, *parent;
+    const char *reason;
+    const char *by;
+    uint64_t grants;
+    uint64_t id;
+};
+
 void lapse_grant_free(struct lapse_grant *grant);
 /* A deep copy, to keep a grant that a callback only lent. */
 void lapse_grant_copy(const struct lapse_grant *grant, struct lapse_grant *copy);
@@ -191,6 +258,7 @@ struct lapse_mutation {
     int64_t time_ms;
     struct lapse_grant grant; /* right after the change */
     bool repeated_call;       /* the outcome of an earlier call with this request_id */
+    struct lapse_barrier barrier; /* of a revocation */
 };
 void lapse_mutation_free(struct lapse_mutation *mutation);
 typedef void (*lapse_mutation_cb)(void *arg, const struct lapse_mutation *result, const struct lapse_error *error);
@@ -221,10 +289,19 @@ struct lapse_decision_args {
     const char *comment;
 };
 
+/* What a revocation waits for. */
+enum lapse_wait {
+    LAPSE_WAIT_COMMITTED = 0,
+    LAPSE_WAIT_RECEIVED = 1, /* and every enforcement point in scope denies, or its lease has run out */
+    LAPSE_WAIT_ENFORCED = 2  /* and every session under the grant is ended */
+};
+
 struct lapse_end_args {
     const char *request_id;
     const char *grant_id;
     const char *reason;
+    enum lapse_wait wait; /* lapse_revoke only */
+    uint32_t wait_ms;     /* how long; 0: until shortly before the call's own deadline */
 };
 
 struct lapse_use_args {
@@ -276,12 +353,86 @@ lapse_result lapse_complete_async(struct lapse_client *client, const struct laps
                                   lapse_mutation_cb callback, void *arg, struct lapse_call **call,
                                   struct lapse_error *error) LAPSE_MUST_USE;
 
-/* Ends an approved or active grant. NOT_FOUND, FAILED_PRECONDITION when it has ended otherwise. */
+/* Ends an approved or active grant. NOT_FOUND, FAILED_PRECONDITION when it has ended otherwise.
+ *
+ * With `wait` it returns OK only when no enforcement point in scope permits the grant any more. Otherwise the grant is revoked all
+ * the same, and the cluster goes on: DEADLINE_EXCEEDED ("PENDING: ...") names who has not confirmed in time; ABORTED ("FAILED: ...")
+ * who could not end a session. The same call with the same request_id asks again. */
 lapse_result lapse_revoke(struct lapse_client *client, const struct lapse_end_args *args, uint32_t timeout_ms,
                           struct lapse_mutation *result, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result lapse_revoke_async(struct lapse_client *client, const struct lapse_end_args *args, uint32_t timeout_ms,
                                 lapse_mutation_cb callback, void *arg, struct lapse_call **call,
                                 struct lapse_error *error) LAPSE_MUST_USE;
+
+/* All that is set must hold. */
+struct lapse_filter {
+    const char *subject;
+    const char *resource; /* this one, or with "/" and an asterisk at its end everything below it */
+    const char *requester;
+    const char *approver;
+    const char *ticket;
+    const char *policy;
+    const char *parent;
+    const enum lapse_grant_state *states;
+    size_t n_states;
+};
+
+struct lapse_revoke_matching_args {
+    const char *request_id;
+    struct lapse_filter filter; /* of PENDING, APPROVED and ACTIVE grants; more than `states` must be set */
+    const char *reason;
+    enum lapse_wait wait;
+    uint32_t wait_ms;
+};
+
+struct lapse_matching_revocation {
+    uint64_t epoch;
+    uint64_t revision;
+    int64_t time_ms;
+    struct lapse_barrier barrier;
+    bool repeated_call;
+};
+void lapse_matching_revocation_free(struct lapse_matching_revocation *revocation);
+typedef void (*lapse_revoke_matching_cb)(void *arg, const struct lapse_matching_revocation *result,
+                                         const struct lapse_error *error);
+
+/* Ends all live grants that match when it commits, in one step; later ones are not touched. By an operator. `wait` and
+ * its errors as for lapse_revoke. */
+lapse_result lapse_revoke_matching(struct lapse_client *client, const struct lapse_revoke_matching_args *args,
+                                   uint32_t timeout_ms, struct lapse_matching_revocation *result,
+                                   struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result lapse_revoke_matching_async(struct lapse_client *client, const struct lapse_revoke_matching_args *args,
+                                         uint32_t timeout_ms, lapse_revoke_matching_cb callback, void *arg,
+                                         struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
+
+/* One of the two is filled. */
+struct lapse_follow_args {
+    struct lapse_end_args revoke;
+    struct lapse_revoke_matching_args revoke_matching;
+};
+
+struct lapse_revoke_progress {
+    uint64_t epoch;
+    uint64_t revision;
+    int64_t time_ms;
+    struct lapse_barrier barrier;
+    const struct lapse_receipt *receipts; /* of those that are not ENFORCED, at most 100 */
+    size_t n_receipts;
+    bool committed; /* the first message */
+    bool last;      /* how it stands at the end of the wait */
+};
+/* `progress` is lent. On the client's thread. After a change of node it begins again with `committed`. */
+typedef void (*lapse_follow_cb)(void *arg, const struct lapse_revoke_progress *progress);
+typedef void (*lapse_followed_cb)(void *arg, const struct lapse_error *error);
+
+/* A revocation that tells how it goes: who has confirmed, who is waited for and until when. Its outcome as of
+ * lapse_revoke. `on_progress` and `arg` live until it returns. */
+lapse_result lapse_revoke_and_follow(struct lapse_client *client, const struct lapse_follow_args *args,
+                                     uint32_t timeout_ms, lapse_follow_cb on_progress, void *arg,
+                                     struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result lapse_revoke_and_follow_async(struct lapse_client *client, const struct lapse_follow_args *args,
+                                           uint32_t timeout_ms, lapse_follow_cb on_progress, lapse_followed_cb callback,
+                                           void *arg, struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
 
 struct lapse_get_args {
     const char *grant_id;
@@ -302,19 +453,6 @@ lapse_result lapse_get(struct lapse_client *client, const struct lapse_get_args 
 lapse_result lapse_get_async(struct lapse_client *client, const struct lapse_get_args *args, uint32_t timeout_ms,
                              lapse_get_cb callback, void *arg, struct lapse_call **call,
                              struct lapse_error *error) LAPSE_MUST_USE;
-
-/* All that is set must hold. */
-struct lapse_filter {
-    const char *subject;
-    const char *resource; /* this one, or with "/" and an asterisk at its end everything below it */
-    const char *requester;
-    const char *approver;
-    const char *ticket;
-    const char *policy;
-    const char *parent;
-    const enum lapse_grant_state *states;
-    size_t n_states;
-};
 
 struct lapse_list_args {
     struct lapse_filter filter;
@@ -419,6 +557,8 @@ struct lapse_role_binding {
     const char *member;
     const char *const *roles; /* "requester", "approver", "operator", "auditor", "enforcer" */
     size_t n_roles;
+    const char *const *scope; /* of an enforcer: the resources that it may guard, paths or subtrees; none: all */
+    size_t n_scope;
 };
 
 struct lapse_set_roles_args {
@@ -508,6 +648,53 @@ lapse_result lapse_remove_node_async(struct lapse_client *client, const struct l
                                      uint32_t timeout_ms, lapse_node_change_cb callback, void *arg,
                                      struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
 
+/* ---- Enforcement points ---------------------------------------------------------------------------------------- */
+
+struct lapse_list_points_args {
+    char unused; /* nothing to say; NULL will do */
+};
+
+struct lapse_point_list {
+    uint64_t epoch;
+    uint64_t revision;
+    const struct lapse_point *points;
+    size_t n_points;
+};
+void lapse_point_list_free(struct lapse_point_list *list);
+typedef void (*lapse_list_points_cb)(void *arg, const struct lapse_point_list *result, const struct lapse_error *error);
+
+/* The enforcement points that are registered. By an operator or auditor. */
+lapse_result lapse_list_points(struct lapse_client *client, const struct lapse_list_points_args *args,
+                               uint32_t timeout_ms, struct lapse_point_list *result,
+                               struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result lapse_list_points_async(struct lapse_client *client, const struct lapse_list_points_args *args,
+                                     uint32_t timeout_ms, lapse_list_points_cb callback, void *arg,
+                                     struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
+
+struct lapse_get_barrier_args {
+    const char *grant_id; /* its newest one, */
+    uint64_t barrier;     /* or the one with this id */
+};
+
+struct lapse_barrier_view {
+    uint64_t epoch;
+    uint64_t revision;
+    struct lapse_barrier barrier;
+    const struct lapse_receipt *receipts;
+    size_t n_receipts;
+};
+void lapse_barrier_view_free(struct lapse_barrier_view *view);
+typedef void (*lapse_get_barrier_cb)(void *arg, const struct lapse_barrier_view *result,
+                                     const struct lapse_error *error);
+
+/* What became of a revocation, with every enforcement point's receipt. NOT_FOUND. */
+lapse_result lapse_get_barrier(struct lapse_client *client, const struct lapse_get_barrier_args *args,
+                               uint32_t timeout_ms, struct lapse_barrier_view *result,
+                               struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result lapse_get_barrier_async(struct lapse_client *client, const struct lapse_get_barrier_args *args,
+                                     uint32_t timeout_ms, lapse_get_barrier_cb callback, void *arg,
+                                     struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
+
 /* ---- Watching -------------------------------------------------------------------------------------------------- */
 
 enum lapse_event_type {
@@ -523,7 +710,15 @@ enum lapse_event_type {
     LAPSE_EVENT_CANCELLED = 10,
     LAPSE_EVENT_LAPSED = 11,
     LAPSE_EVENT_ROLES_CHANGED = 12,
-    LAPSE_EVENT_INITIALIZED = 13
+    LAPSE_EVENT_INITIALIZED = 13,
+    LAPSE_EVENT_POINT_REGISTERED = 14,
+    LAPSE_EVENT_POINT_FENCED = 15,
+    LAPSE_EVENT_POINT_ENDED = 16,
+    LAPSE_EVENT_ENFORCED = 17, /* every enforcement point in scope of a revocation has given its receipt */
+    LAPSE_EVENT_SESSION_BEGAN = 18,
+    LAPSE_EVENT_SESSION_ENDED = 19,
+    LAPSE_EVENT_SWEEP_BEGAN = 20,
+    LAPSE_EVENT_SWEEP_ENDED = 21
 };
 
 /* "REVOKED", ...; "UNKNOWN" for a number that is none. Never NULL. */
@@ -535,6 +730,11 @@ struct lapse_event {
     enum lapse_event_type type;
     struct lapse_grant grant; /* right after the event; its id is "" for an event about no grant */
     struct lapse_role_binding roles;
+    /* Of those, the one that the type is about is filled. */
+    struct lapse_point point;
+    struct lapse_barrier barrier;
+    struct lapse_session session;
+    struct lapse_sweep sweep;
 };
 
 struct lapse_watch;

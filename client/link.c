@@ -390,19 +390,33 @@ void link_want(struct link *link)
 
 /* ---- Calls */
 
-lapse_result link_call(struct link *link, const char *path, struct slice message, int64_t timeout_ms,
-                       const struct grpc_request_handler *handler, void *owner, struct grpc_request **request,
-                       struct link_connection **connection)
+static lapse_result call_on(struct link *link, const char *path, struct slice message, bool more, int64_t timeout_ms,
+                            const struct grpc_request_handler *handler, void *owner, struct grpc_request **request,
+                            struct link_connection **connection)
 {
     if (!link_is_ready(link))
         return lapse_failed(LAPSE_UNAVAILABLE);
     lapse_result result =
-        grpc_channel_call(link->current->channel, path, message, false, timeout_ms, handler, owner, request);
+        grpc_channel_call(link->current->channel, path, message, more, timeout_ms, handler, owner, request);
     if (lapse_is_ok(result)) {
         link->current->calls++;
         *connection = link->current;
     }
     return result;
+}
+
+lapse_result link_call(struct link *link, const char *path, struct slice message, int64_t timeout_ms,
+                       const struct grpc_request_handler *handler, void *owner, struct grpc_request **request,
+                       struct link_connection **connection)
+{
+    return call_on(link, path, message, false, timeout_ms, handler, owner, request, connection);
+}
+
+lapse_result link_stream(struct link *link, const char *path, struct slice message,
+                         const struct grpc_request_handler *handler, void *owner, struct grpc_request **request,
+                         struct link_connection **connection)
+{
+    return call_on(link, path, message, true, -1, handler, owner, request, connection);
 }
 
 void link_call_ended(struct link_connection *connection, bool can_serve)

@@ -49,6 +49,10 @@ void link_want(struct link *link);
 lapse_result link_call(struct link *link, const char *path, struct slice message, int64_t timeout_ms,
                        const struct grpc_request_handler *handler, void *owner, struct grpc_request **request,
                        struct link_connection **connection) LAPSE_MUST_USE;
+/* The same for a call that both sides keep talking on: more messages by grpc_request_send. It has no timeout. */
+lapse_result link_stream(struct link *link, const char *path, struct slice message,
+                         const struct grpc_request_handler *handler, void *owner, struct grpc_request **request,
+                         struct link_connection **connection) LAPSE_MUST_USE;
 /* From the call's on_end. `can_serve`: false when the node said that it can't: then the link moves on, if it has
  * somewhere to go. */
 void link_call_ended(struct link_connection *connection, bool can_serve);

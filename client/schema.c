@@ -45,6 +45,7 @@
 #define COUNT_FEW 64
 #define COUNT_STATES 32
 #define COUNT_BINDINGS LIMIT_ROLE_BINDINGS
+#define COUNT_RECEIPTS 1024
 
 static const char *state_name(int value)
 {
@@ -54,6 +55,17 @@ static const char *state_name(int value)
 static const char *event_name(int value)
 {
     return lapse_event_type_name((enum lapse_event_type)value);
+}
+
+static const char *level_name(int value)
+{
+    return lapse_receipt_level_name((enum lapse_receipt_level)value);
+}
+
+static const char *wait_name(int value)
+{
+    static const char *const names[] = {"COMMITTED", "RECEIVED", "ENFORCED"};
+    return value >= 0 && (unsigned)value < ARRAY_LEN(names) ? names[value] : "UNKNOWN";
 }
 
 #define S struct lapse_label
@@ -125,8 +137,52 @@ MESSAGE(schema_grant, "Grant");
 static const struct codec_field schema_role_binding_fields[] = {
     F(STRING, 1, member),
     F_REPEATED(STRINGS, 2, roles, COUNT_FEW),
+    F_REPEATED(STRINGS, 3, scope, COUNT_FEW),
 };
 MESSAGE(schema_role_binding, "RoleBinding");
+#undef S
+
+#define S struct lapse_point
+static const struct codec_field schema_point_fields[] = {
+    F(STRING, 1, id),       F(BYTES, 2, instance), F(STRING, 3, principal), F_REPEATED(STRINGS, 4, scope, COUNT_FEW),
+    F(UINT32, 5, lease_ms), F(BOOL, 6, fenced),    F(UINT64, 7, revision),  F(INT64, 8, registered_ms),
+    F(UINT32, 9, sessions), F(STRING, 10, ended),
+};
+MESSAGE(schema_point, "Point");
+#undef S
+
+#define S struct lapse_barrier
+static const struct codec_field schema_barrier_fields[] = {
+    F(UINT64, 1, id),      F(UINT64, 2, revision), F(STRING, 3, grant_id), F(UINT32, 4, points), F(UINT32, 5, enforced),
+    F(UINT32, 6, failed),  F(UINT32, 7, lapsed),   F(UINT32, 8, left),     F(BOOL, 9, done),     F(INT64, 10, time_ms),
+    F(INT64, 11, done_ms), F(BOOL, 12, untracked), F(UINT64, 13, grants),
+};
+MESSAGE(schema_barrier, "Barrier");
+#undef S
+
+#define S struct lapse_receipt
+static const struct codec_field schema_receipt_fields[] = {
+    F(STRING, 1, point),  F(BYTES, 2, instance), F_ENUM(3, level, level_name),
+    F(INT64, 4, time_ms), F(STRING, 5, reason),  F(UINT32, 6, left_ms),
+};
+MESSAGE(schema_receipt, "Receipt");
+#undef S
+
+#define S struct lapse_session
+static const struct codec_field schema_session_fields[] = {
+    F(BYTES, 1, id),           F(STRING, 2, point),   F(STRING, 3, grant_id),
+    F(STRING, 4, description), F(INT64, 5, began_ms), F(INT64, 6, ended_ms),
+};
+MESSAGE(schema_session, "Session");
+#undef S
+
+#define S struct lapse_sweep
+static const struct codec_field schema_sweep_fields[] = {
+    F(STRING, 1, subject), F(STRING, 2, resource), F(STRING, 3, requester), F(STRING, 4, approver),
+    F(STRING, 5, ticket),  F(STRING, 6, policy),   F(STRING, 7, parent),    F(STRING, 8, reason),
+    F(STRING, 9, by),      F(UINT64, 10, grants),  F(UINT64, 11, id),
+};
+MESSAGE(schema_sweep, "Sweep");
 #undef S
 
 #define S struct lapse_event
@@ -136,6 +192,10 @@ static const struct codec_field schema_event_fields[] = {
     F_ENUM(3, type, event_name),
     F_MESSAGE(4, grant, schema_grant),
     F_MESSAGE(5, roles, schema_role_binding),
+    F_MESSAGE(6, point, schema_point),
+    F_MESSAGE(7, barrier, schema_barrier),
+    F_MESSAGE(8, session, schema_session),
+    F_MESSAGE(9, sweep, schema_sweep),
 };
 MESSAGE(schema_event, "Event");
 #undef S
@@ -172,9 +232,8 @@ MESSAGE(schema_decision_args, "DecisionRequest");
 
 #define S struct lapse_end_args
 static const struct codec_field schema_end_args_fields[] = {
-    F(STRING, 1, request_id),
-    F(STRING, 2, grant_id),
-    F(STRING, 3, reason),
+    F(STRING, 1, request_id),   F(STRING, 2, grant_id), F(STRING, 3, reason),
+    F_ENUM(4, wait, wait_name), F(UINT32, 5, wait_ms),
 };
 MESSAGE(schema_end_args, "EndRequest");
 #undef S
@@ -190,8 +249,9 @@ MESSAGE(schema_use_args, "UseRequest");
 
 #define S struct lapse_mutation
 static const struct codec_field schema_mutation_fields[] = {
-    F(UINT64, 1, epoch),       F(UINT64, 2, revision), F(INT64, 3, time_ms), F_MESSAGE(4, grant, schema_grant),
-    F(BOOL, 5, repeated_call),
+    F(UINT64, 1, epoch),       F(UINT64, 2, revision),
+    F(INT64, 3, time_ms),      F_MESSAGE(4, grant, schema_grant),
+    F(BOOL, 5, repeated_call), F_MESSAGE(6, barrier, schema_barrier),
 };
 MESSAGE(schema_mutation, "MutationResponse");
 #undef S
@@ -219,6 +279,73 @@ static const struct codec_field filter_fields[] = {
     F(STRING, 5, ticket),  F(STRING, 6, policy),   F(STRING, 7, parent),    F_STATES(8, states),
 };
 static MESSAGE(filter, "Filter");
+#undef S
+
+#define S struct lapse_revoke_matching_args
+static const struct codec_field schema_revoke_matching_args_fields[] = {
+    F(STRING, 1, request_id),   F_MESSAGE(2, filter, filter), F(STRING, 3, reason),
+    F_ENUM(4, wait, wait_name), F(UINT32, 5, wait_ms),
+};
+MESSAGE(schema_revoke_matching_args, "RevokeMatchingRequest");
+#undef S
+
+#define S struct lapse_matching_revocation
+static const struct codec_field schema_matching_revocation_fields[] = {
+    F(UINT64, 1, epoch),       F(UINT64, 2, revision), F(INT64, 3, time_ms), F_MESSAGE(4, barrier, schema_barrier),
+    F(BOOL, 5, repeated_call),
+};
+MESSAGE(schema_matching_revocation, "RevokeMatchingResponse");
+#undef S
+
+#define S struct lapse_follow_args
+static const struct codec_field schema_follow_args_fields[] = {
+    F_MESSAGE(1, revoke, schema_end_args),
+    F_MESSAGE(2, revoke_matching, schema_revoke_matching_args),
+};
+MESSAGE(schema_follow_args, "RevokeAndFollowRequest");
+#undef S
+
+#define S struct lapse_revoke_progress
+static const struct codec_field schema_revoke_progress_fields[] = {
+    F(UINT64, 1, epoch),
+    F(UINT64, 2, revision),
+    F(INT64, 3, time_ms),
+    F_MESSAGE(4, barrier, schema_barrier),
+    F_MESSAGES(5, receipts, schema_receipt, COUNT_RECEIPTS),
+    F(BOOL, 6, committed),
+    F(BOOL, 7, last),
+};
+MESSAGE(schema_revoke_progress, "RevokeProgress");
+#undef S
+
+const struct codec_message schema_list_points_args = {"ListPointsRequest", sizeof(struct lapse_list_points_args), NULL,
+                                                      0};
+
+#define S struct lapse_point_list
+static const struct codec_field schema_point_list_fields[] = {
+    F(UINT64, 1, epoch),
+    F(UINT64, 2, revision),
+    F_MESSAGES(3, points, schema_point, LIMIT_POINTS),
+};
+MESSAGE(schema_point_list, "ListPointsResponse");
+#undef S
+
+#define S struct lapse_get_barrier_args
+static const struct codec_field schema_get_barrier_args_fields[] = {
+    F(STRING, 1, grant_id),
+    F(UINT64, 2, barrier),
+};
+MESSAGE(schema_get_barrier_args, "GetBarrierRequest");
+#undef S
+
+#define S struct lapse_barrier_view
+static const struct codec_field schema_barrier_view_fields[] = {
+    F(UINT64, 1, epoch),
+    F(UINT64, 2, revision),
+    F_MESSAGE(3, barrier, schema_barrier),
+    F_MESSAGES(4, receipts, schema_receipt, LIMIT_POINTS),
+};
+MESSAGE(schema_barrier_view, "GetBarrierResponse");
 #undef S
 
 #define S struct lapse_list_args
@@ -375,4 +502,56 @@ static const struct codec_field schema_watch_message_fields[] = {
     F_ONEOF(7, created, mark),
 };
 MESSAGE(schema_watch_message, "WatchResponse");
+#undef S
+
+#define S struct guard_registered
+static const struct codec_field registered_fields[] = {
+    F(UINT64, 1, revision),
+    F(INT64, 2, time_ms),
+    F(UINT32, 3, lease_ms),
+    F(UINT64, 4, node_id),
+};
+static MESSAGE(registered, "Registered");
+#undef S
+
+#define S struct guard_pong
+static const struct codec_field pong_fields[] = {
+    F(UINT64, 1, sequence),
+    F(UINT32, 2, ttl_ms),
+    F(INT64, 3, time_us),
+};
+static MESSAGE(pong, "Pong");
+#undef S
+
+#define S struct guard_use_result
+static const struct codec_field use_result_fields[] = {
+    F(STRING, 1, request_id),
+    F(UINT32, 2, code),
+    F(STRING, 3, message),
+};
+static MESSAGE(use_result, "UseResult");
+#undef S
+
+#define S struct guard_ended
+static const struct codec_field ended_fields[] = {
+    F_ENUM(1, cause, NULL),
+    F(STRING, 2, reason),
+};
+static MESSAGE(ended, "PointEnded");
+#undef S
+
+#define S struct guard_message
+static const struct codec_field schema_guard_message_fields[] = {
+    F(UINT64, 1, epoch),
+    F_ONEOF(2, event, schema_event),
+    F_ONEOF(3, progress, mark),
+    F_ONEOF(4, resync, resync),
+    F_ONEOF(5, snapshot_grant, schema_grant),
+    F_ONEOF(6, snapshot_end, mark),
+    F_ONEOF(8, registered, registered),
+    F_ONEOF(9, pong, pong),
+    F_ONEOF(10, use_result, use_result),
+    F_ONEOF(11, ended, ended),
+};
+MESSAGE(schema_guard_message, "SubscribeResponse");
 #undef S

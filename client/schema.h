@@ -9,11 +9,25 @@ extern const struct codec_message schema_grant;
 extern const struct codec_message schema_event;
 extern const struct codec_message schema_role_binding;
 
+extern const struct codec_message schema_point;
+extern const struct codec_message schema_barrier;
+extern const struct codec_message schema_receipt;
+extern const struct codec_message schema_session;
+extern const struct codec_message schema_sweep;
+
 extern const struct codec_message schema_request_args;
 extern const struct codec_message schema_decision_args;
 extern const struct codec_message schema_end_args;
 extern const struct codec_message schema_use_args;
 extern const struct codec_message schema_mutation;
+extern const struct codec_message schema_revoke_matching_args;
+extern const struct codec_message schema_matching_revocation;
+extern const struct codec_message schema_follow_args;
+extern const struct codec_message schema_revoke_progress;
+extern const struct codec_message schema_list_points_args;
+extern const struct codec_message schema_point_list;
+extern const struct codec_message schema_get_barrier_args;
+extern const struct codec_message schema_barrier_view;
 extern const struct codec_message schema_get_args;
 extern const struct codec_message schema_grant_view;
 extern const struct codec_message schema_list_args;
@@ -56,5 +70,48 @@ struct watch_message {
     struct watch_mark created;
 };
 extern const struct codec_message schema_watch_message;
+
+struct guard_registered {
+    uint64_t revision;
+    int64_t time_ms;
+    uint32_t lease_ms;
+    uint64_t node_id;
+};
+
+struct guard_pong {
+    uint64_t sequence;
+    uint32_t ttl_ms;
+    int64_t time_us;
+};
+
+struct guard_use_result {
+    const char *request_id;
+    uint32_t code;
+    const char *message;
+};
+
+enum guard_end { GUARD_END_LAPSED = 1, GUARD_END_FENCED = 2, GUARD_END_UNKNOWN = 3 };
+
+struct guard_ended {
+    enum guard_end cause;
+    const char *reason;
+};
+
+/* lapse.v1.SubscribeResponse, likewise. */
+struct guard_message {
+    uint64_t epoch;
+    bool has_event, has_progress, has_resync, has_snapshot_grant, has_snapshot_end;
+    bool has_registered, has_pong, has_use_result, has_ended;
+    struct lapse_event event;
+    struct watch_mark progress;
+    struct watch_resync resync;
+    struct lapse_grant snapshot_grant;
+    struct watch_mark snapshot_end;
+    struct guard_registered registered;
+    struct guard_pong pong;
+    struct guard_use_result use_result;
+    struct guard_ended ended;
+};
+extern const struct codec_message schema_guard_message;
 
 #endif

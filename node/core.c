@@ -7,13 +7,15 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "node/bootstrap.h"
-#include "node/core_internal.h"
+#include "node/core_barrier.h"
+#include "node/core_lease.h"
 #include "node/host_port.h"
 #include "node/metrics.h"
 #include "node/notify.h"
 #include "proto/encode.h"
 
 #define STEP_DOWN_POLL_MS 10
+#define FLUSH_ROUNDS 4
 #define CORE_MAILBOX_MAX 65536u
 
 /* --- what the replica asks for --------------------------------------------------------------------------------- */
@@ -75,12 +77,26 @@ static void on_event(void *arg, const struct store_event *event)
                                         .type = (uint32_t)event->type,
                                         .grant = event->grant,
                                         .member = event->member,
-                                        .roles = event->roles};
+                                        .roles = event->roles,
+                                        .scope = event->scope,
+                                        .point = event->point,
+                                        .barrier = event->barrier,
+                                        .session = event->session,
+                                        .sweep = event->sweep};
     CHECK(lapse_is_ok(proto_encode_watch_event(epoch, &message, &bytes)));
     ring_append(core->ring, ring_event_new(event, blob_new(buf_slice(&bytes))));
     buf_free(&bytes);
     count_event(event);
+    core_barriers_event(core, event);
     core->events_waiting = true;
+}
+
+static void on_applied(void *arg, uint64_t index, const struct command *command, const struct store_outcome *outcome)
+{
+    (void)index;
+    (void)command;
+    (void)outcome;
+    core_lease_on_applied(arg);
 }
 
 static void on_store_replaced(void *arg)
@@ -89,6 +105,8 @@ static void on_store_replaced(void *arg)
     const struct store *store = replica_store(core->replica);
     ring_reset(core->ring, store_epoch(store), store_revision(store));
     core->events_waiting = true;
+    core_lease_on_store_replaced(core);
+    core_barriers_replaced(core);
     log_info("snapshot installed; watchers resync", LOG_U64("revision", store_revision(store)));
 }
 
@@ -104,6 +122,7 @@ static void on_leadership(void *arg, enum replica_state state, uint64_t leader, 
     metric_set(METRIC_LEADER, state == REPLICA_LEADER);
     metric_set(METRIC_TERM, (int64_t)term);
     core_cluster_transferred(core, leader, clock_boot_ms());
+    core_lease_on_leadership(core, state, leader, term);
     log_info("leadership", LOG_STR("state", state_name(state)), LOG_U64("leader", leader), LOG_U64("term", term));
 }
 
@@ -131,6 +150,7 @@ static void on_members(void *arg, const struct replica_member *members, uint32_t
         if (!is_member(members, n, core->dialled[i]))
             peers_remove(core->peers, core->dialled[i]);
     forget_homes(core, members, n);
+    core_lease_on_members(core, members, n);
     core->n_dialled = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct lapse_error error;
@@ -140,6 +160,11 @@ static void on_members(void *arg, const struct replica_member *members, uint32_t
         if (!lapse_is_ok(peers_set(core->peers, members[i].id, members[i].address, &error)))
             log_error("can't use a member's address", LOG_U64("node", members[i].id), LOG_STR("error", error.message));
     }
+}
+
+static void on_lease(void *arg, uint64_t from, uint64_t life, uint64_t term, struct slice frame)
+{
+    core_lease_on_frame(arg, from, life, term, frame);
 }
 
 static void on_fatal(void *arg, const struct lapse_error *error)
@@ -162,9 +187,11 @@ static void on_warning(void *arg, const struct lapse_error *error)
 
 static const struct replica_observer replica_observer = {
     .on_event = on_event,
+    .on_applied = on_applied,
     .on_store_replaced = on_store_replaced,
     .on_leadership = on_leadership,
     .on_members = on_members,
+    .on_lease = on_lease,
     .on_fatal = on_fatal,
     .on_warning = on_warning,
 };
@@ -208,20 +235,46 @@ static void on_due(uv_timer_t *timer)
 {
     struct core *core = timer->data;
     replica_tick(core->replica);
+    core_lease_tick(core);
+}
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+static int64_t next_due_us(struct core *core)
+{
+    if (core->leases_gave)
+        return 0;
+    int64_t due_us = earlier(replica_next_due_us(core->replica), core_lease_next_due_us(core));
+    return earlier(due_us, core_barriers_next_due_us(core));
 }
 
 static void arm_timer(struct core *core)
 {
-    int64_t wait_us = replica_next_due_us(core->replica) - clock_boot_us();
+    int64_t wait_us = next_due_us(core) - clock_boot_us();
     /* Rounded up: waking a millisecond early would only mean waking twice. */
     uint64_t wait_ms = wait_us <= 0 ? 0 : (uint64_t)(wait_us + 999) / 1000;
     uv_update_time(core->loop);
     CHECK(uv_timer_start(&core->due, on_due, wait_ms, 0) == 0);
 }
 
+/* Leases act on what was applied, and what they give goes out at once; on the leader's own node a question and its
+ * answer are two rounds. What is left goes on in the next iteration, which comes at once. */
+static void flush_replica(struct core *core)
+{
+    core->leases_gave = true;
+    for (int round = 0; core->leases_gave && round < FLUSH_ROUNDS; round++) {
+        replica_flush(core->replica);
+        core->leases_gave = core_lease_flush(core);
+    }
+}
+
 static void flush(struct core *core)
 {
-    replica_flush(core->replica);
+    flush_replica(core);
+    core_barriers_flush(core);
     if (!core->events_waiting)
         return;
     core->events_waiting = false;
@@ -302,6 +355,8 @@ static lapse_result open_replica(struct core *core, struct log_state *state, str
     core->ring = ring_new(core->config.ring_events, core->config.ring_bytes);
     ring_reset(core->ring, epoch, revision);
     core->replica = replica_new(&options, &replica_io, &replica_observer, core);
+    core_barriers_open(core);
+    core_lease_open(core);
     return replica_start(core->replica, state, error);
 }
 
@@ -444,6 +499,7 @@ void core_step_down(struct core *core, void (*done)(void *arg), void *arg)
     struct lapse_error error;
     core->step_down_done = done;
     core->step_down_arg = arg;
+    core_barriers_end(core);
     core->step_down_until_ms = clock_boot_ms() + 2 * (int64_t)core->config.election_timeout_ms;
     if (core_is_leader(core) && lapse_is_ok(replica_transfer(core->replica, 0, &error)))
         log_info("handing leadership over");
@@ -464,6 +520,8 @@ static void on_disk_closed(void *arg)
 {
     struct core *core = arg;
     core_cluster_transferred(core, 0, INT64_MAX);
+    core_barriers_end(core);
+    core_lease_close(core);
     close_files(core);
     mailbox_close(&core->mailbox);
     core_turns_end(core);
@@ -498,6 +556,8 @@ void core_free(struct core *core)
 {
     if (core == NULL)
         return;
+    core_lease_free(core);
+    core_barriers_free(core);
     ring_free(core->ring);
     free(core);
 }

@@ -40,7 +40,7 @@ struct mailbox *core_mailbox(struct core *core);
 /* On the core loop. */
 uint16_t core_peer_port(const struct core *core);
 void core_set_identity(struct core *core, struct tls_identity *identity);
-/* Hands leadership over if this node has it; `done` is called when it is gone or after an election timeout or two. */
+/* The end begins: calls that wait for a barrier go to other nodes, and so does leadership if this node has it; `done` is called when it is gone or after an election timeout or two. */
 void core_step_down(struct core *core, void (*done)(void *arg), void *arg);
 /* Ends everything; what waits is answered with UNAVAILABLE. `closed` is called when the last handle of the core is
  * closed; then core_free. */

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/wire.h"
+#include "node/core_barrier.h"
 #include "node/core_internal.h"
 #include "node/metrics.h"
 #include "proto/codec.h"
@@ -26,45 +27,6 @@
 
 /* A page token is the store's cursor in hexadecimal. */
 #define PAGE_TOKEN_SIZE 17
-
-struct core_call *core_call_new(enum core_op op, const char *principal, int64_t timeout_ms)
-{
-    struct core_call *call = mem_calloc(1, sizeof *call);
-    call->op = op;
-    call->timeout_ms = timeout_ms;
-    (void)snprintf(call->principal, sizeof call->principal, "%s", principal);
-    buf_init(&call->command, LIMIT_COMMAND_BYTES);
-    buf_init(&call->response, LIMIT_MESSAGE_OUT);
-    return call;
-}
-
-void core_call_free(struct core_call *call)
-{
-    if (call == NULL)
-        return;
-    buf_free(&call->command);
-    buf_free(&call->response);
-    free(call);
-}
-
-/* The longest message that is kept: a List filter (subject, resource, requester, approver, ticket, policy) or a Check.
- */
-_Static_assert(CORE_CALL_TEXT_SIZE >=
-                   LIMIT_SUBJECT + LIMIT_RESOURCE + 2 * LIMIT_PRINCIPAL + LIMIT_TICKET + LIMIT_POLICY,
-               "a filter fits");
-_Static_assert(CORE_CALL_TEXT_SIZE >= LIMIT_SUBJECT + LIMIT_RESOURCE + LIMIT_ACTION + LIMIT_PRINCIPAL + 32 + 64,
-               "a check fits");
-
-struct slice core_call_keep(struct core_call *call, const char *text, size_t len)
-{
-    if (len == 0)
-        return slice_of(NULL, 0);
-    CHECK(len <= sizeof call->text - call->text_len);
-    uint8_t *at = call->text + call->text_len;
-    memcpy(at, text, len);
-    call->text_len += len;
-    return slice_of(at, len);
-}
 
 const struct store *core_call_store(const struct core_call *call)
 {
@@ -90,7 +52,7 @@ struct proto_point core_call_point(const struct core_call *call)
     return (struct proto_point){.epoch = call->epoch, .revision = call->revision, .time_ms = call->time_ms};
 }
 
-static void set_now(struct core_call *call, int64_t time_ms)
+void core_call_set_now(struct core_call *call, int64_t time_ms)
 {
     call->epoch = store_epoch(core_call_store(call));
     call->revision = store_revision(core_call_store(call));
@@ -104,39 +66,21 @@ void core_call_finish(struct core_call *call, lapse_result encoded)
     core_call_answer(call);
 }
 
+/* A write that is no revocation has no barrier, and waits for none. */
 static void answer_write(struct core_call *call, const struct store_outcome *outcome)
 {
-    struct grant grant;
     call->epoch = store_epoch(core_call_store(call));
     call->revision = outcome->revision;
     call->time_ms = outcome->time_ms;
-    struct proto_point point = core_call_point(call);
-    if (call->op != CORE_WRITE) {
-        const lapse_v1_SetRolesResponse message = {point.epoch, point.revision, point.time_ms};
-        core_call_finish(call, proto_encode(lapse_v1_SetRolesResponse_fields, &message, &call->response));
+    if (call->op != CORE_SET_ROLES && call->op != CORE_SEED_ROLES) {
+        core_barrier_committed(call, outcome);
         return;
     }
-    bool found = store_get(core_call_store(call), outcome->grant, &grant);
-    core_call_finish(call, proto_encode_mutation(&point, found ? &grant : NULL, outcome->repeated, &call->response));
+    const lapse_v1_SetRolesResponse message = {call->epoch, call->revision, call->time_ms};
+    core_call_finish(call, proto_encode(lapse_v1_SetRolesResponse_fields, &message, &call->response));
 }
 
 /* --- reads ------------------------------------------------------------------------------------------------------- */
-
-bool core_sees_all(uint32_t roles)
-{
-    return (roles & (ROLE_OPERATOR | ROLE_AUDITOR | ROLE_ENFORCER | ROLE_APPROVER)) != 0;
-}
-
-bool core_may_see(uint32_t roles, const char *principal, const struct grant *grant)
-{
-    struct slice me = slice_str(principal);
-    return core_sees_all(roles) || principal_same(me, grant->subject) || principal_same(me, grant->requester);
-}
-
-static bool may_see(const struct core_call *call, const struct grant *grant)
-{
-    return core_may_see(call->roles, call->principal, grant);
-}
 
 static void run_get(struct core_call *call)
 {
@@ -144,7 +88,7 @@ static void run_get(struct core_call *call)
     struct grant grant;
     struct proto_point point = core_call_point(call);
     /* The same answer for what is not there and for what is none of the caller's business. */
-    if (store_get(core_call_store(call), call->grant, &grant) && may_see(call, &grant)) {
+    if (store_get(core_call_store(call), call->grant, &grant) && core_call_may_see(call, &grant)) {
         core_call_finish(call, proto_encode_get(&point, &grant, &call->response));
         return;
     }
@@ -163,7 +107,7 @@ struct page {
 static bool add_to_page(void *arg, const struct grant *grant)
 {
     struct page *page = arg;
-    if (!may_see(page->call, grant))
+    if (!core_call_may_see(page->call, grant))
         return true;
     page->result = proto_encode_list_grant(grant, &page->call->response);
     return ++page->n < page->call->page && lapse_is_ok(page->result) && page->call->response.len < LIMIT_PAGE_BYTES;
@@ -182,26 +126,43 @@ static void run_list(struct core_call *call)
     core_call_finish(call, page.result);
 }
 
+static bool may_check(const struct core_call *call)
+{
+    return core_call_sees_all(call) || principal_same(slice_str(call->principal), call->query.subject) ||
+           scope_overlaps(buf_slice(&call->guards), call->query.resource);
+}
+
 static void run_check(struct core_call *call)
 {
     struct proto_point point = core_call_point(call);
     struct grant grant;
     bool found = false;
-    if (!core_sees_all(call->roles) && !principal_same(slice_str(call->principal), call->query.subject)) {
-        core_call_refuse(
-            call, LAPSE_PERMISSION_DENIED,
-            "only enforcers, approvers, operators and auditors may check others: ask an operator for the role");
+    if (!may_check(call)) {
+        core_call_refuse(call, LAPSE_PERMISSION_DENIED,
+                         "only enforcers (of that resource), approvers, operators and auditors may check others: ask an "
+                         "operator for the role");
         return;
     }
     enum grant_verdict verdict = store_check(core_call_store(call), &call->query, call->time_ms, &grant, &found);
     bool allowed = verdict == GRANT_ALLOWS;
+    /* The nearest miss may be about another resource. */
+    found = found && core_call_may_see(call, &grant);
     core_call_finish(call, proto_encode_check(&point, allowed, grant_verdict_name(verdict), found ? &grant : NULL,
                                               allowed ? grant.deadline_ms - call->time_ms : 0, &call->response));
 }
 
 static void run_watch_open(struct core_call *call)
 {
-    core_call_answer(call); /* epoch, revision, time and roles are all it asked for */
+    core_call_answer(call); /* epoch, revision, time and who sees what are all it asked for */
+}
+
+static void run_guard_open(struct core_call *call)
+{
+    if (store_may_guard(core_call_store(call), slice_str(call->principal), call->scope))
+        core_call_answer(call);
+    else
+        core_call_refuse(call, LAPSE_PERMISSION_DENIED,
+                         "not an enforcer of all of this scope: an operator gives the role with `lapse cluster roles set`");
 }
 
 /* --- at once ------------------------------------------------------------------------------------------------------ */
@@ -213,11 +174,16 @@ struct snapshot_slice {
     lapse_result result;
 };
 
+static bool is_in_snapshot(const struct core_call *call, const struct grant *grant)
+{
+    return core_call_may_see(call, grant) && (call->scope.len == 0 || scope_overlaps(call->scope, grant->resource));
+}
+
 /* One WatchResponse with a snapshot_grant, as field 1 of a list that the edge takes apart again. */
 static bool add_to_snapshot(void *arg, const struct grant *grant)
 {
     struct snapshot_slice *slice = arg;
-    if (!may_see(slice->call, grant))
+    if (!is_in_snapshot(slice->call, grant))
         return true;
     struct wire_writer writer = wire_writer(&slice->call->response);
     buf_clear(&slice->message);
@@ -284,6 +250,12 @@ static const struct {
     [CORE_ADD_NODE] = {core_cluster_add_node},
     [CORE_REMOVE_NODE] = {core_cluster_remove_node},
     [CORE_WATCH_OPEN] = {run_watch_open, .quorum = true},
+    [CORE_GUARD_OPEN] = {run_guard_open, .quorum = true},
+    [CORE_REVOKE_MATCHING] = {.writes = true},
+    [CORE_REVOKE_FOLLOW] = {.writes = true},
+    [CORE_FOLLOW] = {core_barrier_follow, .unasked = true}, /* its revocation was allowed */
+    [CORE_POINTS] = {core_points_list, .quorum = true, .is_long = true},
+    [CORE_BARRIER] = {core_points_barrier, .quorum = true, .is_long = true},
     [CORE_SCAN] = {run_scan, .is_long = true},
 };
 
@@ -301,8 +273,8 @@ static void refuse_stranger(struct core_call *call)
 
 static void run_now(struct core_call *call, int64_t time_ms)
 {
-    set_now(call, time_ms);
-    call->roles = store_roles_of(core_call_store(call), slice_str(call->principal));
+    core_call_set_now(call, time_ms);
+    core_call_look_up_caller(call);
     if (call->roles == 0 && !ops[call->op].unasked) {
         refuse_stranger(call);
         return;

@@ -6,6 +6,8 @@
 #ifndef LAPSE_NODE_CORE_CALL_H
 #define LAPSE_NODE_CORE_CALL_H
 
+#include <stdatomic.h>
+
 #include "node/mailbox.h"
 #include "raft/replica.h"
 
@@ -21,10 +23,18 @@ enum core_op {
     CORE_TRANSFER,    /* `node_id` -> TransferLeadershipResponse */
     CORE_ADD_NODE,    /* `node_id`, `address` -> AddNodeResponse; likewise on the leader only */
     CORE_REMOVE_NODE, /* `node_id` -> RemoveNodeResponse */
-    CORE_WATCH_OPEN,  /* -> `revision`, `epoch`, `time_ms`, `roles` of the caller, linearizable */
+    CORE_WATCH_OPEN,  /* -> `revision`, `epoch`, `time_ms`, and what the caller may see; linearizable */
+    CORE_GUARD_OPEN,  /* the same for an enforcement point; PERMISSION_DENIED unless the caller may guard all of `scope` */
+    CORE_REVOKE_MATCHING, /* `command` -> RevokeMatchingResponse */
+    CORE_REVOKE_FOLLOW,   /* `command` of a revocation -> its first RevokeProgress, `barrier` and `version` */
+    CORE_FOLLOW,          /* `barrier`, `version` -> a newer RevokeProgress when there is one, or the `last`: core_barrier.h */
+    CORE_POINTS,          /* -> ListPointsResponse */
+    CORE_BARRIER,         /* `grant`, or if that is zero `barrier` -> GetBarrierResponse */
     CORE_SCAN, /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_OPS
 };
+
+struct tracked;
 
 /* A caller's texts, owned: the filter and the query point into `text`. */
 #define CORE_CALL_TEXT_SIZE 2560
@@ -45,10 +55,16 @@ struct core_call {
     struct grant_id grant;
     struct store_filter filter;
     struct grant_query query;
+    struct slice scope; /* GUARD_OPEN; SCAN: only grants that overlap it; empty: all */
     uint64_t cursor;
     uint32_t page;
     uint64_t node_id;
     struct slice address;
+    uint64_t barrier; /* the answer of a revocation; the question of FOLLOW and BARRIER */
+    uint64_t version;      /* CORE_FOLLOW: of the progress that was seen last; 0: none */
+    uint32_t wait;         /* lapse.v1.WaitLevel; revocations only */
+    int64_t wait_until_us; /* boot time at which the wait is over */
+    bool open_ended;       /* its caller has set no deadline */
     uint8_t text[CORE_CALL_TEXT_SIZE];
     size_t text_len;
 
@@ -57,24 +73,37 @@ struct core_call {
     struct buf response;
     uint64_t epoch, revision;
     int64_t time_ms;
-    uint32_t roles;
+    uint32_t roles; /* of the caller; an enforcer's with the resources that it may guard: */
+    bool guards_all;
+    struct buf guards; /* patterns, one space between each; empty unless its role is limited to them */
     bool more; /* SCAN: `cursor` was advanced and there is more */
+    bool last; /* FOLLOW: `response` is the last message, and `error` the status behind it, which may not be OK */
 
     /* The core's. */
     struct replica_write write;
     struct replica_read read;
+    bool repeated; /* the outcome of an earlier call */
+    struct tracked *tracked; /* the barrier that it waits for; NULL: it doesn't */
+    struct core_call *next_wait, *prev_wait;
+    int64_t not_before_us; /* FOLLOW: no answer before */
+    _Atomic(bool) abandoned;
 };
 
 /* Copies a NUL-terminated text into the call's own memory; an empty slice when it is empty. The texts of one message
- * always fit: CORE_CALL_TEXT_SIZE is checked against their limits in core_call.c. */
+ * always fit: CORE_CALL_TEXT_SIZE is checked against their limits in core_question.c. */
 struct slice core_call_keep(struct core_call *call, const char *text, size_t len);
+
+/* Any thread, for a call that was asked and is not answered yet: nobody waits for it any more. If it waits for a barrier
+ * it is answered at once (CANCELLED); any other goes on. */
+void core_call_abandon(struct core_call *call);
 
 struct core_call *core_call_new(enum core_op op, const char *principal, int64_t timeout_ms);
 void core_call_free(struct core_call *call);
 
-/* Who sees what, for answers, snapshots and events alike: with one of these roles everything, else what one is subject
- * or requester of. */
-bool core_sees_all(uint32_t roles);
-bool core_may_see(uint32_t roles, const char *principal, const struct grant *grant);
+/* Who sees what, for answers, snapshots and events alike: operators, auditors, approvers and enforcers without a scope
+ * everything, others what they are subject or requester of, and what overlaps their scope. By what an answer says about
+ * its caller. */
+bool core_call_sees_all(const struct core_call *call);
+bool core_call_may_see(const struct core_call *call, const struct grant *grant);
 
 #endif

@@ -88,7 +88,7 @@ void core_cluster_roles(struct core_call *call)
     }
     lapse_result result = proto_encode_list_roles_begin(&point, &call->response);
     for (uint32_t i = 0; lapse_is_ok(result) && store_role_at(core_call_store(call), i, &binding); i++)
-        result = proto_encode_list_roles_binding(binding.member, binding.roles, &call->response);
+        result = proto_encode_list_roles_binding(binding.member, binding.roles, binding.scope, &call->response);
     core_call_finish(call, result);
 }
 

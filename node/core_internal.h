@@ -38,6 +38,14 @@ struct core {
     uint32_t line_length;
     uv_idle_t turns; /* runs while somebody stands in line */
 
+    struct core_lease *lease;       /* core_lease.c */
+    bool leases_gave;               /* the replica something that it has not flushed yet */
+    struct core_barriers *barriers; /* core_barrier.c */
+    struct {
+        struct core_point *first;   /* whose streams are open */
+        struct core_point *waiting; /* admitted at a revision that is not applied here yet */
+    } points;                       /* core_point.c */
+
     uint64_t pulses;
     bool events_waiting; /* the ring has grown since the edges were last woken */
     bool closing;
@@ -83,6 +91,17 @@ void core_call_refuse(struct core_call *call, enum lapse_code code, const char *
 void core_call_finish(struct core_call *call, lapse_result encoded);
 const struct store *core_call_store(const struct core_call *call);
 struct proto_point core_call_point(const struct core_call *call);
+/* The answer shows the store as it is now. */
+void core_call_set_now(struct core_call *call, int64_t time_ms);
+
+/* core_sight.c: roles of the caller, and what it may guard if it is an enforcer with a scope. */
+void core_call_look_up_caller(struct core_call *call);
+/* What one enforcer may guard: every binding may be about it. */
+#define CORE_GUARDS_BYTES_MAX ((size_t)LIMIT_ROLE_BINDINGS * (LIMIT_SCOPE + 1))
+
+/* core_points.c: who is registered, and what became of a revocation. */
+void core_points_list(struct core_call *call);
+void core_points_barrier(struct core_call *call);
 
 /* core_cluster.c: the operations about the cluster itself. */
 void core_cluster_status(struct core_call *call);

@@ -1,7 +1,7 @@
 /* What the core looks at every now and then: gauges, readiness, disk space, the watchdog, newcomers. */
 #include "base/check.h"
 #include "base/clock.h"
-#include "node/core_internal.h"
+#include "node/core_lease.h"
 #include "node/metrics.h"
 #include "node/notify.h"
 #include "proto/health.h"
@@ -49,6 +49,7 @@ static void set_gauges(struct core *core)
     metric_set(METRIC_LIVE_GRANTS, (int64_t)counts.live);
     metric_set(METRIC_ENDED_GRANTS, (int64_t)counts.ended);
     metric_set(METRIC_STORE_BYTES, (int64_t)counts.bytes);
+    core_lease_set_gauges(core);
 }
 
 static void feed_watchdog(struct core *core)

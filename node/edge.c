@@ -127,12 +127,12 @@ static bool on_accept(void *arg, struct stream *stream, const char *address)
 
 static void on_ring_wake(uv_async_t *wake)
 {
-    watch_pump_all(wake->data);
+    feed_pump_all(wake->data);
 }
 
 static void on_tick(uv_timer_t *timer)
 {
-    watch_tick_all(timer->data);
+    feed_tick_all(timer->data);
 }
 
 static void add_methods(struct edge *edge, const struct grpc_method *methods, size_t n)
@@ -145,7 +145,8 @@ static void add_methods(struct edge *edge, const struct grpc_method *methods, si
 static void collect_methods(struct edge *edge)
 {
     const struct grpc_method *(*const services[])(size_t * n) = {service_grants_methods, service_watch_methods,
-                                                                 service_cluster_methods};
+                                                                 service_enforcement_methods, service_cluster_methods,
+                                                                 service_follow_methods,      service_points_methods};
     struct grpc_method health[HEALTH_METHODS];
     for (size_t i = 0; i < ARRAY_LEN(services); i++) {
         size_t n = 0;
@@ -229,7 +230,7 @@ void edge_drain(struct edge *edge, uint32_t grace_ms, void (*drained)(void *arg)
     edge->draining = true;
     edge->drained = drained;
     edge->drained_arg = arg;
-    watch_end_all(edge);
+    feed_end_all(edge);
     for (struct edge_connection *connection = edge->connections; connection != NULL; connection = connection->next)
         grpc_connection_shutdown(connection->grpc, grace_ms);
     tls_listener_close(edge->listener, on_listener_closed, edge);

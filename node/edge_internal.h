@@ -9,7 +9,7 @@
 #define CALL_TIMEOUT_MS_DEFAULT 5000
 #define CALL_TIMEOUT_MS_MAX 60000
 
-struct watch;
+struct feed;
 
 struct edge_connection {
     struct edge *edge;
@@ -33,7 +33,7 @@ struct edge {
     struct grpc_method *methods;
     size_t n_methods;
     struct edge_connection *connections;
-    struct watch *watches;
+    struct feed *feeds; /* watches and enforcement points */
     bool draining;
     bool listener_closed;
     void (*drained)(void *arg);
@@ -48,15 +48,19 @@ int64_t edge_timeout_of(const struct grpc_call *call);
 /* A fresh random grant id. */
 struct grant_id edge_new_grant_id(const struct edge *edge);
 
-/* service_grants.c and service_cluster.c: unary methods. service_watch.c: Grants.Watch. Each returns its table. */
+/* service_grants.c, service_points.c and service_cluster.c: unary methods. service_follow.c: Grants.RevokeAndFollow. service_watch.c: Grants.Watch. service_enforcement.c:
+ * Enforcement.Subscribe. Each returns its table. */
 const struct grpc_method *service_grants_methods(size_t *n);
 const struct grpc_method *service_cluster_methods(size_t *n);
 const struct grpc_method *service_watch_methods(size_t *n);
+const struct grpc_method *service_follow_methods(size_t *n);
+const struct grpc_method *service_points_methods(size_t *n);
+const struct grpc_method *service_enforcement_methods(size_t *n);
 
-/* service_watch.c, called by the edge. */
-void watch_pump_all(struct edge *edge);
-void watch_tick_all(struct edge *edge);
-void watch_end_all(struct edge *edge);
+/* feed.c, called by the edge: the ring has grown; time passes; the node stops. */
+void feed_pump_all(struct edge *edge);
+void feed_tick_all(struct edge *edge);
+void feed_end_all(struct edge *edge);
 
 /* service_unary.c: what every unary method shares. `prepare` decodes and validates the message into `call`; on failure
  * the call ends with its error. */

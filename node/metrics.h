@@ -32,8 +32,25 @@
     X(METRIC_CONNECTIONS, gauge, "lapse_connections", "Open client connections")                                            \
     X(METRIC_CONNECTIONS_REFUSED, counter, "lapse_connections_refused_total", "Client connections refused or failed in the handshake") \
     X(METRIC_WATCHERS, gauge, "lapse_watchers", "Open Watch streams")                                                       \
-    X(METRIC_EVENTS_SENT, counter, "lapse_watch_events_sent_total", "Events sent to watchers")                              \
+    X(METRIC_EVENTS_SENT, counter, "lapse_watch_events_sent_total", "Events sent to watchers and enforcement points")       \
     X(METRIC_RESYNCS, counter, "lapse_watch_resyncs_total", "Watchers told to resync")                                      \
+    X(METRIC_POINTS, gauge, "lapse_points", "Enforcement points that are registered")                                       \
+    X(METRIC_NODE_LEASE, gauge, "lapse_node_lease", "1 while this node may make promises to enforcement points")            \
+    X(METRIC_PROMISES, counter, "lapse_promises_total", "Pings of enforcement points answered with a promise")              \
+    X(METRIC_PROMISES_REFUSED, counter, "lapse_promises_refused_total", "Pings of enforcement points answered without a promise") \
+    X(METRIC_BARRIERS_OPEN, gauge, "lapse_barriers_open", "Revocations that some enforcement point has not confirmed")      \
+    X(METRIC_BARRIER_OLDEST_MS, gauge, "lapse_barrier_oldest_ms", "Age of the oldest of them, ms of cluster time")          \
+    X(METRIC_RECEIPTS_ENFORCED, counter, "lapse_receipts_enforced_total", "Receipts ENFORCED that this node has proposed as leader") \
+    X(METRIC_RECEIPTS_FAILED, counter, "lapse_receipts_failed_total", "Receipts FAILED that this node has proposed as leader") \
+    X(METRIC_RECEIPTS_LAPSED, counter, "lapse_receipts_lapsed_total", "Receipts LAPSED that this node has proposed as leader") \
+    X(METRIC_RECEIPTS_LEFT, counter, "lapse_receipts_left_total", "Receipts LEFT that this node has proposed as leader")    \
+    X(METRIC_BARRIER_WAITS, gauge, "lapse_barrier_waits", "Calls that wait for a revocation to be confirmed")               \
+    X(METRIC_POINT_STREAMS, gauge, "lapse_point_streams", "Enforcement points that this node serves")                       \
+    X(METRIC_POINT_REGISTRATIONS, counter, "lapse_point_registrations_total", "Streams of enforcement points that were admitted") \
+    X(METRIC_POINT_RESYNCS, counter, "lapse_point_resyncs_total", "Enforcement points told to resync")                      \
+    X(METRIC_POINT_FALSE_CURSORS, counter, "lapse_point_false_cursors_total", "Enforcement points that claimed a revision which does not exist") \
+    X(METRIC_POINT_FALSE_ACKS, counter, "lapse_point_false_acks_total", "Acknowledgements of what was never sent")          \
+    X(METRIC_POINT_REPORTS_REFUSED, counter, "lapse_point_reports_refused_total", "Sessions reported by enforcement points that were not recorded") \
     X(METRIC_PEERS_UP, gauge, "lapse_peers_up", "Peers with an outgoing link")                                              \
     X(METRIC_CLOCK_FAULTS, counter, "lapse_clock_faults_total", "Wall clocks found to disagree beyond the limit")           \
     X(METRIC_LOOP_US_MAX, gauge, "lapse_core_loop_us_max", "Longest iteration of the core loop since start, microseconds")  \

@@ -38,6 +38,8 @@ struct ring_event *ring_event_new(const struct store_event *event, struct blob *
     entry->state = grant->state;
     entry->grant = grant->id;
     entry->parent = grant->parent;
+    entry->instance = event->point != NULL ? event->point->instance : (struct random_id){{0}};
+    entry->counts_uses = grant->max_uses > 0;
     entry->payload = payload;
     uint8_t *at = entry->text;
     entry->subject = keep_text(&at, grant->subject);

@@ -21,6 +21,8 @@ struct ring_event {
     enum store_event_type type;
     enum grant_state state; /* 0 for events about no grant */
     struct grant_id grant, parent;
+    struct random_id instance; /* of events about a point; zero otherwise */
+    bool counts_uses;          /* the grant has max_uses */
     struct slice subject, resource, requester; /* lie in `text` */
     struct blob *payload;                      /* an encoded lapse.v1.WatchResponse */
     uint8_t text[];

@@ -37,6 +37,8 @@ static lapse_result prepare_set_roles(struct edge *edge, struct slice bytes, str
         result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "binding is missing: say whose roles to set");
     if (lapse_is_ok(result))
         result = proto_roles_borrow(&message.binding, &command.roles, error);
+    if (lapse_is_ok(result))
+        result = parse_scope(call, message.binding.scope, message.binding.scope_count, &command.scope, error);
     if (!lapse_is_ok(result))
         return result;
     command.member = slice_str(message.binding.member);

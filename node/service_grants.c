@@ -1,9 +1,10 @@
-/* lapse.v1.Grants but for Watch: each method turns its message into a question to the core. */
+/* lapse.v1.Grants but for its streams (Watch, RevokeAndFollow): each method turns its message into a question to the core. */
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "node/edge_internal.h"
 #include "node/service_parse.h"
+#include "node/service_revoke.h"
 #include "proto/codec.h"
 #include "proto/convert.h"
 
@@ -49,6 +50,8 @@ static lapse_result prepare_end(enum command_type type, struct slice bytes, stru
         command.text = slice_str(message->reason);
         result = parse_command(call, &command, message->request_id, message->grant_id, error);
     }
+    if (lapse_is_ok(result) && (message->wait != lapse_v1_WaitLevel_COMMITTED || message->wait_ms != 0))
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "wait: only a revocation can wait for enforcement points");
     free(message);
     return result;
 }
@@ -85,7 +88,22 @@ static lapse_result prepare_revoke(struct edge *edge, struct slice bytes, struct
                                    struct lapse_error *error)
 {
     (void)edge;
-    return prepare_end(COMMAND_REVOKE, bytes, call, error);
+    DECODE(lapse_v1_EndRequest, message, bytes, error);
+    if (lapse_is_ok(result))
+        result = parse_revoke(call, message, error);
+    free(message);
+    return result;
+}
+
+static lapse_result prepare_revoke_matching(struct edge *edge, struct slice bytes, struct core_call *call,
+                                            struct lapse_error *error)
+{
+    (void)edge;
+    DECODE(lapse_v1_RevokeMatchingRequest, message, bytes, error);
+    if (lapse_is_ok(result))
+        result = parse_revoke_matching(call, message, error);
+    free(message);
+    return result;
 }
 
 static lapse_result prepare_use(struct edge *edge, struct slice bytes, struct core_call *call,
@@ -148,6 +166,7 @@ static const struct unary_method cancel_method = {CORE_WRITE, prepare_cancel};
 static const struct unary_method use_method = {CORE_WRITE, prepare_use};
 static const struct unary_method complete_method = {CORE_WRITE, prepare_complete};
 static const struct unary_method revoke_method = {CORE_WRITE, prepare_revoke};
+static const struct unary_method revoke_matching_method = {CORE_REVOKE_MATCHING, prepare_revoke_matching};
 static const struct unary_method get_method = {CORE_GET, prepare_get};
 static const struct unary_method list_method = {CORE_LIST, prepare_list};
 static const struct unary_method check_method = {CORE_CHECK, prepare_check};
@@ -162,6 +181,7 @@ const struct grpc_method *service_grants_methods(size_t *n)
         UNARY_METHOD("/lapse.v1.Grants/Use", &use_method),
         UNARY_METHOD("/lapse.v1.Grants/Complete", &complete_method),
         UNARY_METHOD("/lapse.v1.Grants/Revoke", &revoke_method),
+        UNARY_METHOD("/lapse.v1.Grants/RevokeMatching", &revoke_matching_method),
         UNARY_METHOD("/lapse.v1.Grants/Get", &get_method),
         UNARY_METHOD("/lapse.v1.Grants/List", &list_method),
         UNARY_METHOD("/lapse.v1.Grants/Check", &check_method),

@@ -5,12 +5,13 @@
 #include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "base/check.h"
 #include "proto/convert.h"
 
 /* SHA-256 over (principal, NUL, request_id), cut: nobody can use up, or guess at, another principal's keys. */
-static struct request_key key_of(const char *principal, const char *request_id)
+struct request_key parse_request_key(const char *principal, const char *request_id)
 {
     struct request_key key;
     uint8_t digest[EVP_MAX_MD_SIZE];
@@ -45,7 +46,7 @@ lapse_result parse_command(struct core_call *call, struct command *command, cons
 {
     lapse_result result = lapse_ok();
     command->principal = slice_str(call->principal);
-    command->key = request_id[0] == '\0' ? random_key() : key_of(call->principal, request_id);
+    command->key = request_id[0] == '\0' ? random_key() : parse_request_key(call->principal, request_id);
     if (grant_id != NULL)
         result = parse_grant_id(grant_id, &command->grant, error);
     if (lapse_is_ok(result))
@@ -55,6 +56,50 @@ lapse_result parse_command(struct core_call *call, struct command *command, cons
     /* What validates fits: LIMIT_COMMAND_BYTES is the sum of all limits. */
     CHECK(lapse_is_ok(command_encode(command, &call->command)));
     return lapse_ok();
+}
+
+static int compare_patterns(const void *a, const void *b)
+{
+    const struct slice *left = a, *right = b;
+    return slice_compare(*left, *right);
+}
+
+/* Sorts, and drops what stands there twice. */
+static uint32_t sort_patterns(struct slice *patterns, uint32_t n)
+{
+    uint32_t kept = 0;
+    qsort(patterns, n, sizeof patterns[0], compare_patterns);
+    for (uint32_t i = 0; i < n; i++)
+        if (kept == 0 || !slice_equal(patterns[kept - 1], patterns[i]))
+            patterns[kept++] = patterns[i];
+    return kept;
+}
+
+lapse_result parse_scope(struct core_call *call, const char patterns[][LIMIT_RESOURCE + 1], uint32_t n,
+                         struct slice *scope, struct lapse_error *error)
+{
+    struct slice sorted[LIMIT_SCOPE_PATTERNS];
+    char text[LIMIT_SCOPE];
+    size_t len = 0;
+    lapse_result result = lapse_ok();
+    CHECK(n <= LIMIT_SCOPE_PATTERNS);
+    for (uint32_t i = 0; i < n && lapse_is_ok(result); i++) {
+        sorted[i] = slice_str(patterns[i]);
+        result = resource_validate(sorted[i], true, error);
+    }
+    n = lapse_is_ok(result) ? sort_patterns(sorted, n) : 0;
+    for (uint32_t i = 0; i < n; i++) {
+        size_t space = i > 0;
+        if (sorted[i].len + space > sizeof text - len)
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                              "scope: more than %d bytes with all patterns together; join some by /*", LIMIT_SCOPE);
+        memset(text + len, ' ', space);
+        memcpy(text + len + space, sorted[i].data, sorted[i].len);
+        len += space + sorted[i].len;
+    }
+    if (lapse_is_ok(result))
+        *scope = core_call_keep(call, text, len);
+    return result;
 }
 
 lapse_result parse_page_token(const char *token, uint64_t *cursor, struct lapse_error *error)

@@ -12,6 +12,12 @@
 lapse_result parse_command(struct core_call *call, struct command *command, const char *request_id,
                            const char *grant_id, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result parse_grant_id(const char *text, struct grant_id *id, struct lapse_error *error) LAPSE_MUST_USE;
+/* The key of a command that a principal may repeat under this text. What begins with a control character can't be a
+ * caller's own request_id. */
+struct request_key parse_request_key(const char *principal, const char *text);
+/* Patterns as the store wants them: sorted, each once, one space between each. Kept in the call. */
+lapse_result parse_scope(struct core_call *call, const char patterns[][LIMIT_RESOURCE + 1], uint32_t n,
+                         struct slice *scope, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result parse_page_token(const char *token, uint64_t *cursor, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result parse_filter(struct core_call *call, const lapse_v1_Filter *message,
                           struct lapse_error *error) LAPSE_MUST_USE;

@@ -79,6 +79,7 @@ static lapse_result ask(struct unary_call *call, struct edge *edge, struct slice
     const struct unary_method *method = grpc_call_method(call->grpc)->data;
     struct core_call *core = core_call_new(method->op, edge_principal_of(call->grpc), edge_timeout_of(call->grpc));
     core->owner = call;
+    core->open_ended = grpc_call_remaining_ms(call->grpc) == INT64_MAX;
     core->reply_to = &edge->mailbox;
     core->answered = on_answered;
     lapse_result result = method->prepare(edge, message, core, error);
@@ -114,12 +115,14 @@ void unary_on_message(struct grpc_call *grpc, struct slice message)
 }
 
 /* In flight means: its stream is open. What the core still does for a stream that is gone is bounded by its timeout and
- * by the core's mailbox. */
+ * by the core's mailbox; what waits there is told. */
 void unary_on_close(struct grpc_call *grpc)
 {
     struct unary_call *call = grpc_call_data(grpc);
     if (call->entry != NULL)
         admission_end(call->admission, call->entry);
+    if (call->core != NULL && call->core->wait != 0)
+        core_call_abandon(call->core);
     call->grpc = NULL;
     release(call);
 }

@@ -1,34 +1,8 @@
 /* One function a message type, fields in ascending order. Field numbers stand here a second time, since nanopb offers
  * no encoding without its structs; the names below are generated ones, so a renumbered schema changes both. */
-#include "proto/encode.h"
-
 #include "base/check.h"
-#include "base/wire.h"
 #include "proto/convert.h"
-
-static void put_int(struct wire_writer *writer, uint32_t field, int64_t value)
-{
-    wire_put_uint(writer, field, (uint64_t)value);
-}
-
-static void put_text(struct wire_writer *writer, uint32_t field, const char *text)
-{
-    wire_put_bytes(writer, field, slice_str(text));
-}
-
-static void put_id(struct wire_writer *writer, uint32_t field, struct grant_id id)
-{
-    if (grant_id_is_zero(id))
-        return;
-    char text[GRANT_ID_TEXT_SIZE];
-    grant_id_format(id, text);
-    wire_put_bytes(writer, field, slice_of(text, sizeof text - 1));
-}
-
-static lapse_result written(const struct wire_writer *writer)
-{
-    return writer->failed ? lapse_failed(LAPSE_RESOURCE_EXHAUSTED) : lapse_ok();
-}
+#include "proto/encode_parts.h"
 
 static void put_approval(struct wire_writer *writer, const struct grant_approval *approval)
 {
@@ -127,13 +101,15 @@ lapse_result proto_encode_grant(const struct grant *grant, struct buf *out)
     return written(&writer);
 }
 
-static void put_role_binding(struct wire_writer *writer, uint32_t field, struct slice member, uint32_t roles)
+static void put_role_binding(struct wire_writer *writer, uint32_t field, struct slice member, uint32_t roles,
+                             struct slice scope)
 {
     size_t mark = wire_begin(writer, field);
     wire_put_bytes(writer, lapse_v1_RoleBinding_member_tag, member);
     for (uint32_t role = 1; role <= ROLE_ALL; role <<= 1)
         if (roles & role)
             put_text(writer, lapse_v1_RoleBinding_roles_tag, proto_role_name(role));
+    put_scope(writer, lapse_v1_RoleBinding_scope_tag, scope);
     wire_end(writer, mark);
 }
 
@@ -144,7 +120,12 @@ static void put_event(struct wire_writer *writer, const struct proto_event *even
     wire_put_uint(writer, lapse_v1_Event_type_tag, event->type);
     put_nested_grant(writer, lapse_v1_Event_grant_tag, event->grant);
     if (event->member.len > 0)
-        put_role_binding(writer, lapse_v1_Event_roles_tag, event->member, event->roles);
+        put_role_binding(writer, lapse_v1_Event_roles_tag, event->member, event->roles, event->scope);
+    put_registered_point(writer, lapse_v1_Event_point_tag, event->point);
+    put_barrier(writer, lapse_v1_Event_barrier_tag, event->barrier);
+    put_session(writer, lapse_v1_Event_session_tag, event->session,
+                event->type == lapse_v1_EventType_EVENT_SESSION_ENDED ? event->time_ms : 0);
+    put_sweep(writer, lapse_v1_Event_sweep_tag, event->sweep);
 }
 
 lapse_result proto_encode_event(const struct proto_event *event, struct buf *out)
@@ -219,31 +200,19 @@ lapse_result proto_encode_watch_resync(uint64_t epoch, const char *reason, struc
 
 /* --- unary answers ---------------------------------------------------------------------------------------------- */
 
-/* All answers begin with their point in history under these numbers. */
-enum { POINT_EPOCH = 1, POINT_REVISION = 2, POINT_TIME_MS = 3 };
-#define HAS_POINT(message)                                                                                             \
-    _Static_assert(message##_epoch_tag == POINT_EPOCH && message##_revision_tag == POINT_REVISION &&                   \
-                       message##_time_ms_tag == POINT_TIME_MS,                                                         \
-                   "put_point writes the beginning of " #message)
 HAS_POINT(lapse_v1_MutationResponse);
 HAS_POINT(lapse_v1_GetResponse);
 HAS_POINT(lapse_v1_CheckResponse);
 HAS_POINT(lapse_v1_ListResponse);
 
-static void put_point(struct wire_writer *writer, const struct proto_point *point)
-{
-    wire_put_uint(writer, POINT_EPOCH, point->epoch);
-    wire_put_uint(writer, POINT_REVISION, point->revision);
-    put_int(writer, POINT_TIME_MS, point->time_ms);
-}
-
 lapse_result proto_encode_mutation(const struct proto_point *point, const struct grant *grant, bool repeated_call,
-                                   struct buf *out)
+                                   const struct barrier *barrier, struct buf *out)
 {
     struct wire_writer writer = wire_writer(out);
     put_point(&writer, point);
     put_nested_grant(&writer, lapse_v1_MutationResponse_grant_tag, grant);
     wire_put_uint(&writer, lapse_v1_MutationResponse_repeated_call_tag, repeated_call);
+    put_barrier(&writer, lapse_v1_MutationResponse_barrier_tag, barrier);
     return written(&writer);
 }
 
@@ -296,9 +265,9 @@ lapse_result proto_encode_list_roles_begin(const struct proto_point *point, stru
     return written(&writer);
 }
 
-lapse_result proto_encode_list_roles_binding(struct slice member, uint32_t roles, struct buf *out)
+lapse_result proto_encode_list_roles_binding(struct slice member, uint32_t roles, struct slice scope, struct buf *out)
 {
     struct wire_writer writer = wire_writer(out);
-    put_role_binding(&writer, lapse_v1_ListRolesResponse_bindings_tag, member, roles);
+    put_role_binding(&writer, lapse_v1_ListRolesResponse_bindings_tag, member, roles, scope);
     return written(&writer);
 }

@@ -6,7 +6,7 @@
 #ifndef LAPSE_PROTO_ENCODE_H
 #define LAPSE_PROTO_ENCODE_H
 
-#include "store/command.h"
+#include "store/points.h"
 
 /* Where in history an answer stands. */
 struct proto_point {
@@ -23,6 +23,22 @@ struct proto_event {
     const struct grant *grant; /* NULL: about no grant */
     struct slice member;       /* not empty: roles of `member` were changed */
     uint32_t roles;
+    struct slice scope; /* of the roles; empty: none */
+    /* What else it is about; NULL: nothing of that kind. */
+    const struct point *point;
+    const struct barrier *barrier;
+    const struct session *session;
+    const struct sweep *sweep;
+};
+
+/* What is known of one point and one barrier. */
+struct proto_receipt {
+    struct slice point; /* its id */
+    struct random_id instance;
+    uint32_t level; /* lapse.v1.ReceiptLevel */
+    int64_t time_ms;
+    struct slice reason;
+    uint32_t left_ms;
 };
 
 lapse_result proto_encode_grant(const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
@@ -36,9 +52,9 @@ lapse_result proto_encode_watch_progress(const struct proto_point *point, struct
 lapse_result proto_encode_watch_snapshot_end(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_watch_resync(uint64_t epoch, const char *reason, struct buf *out) LAPSE_MUST_USE;
 
-/* `grant` may be NULL. */
+/* `grant` and `barrier` may be NULL. */
 lapse_result proto_encode_mutation(const struct proto_point *point, const struct grant *grant, bool repeated_call,
-                                   struct buf *out) LAPSE_MUST_USE;
+                                   const struct barrier *barrier, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_get(const struct proto_point *point, const struct grant *grant,
                               struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_check(const struct proto_point *point, bool allowed, const char *verdict,
@@ -51,6 +67,21 @@ lapse_result proto_encode_list_end(struct slice next_page_token, struct buf *out
 
 /* Likewise the roles: begin, then each binding. */
 lapse_result proto_encode_list_roles_begin(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
-lapse_result proto_encode_list_roles_binding(struct slice member, uint32_t roles, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_list_roles_binding(struct slice member, uint32_t roles, struct slice scope,
+                                             struct buf *out) LAPSE_MUST_USE;
+
+/* encode_points.c. `barrier` may be NULL: it is no longer known. What holds receipts or points is written in pieces, in
+ * the order of these functions. */
+lapse_result proto_encode_revoke_matching(const struct proto_point *point, const struct barrier *barrier,
+                                          bool repeated_call, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_progress_begin(const struct proto_point *point, const struct barrier *barrier,
+                                         struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_progress_receipt(const struct proto_receipt *receipt, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_progress_end(bool committed, bool last, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_list_points_begin(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_list_points_point(const struct point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_get_barrier_begin(const struct proto_point *point, const struct barrier *barrier,
+                                            struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_get_barrier_receipt(const struct proto_receipt *receipt, struct buf *out) LAPSE_MUST_USE;
 
 #endif

@@ -60,7 +60,7 @@ static const struct rule rules[] = {
     {26, KIND_U64, ON(MESSAGE_CHUNK), AT(size), 0},
     {27, KIND_U64, ON(MESSAGE_CHUNK), AT(configuration_index), 0},
     {28, KIND_BYTES, ON(MESSAGE_CHUNK), AT(configuration), CONFIGURATION_BYTES_MAX},
-    {29, KIND_BYTES, ON(MESSAGE_CHUNK), AT(data), LIMIT_SNAPSHOT_CHUNK},
+    {29, KIND_BYTES, ON(MESSAGE_CHUNK) | ON(MESSAGE_LEASE), AT(data), LIMIT_SNAPSHOT_CHUNK},
     {30, KIND_BOOL, ON(MESSAGE_CHUNK), AT(last), 0},
     {31, KIND_BOOL, ON(MESSAGE_CHUNK_ACK), AT(busy), 0},
 };

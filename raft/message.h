@@ -11,10 +11,11 @@
  *   FORWARD, REFUSED                     commands for the leader         follower <-> leader
  *   READ, READ_INDEX                     where is the log's end?         follower <-> leader
  *   PROBE, PROBE_ACK                     are you still in my term?       leader <-> voters
+ *   LEASE                                enforcement leases              follower <-> leader (node/lease_frame.h)
  *
  * Frames come from authenticated nodes but are untrusted in form: frame_decode accepts what frame_encode produces
- * and nothing outside of its limits (but other spellings of the same values, as protobuf allows), and the iterators over
- * what it accepted can't fail. */
+ * and nothing outside of its limits (but other spellings of the same values, as protobuf allows), and the iterators
+ * over what it accepted can't fail. */
 #ifndef LAPSE_RAFT_MESSAGE_H
 #define LAPSE_RAFT_MESSAGE_H
 
@@ -35,9 +36,10 @@ enum message_type {
     MESSAGE_READ = 10,
     MESSAGE_READ_INDEX = 11,
     MESSAGE_PROBE = 12,
-    MESSAGE_PROBE_ACK = 13
+    MESSAGE_PROBE_ACK = 13,
+    MESSAGE_LEASE = 14
 };
-#define MESSAGE_TYPES 14u
+#define MESSAGE_TYPES 15u
 
 /* `leading`: the sender leads `term`. Stamps count within one life of a process; `life` is random and not 0. */
 struct message_envelope {
@@ -75,11 +77,11 @@ struct message {
     uint64_t size;        /* CHUNK: of the whole file */
     uint64_t configuration_index;
     struct slice configuration; /* CHUNK: libraft's encoding */
-    struct slice data;
-    bool last;             /* CHUNK */
-    bool busy;             /* CHUNK_ACK: can't take a snapshot now */
-    struct slice commands; /* FORWARD: message_forward_next */
-    struct slice refusals; /* REFUSED: message_refused_next */
+    struct slice data;          /* CHUNK, LEASE */
+    bool last;                  /* CHUNK */
+    bool busy;                  /* CHUNK_ACK: can't take a snapshot now */
+    struct slice commands;      /* FORWARD: message_forward_next */
+    struct slice refusals;      /* REFUSED: message_refused_next */
 };
 
 /* Appends the frame to `out`. RESOURCE_EXHAUSTED past the buffer's bound. */

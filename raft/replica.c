@@ -123,6 +123,7 @@ void replica_free(struct replica *replica)
     replica_sending_abort(replica);
     replica_receiving_free(replica);
     outbox_free(&replica->outbox);
+    outbox_free(&replica->loopback.frames);
     blob_unref(replica->configuration);
     store_view_free(replica->view);
     store_free(replica->store);
@@ -176,6 +177,7 @@ static void begin_leading(struct replica *replica)
     uint64_t last = tail_last(tail);
     const struct log_entry *entry = tail_at(tail, last);
     replica->term_entry = entry != NULL && entry->term == replica->term ? last : 0;
+    replica->leading_since_us = replica->now.boot_us;
     evidence_reset(&replica->evidence);
     cluster_clock_begin_leading(&replica->clock, replica->term, replica->now.boot_us);
 }
@@ -185,6 +187,7 @@ static void end_leading(struct replica *replica)
     replica->term_entry = 0;
     replica->promoting = 0;
     replica_batch_clear(replica);
+    replica_writes_abort_leader_only(replica);
     replica_sending_abort(replica);
     cluster_clock_end_leading(&replica->clock, replica->now.boot_us);
 }
@@ -229,7 +232,7 @@ int64_t replica_next_due_us(struct replica *replica)
         return 0;
     if (!replica->started || replica->stopped)
         return INT64_MAX;
-    if (replica->more_to_apply)
+    if (replica->more_to_apply || replica->loopback.frames.n > 0)
         return 0;
     int64_t due = consensus_due_ms(replica->core) * 1000;
     due = min64(due, replica_writes_due_us(replica));
@@ -320,6 +323,9 @@ static void dispatch(struct replica *replica, uint64_t from, const struct messag
         break;
     case MESSAGE_PROBE_ACK:
         break; /* its envelope has said everything */
+    case MESSAGE_LEASE:
+        replica_lease_received(replica, from, message);
+        break;
     }
 }
 
@@ -390,6 +396,7 @@ void replica_flush(struct replica *replica)
     read_clock(replica);
     if (!replica->stopped) {
         replica_apply(replica);
+        replica_lease_flush(replica);
         replica_reads_flush(replica);
     }
     replica_writes_finish(replica);

@@ -59,6 +59,9 @@ struct replica_observer {
     /* The disk failed or an invariant broke: the replica has stopped for good and the process must end. Nothing
      * acknowledged is lost. */
     void (*on_fatal)(void *arg, const struct lapse_error *error);
+    /* Another node's lease frame (or one of our own, sent to ourselves) of our present term; `life` is that of its
+     * sender's process. Comes from replica_receive or replica_flush; borrowed. */
+    void (*on_lease)(void *arg, uint64_t from, uint64_t life, uint64_t term, struct slice frame);
     /* For the log of the daemon: a fault that does not stop it (clocks that disagree, a peer that speaks nonsense). */
     void (*on_warning)(void *arg, const struct lapse_error *error);
 };
@@ -98,10 +101,13 @@ void replica_flush(struct replica *replica);
 struct replica_write {
     /* OK or the store's refusal in `outcome->error`; UNAVAILABLE: no leader was found in time, it did not happen as far
      * as this node knows; UNKNOWN: it may have happened or still happen (ask again with the same request key);
-     * RESOURCE_EXHAUSTED: too much is waiting. Inside `done` the local store is the one right after the command (when
-     * it was applied). */
+     * RESOURCE_EXHAUSTED: too much is waiting; ABORTED (`leader_only`): it did not and will not happen. Inside `done`
+     * the local store is the one right after the command (when it was applied). */
     void (*done)(struct replica_write *write, const struct store_outcome *outcome);
     void *owner;
+    /* Set by the caller: this node leads and puts it into the log in the present term, or it never happens. Never
+     * forwarded, never sent again. */
+    bool leader_only;
     /* private */
     uint64_t sequence;
     int64_t deadline_us;
@@ -141,6 +147,21 @@ void replica_cancel_read(struct replica *replica, struct replica_read *read);
 /* Asks a leader to hand over (0: to the voter that is furthest). Best effort; FAILED_PRECONDITION when not leader or
  * alone. */
 lapse_result replica_transfer(struct replica *replica, uint64_t to, struct lapse_error *error) LAPSE_MUST_USE;
+
+/* --- For leases (docs/decisions/0010-enforcement-leases.md) --- */
+
+/* Sends a lease frame of at most LIMIT_SNAPSHOT_CHUNK bytes, best effort; one to ourselves comes back with the next
+ * flush. */
+void replica_send_lease(struct replica *replica, uint64_t to, struct slice frame);
+/* This process life's number, which all its frames carry. Not 0. */
+uint64_t replica_life(const struct replica *replica);
+/* Leader, cluster time known, the own term's first entry applied, and so everything committed in earlier terms. */
+bool replica_is_ready(const struct replica *replica);
+/* The boot time such that a majority is known to have been in our term at or after it; now for a sole voter; INT64_MIN
+ * when not leading or not known. */
+int64_t replica_evidence_us(const struct replica *replica);
+/* When this node won the present term: every vote for it was cast before. INT64_MIN when not leading. */
+int64_t replica_leading_since_us(const struct replica *replica);
 
 /* Membership, on the leader: one change at a time, outcome by on_members; FAILED_PRECONDITION when not leader or one is
  * under way. A newcomer is added as spare and promoted to voter once it has caught up. */

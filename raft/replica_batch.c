@@ -27,6 +27,11 @@ lapse_result replica_admits(const struct replica *replica, enum command_type typ
     return lapse_ok();
 }
 
+static bool is_the_clusters_own(enum command_type type)
+{
+    return type == COMMAND_ADVANCE || type == COMMAND_INIT || type == COMMAND_RECEIPTS || type == COMMAND_END_POINT;
+}
+
 /* All that the node which took the call has checked, again: no node smuggles a command past the rules. */
 static lapse_result check_forwarded(const struct replica *replica, struct slice bytes, struct lapse_error *error)
 {
@@ -39,7 +44,7 @@ static lapse_result check_forwarded(const struct replica *replica, struct slice 
         return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "the leader has too many commands waiting; try again later");
     if (!lapse_is_ok(command_decode(bytes, &command)))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "the leader does not know this command: upgrade it");
-    if (command.type == COMMAND_ADVANCE || command.type == COMMAND_INIT)
+    if (is_the_clusters_own(command.type))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "this command is the cluster's own");
     lapse_result result = command_validate(&command, error);
     return lapse_is_ok(result) ? replica_admits(replica, command.type, error) : result;

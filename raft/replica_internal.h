@@ -7,6 +7,7 @@
  *   replica_batch.c     the leader: commands into entries, expiry
  *   replica_write.c     writes that wait, on any node
  *   replica_read.c      reads that wait, on any node; the leader's rounds
+ *   replica_lease.c     lease frames, and what leases rest on
  *   replica_snapshot.c  taking snapshots
  *   replica_members.c   membership, transfer of leadership, bootstrap
  *   transfer_send.c, transfer_receive.c   snapshots from node to node */
@@ -109,6 +110,12 @@ struct batch {
     bool advancing; /* an ADVANCE of this term is in the log, not applied yet */
 };
 
+/* Lease frames to ourselves. */
+struct loopback {
+    struct outbox frames;
+    uint64_t term; /* in which all of them were sent */
+};
+
 struct replica {
     struct replica_options options;
     struct replica_io io;
@@ -123,6 +130,7 @@ struct replica {
     struct peer peers[PEERS_MAX];
     uint32_t n_peers;
     uint64_t life, stamp;
+    int64_t stamp_ahead_us; /* how far a stamp of ours has ever been ahead of the clock */
     struct replica_time now;
 
     bool started, stopped, low_on_space;
@@ -135,6 +143,7 @@ struct replica {
 
     /* The leader's start: its own term's first entry must be applied before it reads or expires anything. */
     uint64_t term_entry; /* index; 0: not submitted yet */
+    int64_t leading_since_us;
 
     uint64_t applied;
     struct blob *configuration; /* the newest one applied */
@@ -144,6 +153,7 @@ struct replica {
     struct writes writes;
     struct reads reads;
     struct batch batch;
+    struct loopback loopback;
 
     bool taking; /* SAVE, then COMMIT */
     struct store_view *view;
@@ -164,8 +174,6 @@ void replica_warn(struct replica *replica, const struct lapse_error *error);
 /* Notices what a step changed: state, leader, term. After every call into consensus. */
 void replica_watch(struct replica *replica);
 int64_t replica_now_ms(const struct replica *replica); /* boot time, for consensus */
-/* Leader, cluster time known, own term's entry applied: may answer reads and let grants expire. */
-bool replica_is_ready(const struct replica *replica);
 
 /* --- replica_link.c --- */
 extern const struct consensus_effects replica_effects;
@@ -206,6 +214,8 @@ void replica_writes_free(struct replica *replica);
 /* Moves a sent write back, or ends it, since what it was sent to may be lost. */
 void replica_writes_lost(struct replica *replica);
 void replica_writes_leader_changed(struct replica *replica);
+/* What was to happen under our leadership or not at all. */
+void replica_writes_abort_leader_only(struct replica *replica);
 void replica_write_refused(struct replica *replica, const struct message *message);
 void replica_write_applied(struct replica *replica, uint64_t sequence, const struct store_outcome *outcome);
 void replica_write_sent(struct replica *replica, struct replica_write *write);
@@ -226,6 +236,10 @@ void replica_reads_expire(struct replica *replica);
 void replica_reads_stop(struct replica *replica);
 void replica_reads_finish(struct replica *replica);
 int64_t replica_reads_due_us(const struct replica *replica);
+
+/* --- replica_lease.c --- */
+void replica_lease_received(struct replica *replica, uint64_t from, const struct message *message);
+void replica_lease_flush(struct replica *replica);
 
 /* --- replica_snapshot.c --- */
 void replica_snapshot_maybe_take(struct replica *replica);

@@ -28,6 +28,9 @@ uint64_t replica_next_stamp(struct replica *replica)
 {
     uint64_t now = (uint64_t)replica->now.boot_us;
     replica->stamp = now > replica->stamp ? now : replica->stamp + 1;
+    int64_t ahead_us = (int64_t)(replica->stamp - now);
+    if (ahead_us > replica->stamp_ahead_us)
+        replica->stamp_ahead_us = ahead_us;
     return replica->stamp;
 }
 

@@ -104,11 +104,14 @@ static bool is_zero(const struct request_key *key)
     return memcmp(key, &zero, sizeof zero) == 0;
 }
 
-static lapse_result admit(const struct replica *replica, const struct command *command, struct lapse_error *error)
+static lapse_result admit(const struct replica *replica, const struct command *command, bool leader_only,
+                          struct lapse_error *error)
 {
     const struct writes *writes = &replica->writes;
     if (replica->stopped)
         return lapse_fail(error, LAPSE_UNAVAILABLE, "this node has stopped: %.200s", replica->why_stopped.message);
+    if (leader_only && replica->state != REPLICA_LEADER)
+        return lapse_fail(error, LAPSE_ABORTED, "this node does not lead");
     if (writes->lists[WRITE_UNSENT].n + writes->lists[WRITE_SENT].n >= replica->options.waiting_max)
         return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "%u writes are waiting on this node; try again later",
                           replica->options.waiting_max);
@@ -127,7 +130,7 @@ void replica_write(struct replica *replica, struct replica_write *write, const s
     write->has_key = !is_zero(&command->key);
     write->outcome = (struct store_outcome){.revision = store_revision(replica->store)};
     buf_init(&write->command, LIMIT_COMMAND_BYTES);
-    lapse_result result = admit(replica, command, &write->outcome.error);
+    lapse_result result = admit(replica, command, write->leader_only, &write->outcome.error);
     if (lapse_is_ok(result) && !lapse_is_ok(command_encode(command, &write->command)))
         result = lapse_fail(&write->outcome.error, LAPSE_INVALID_ARGUMENT, "a command may have %u bytes at most",
                             LIMIT_COMMAND_BYTES);
@@ -218,7 +221,7 @@ void replica_write_sent(struct replica *replica, struct replica_write *write)
 
 static void lose(struct writes *writes, struct replica_write *write)
 {
-    if (!write->has_key && write->attempts > 0) {
+    if ((!write->has_key || write->leader_only) && write->attempts > 0) {
         end_unfinished(writes, write, "the leader changed while the command was under way");
         return;
     }
@@ -239,6 +242,19 @@ void replica_writes_leader_changed(struct replica *replica)
     if (replica->leader == 0 || (writes->sent_to == replica->leader && writes->sent_term == replica->term))
         return;
     replica_writes_lost(replica);
+}
+
+void replica_writes_abort_leader_only(struct replica *replica)
+{
+    struct writes *writes = &replica->writes;
+    struct replica_write *next;
+    for (struct replica_write *write = writes->lists[WRITE_UNSENT].first; write != NULL; write = next) {
+        next = write->next;
+        if (!write->leader_only)
+            continue;
+        (void)lapse_fail(&write->outcome.error, LAPSE_ABORTED, "this node no longer leads; nothing was done");
+        finish(writes, write);
+    }
 }
 
 static void refuse(struct replica *replica, struct replica_write *write, const struct message_refusal *refusal)

@@ -11,7 +11,7 @@ packages=(
   meson ninja-build pkg-config gcc libc6-dev clang libclang-rt-dev git
   libuv1-dev libssl-dev libnghttp2-dev nanopb libnanopb-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev
   zlib1g-dev liburcu-dev libxxhash-dev protobuf-compiler
-  libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2
+  libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2 nginx haproxy
 )
 
 die() {

@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "base/check.h"
+#include "store/apply_points.h"
 #include "store/binding.h"
 #include "store/command_internal.h"
 #include "store/transition.h"
@@ -17,6 +18,8 @@
 #define STRINGS_PER_APPLY 32u
 #define SLABS_PER_APPLY 16u
 #define KEYS_PER_APPLY 8u
+#define BARRIERS_PER_APPLY 8u
+#define BLOCKS_PER_APPLY 4u
 
 static struct lapse_error *error_of(struct apply *apply)
 {
@@ -268,6 +271,8 @@ static lapse_result apply_end(struct apply *apply)
         return result;
     transition_end(apply, slot, rule, apply->command->principal, apply->command->text);
     transition_cascade(apply, slot);
+    if (apply->command->type == COMMAND_REVOKE)
+        barrier_open(apply, slot);
     return lapse_ok();
 }
 
@@ -319,12 +324,30 @@ static void fire(struct apply *apply, uint32_t slot)
         transition_end(apply, slot, rule, (struct slice){0}, (struct slice){0});
     } else if (ended_ancestor(store, slot) != 0) {
         transition_end_below(apply, ended_ancestor(store, slot), slot);
-    } else {
+    } else if (!sweeps_end(apply, slot)) {
         transition_edit(apply, slot);
         transition_move(apply, slot, rule);
     }
 }
 
+/* Acts on timers, `count` at most; dropping grants that leave early is work, too. Returns what is left of it. */
+static uint32_t advance_timers(struct apply *apply, uint32_t count)
+{
+    struct store *store = apply->store;
+    enum heap_kind kind;
+    uint32_t done = 0, slot;
+    for (; done < count && (slot = timers_due(store, apply->now_ms, &kind)) != 0; done++) {
+        timers_prefetch(store);
+        if (kind == HEAP_LIVE)
+            fire(apply, slot);
+        else
+            transition_drop(store, slot);
+        done += transition_trim(store);
+    }
+    return done < count ? count - done : 0;
+}
+
+/* While a sweep is at work, timers have half of it at most. */
 static lapse_result apply_advance(struct apply *apply)
 {
     struct store *store = apply->store;
@@ -333,19 +356,8 @@ static lapse_result apply_advance(struct apply *apply)
         rules_permit(store, rules_find(COMMAND_ADVANCE, GRANT_NONE), apply->command->principal, 0, error_of(apply));
     if (!lapse_is_ok(result))
         return result;
-    for (uint32_t done = 0; done < count; done++) {
-        enum heap_kind kind;
-        uint32_t slot = timers_due(store, apply->now_ms, &kind);
-        if (slot == 0)
-            break;
-        timers_prefetch(store);
-        if (kind == HEAP_LIVE)
-            fire(apply, slot);
-        else
-            transition_drop(store, slot);
-        /* What leaves early is work, too. */
-        done += transition_trim(store);
-    }
+    uint32_t sweeps = store->sweeps.n > 0 ? (count + 1) / 2 : 0;
+    sweeps_advance(apply, sweeps + advance_timers(apply, count - sweeps));
     return lapse_ok();
 }
 
@@ -379,7 +391,7 @@ static lapse_result apply_set_roles(struct apply *apply)
         result = check_binding(apply);
     if (!lapse_is_ok(result))
         return result;
-    roles_set(&store->roles, command->member, command->roles, &store->sum);
+    roles_set(&store->roles, command->member, command->roles, command->scope, &store->sum);
     transition_about_none(apply, rule);
     return lapse_ok();
 }
@@ -398,7 +410,7 @@ static lapse_result apply_init(struct apply *apply)
     store->epoch = command->epoch;
     memcpy(store->cluster, command->cluster.data, command->cluster.len);
     store->cluster_len = (uint32_t)command->cluster.len;
-    roles_set(&store->roles, command->member, command->roles | ROLE_OPERATOR, &store->sum);
+    roles_set(&store->roles, command->member, command->roles | ROLE_OPERATOR, command->scope, &store->sum);
     transition_about_none(apply, rule);
     return lapse_ok();
 }
@@ -408,10 +420,22 @@ static lapse_result apply_init(struct apply *apply)
 static lapse_result dispatch(struct apply *apply)
 {
     static lapse_result (*const handlers[])(struct apply *) = {
-        [COMMAND_REQUEST] = apply_request, [COMMAND_APPROVE] = apply_approve, [COMMAND_DENY] = apply_end,
-        [COMMAND_CANCEL] = apply_end,      [COMMAND_USE] = apply_use,         [COMMAND_COMPLETE] = apply_end,
-        [COMMAND_REVOKE] = apply_end,      [COMMAND_ADVANCE] = apply_advance, [COMMAND_SET_ROLES] = apply_set_roles,
+        [COMMAND_REQUEST] = apply_request,
+        [COMMAND_APPROVE] = apply_approve,
+        [COMMAND_DENY] = apply_end,
+        [COMMAND_CANCEL] = apply_end,
+        [COMMAND_USE] = apply_use,
+        [COMMAND_COMPLETE] = apply_end,
+        [COMMAND_REVOKE] = apply_end,
+        [COMMAND_ADVANCE] = apply_advance,
+        [COMMAND_SET_ROLES] = apply_set_roles,
         [COMMAND_INIT] = apply_init,
+        [COMMAND_REVOKE_MATCHING] = sweeps_apply,
+        [COMMAND_REGISTER] = apply_register,
+        [COMMAND_RECEIPTS] = apply_receipts,
+        [COMMAND_END_POINT] = apply_end_point,
+        [COMMAND_SESSION_BEGIN] = apply_session_begin,
+        [COMMAND_SESSION_END] = apply_session_end,
     };
     enum command_type type = apply->command->type;
     if (apply->store->epoch == 0 && type != COMMAND_INIT && type != COMMAND_ADVANCE)
@@ -431,6 +455,12 @@ static lapse_result repeat(struct apply *apply, const struct key_entry *entry, u
     return lapse_ok();
 }
 
+/* A handler may have set it; else it is that of the last event. */
+static uint64_t outcome_revision(const struct apply *apply)
+{
+    return apply->outcome->revision != 0 ? apply->outcome->revision : apply->store->revision;
+}
+
 static void remember(struct apply *apply, uint32_t content)
 {
     struct store *store = apply->store;
@@ -439,7 +469,7 @@ static void remember(struct apply *apply, uint32_t content)
         .grant = apply->outcome->grant,
         .content = content,
         .time_ms = u48_of((uint64_t)apply->now_ms),
-        .revision = u48_of(store->revision),
+        .revision = u48_of(outcome_revision(apply)),
     };
     keys_evict(&store->keys, 1, 0, apply->now_ms, &store->sum);
     keys_append(&store->keys, &entry, &store->sum);
@@ -455,7 +485,8 @@ static lapse_result apply_once(struct apply *apply, struct command_paths *paths)
     if (entry != NULL)
         return repeat(apply, entry, content);
     lapse_result result = dispatch(apply);
-    if (lapse_is_ok(result))
+    /* Without an event there is no revision to remember it by, and doing it again changes nothing again. */
+    if (lapse_is_ok(result) && !apply->outcome->repeated)
         remember(apply, content);
     return result;
 }
@@ -480,12 +511,19 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
     outcome->error.code = LAPSE_OK;
     outcome->error.message[0] = '\0';
     outcome->repeated = false;
+    outcome->revision = 0;
     outcome->n_events = 0;
     outcome->grant = command->grant;
     outcome->time_ms = apply.now_ms;
     strings_drain(&store->strings, STRINGS_PER_APPLY);
     records_drain(&store->records, SLABS_PER_APPLY);
+    slabs_drain(&store->points.items, SLABS_PER_APPLY);
+    slabs_drain(&store->sessions.items, SLABS_PER_APPLY);
+    slabs_drain(&store->barriers.items, SLABS_PER_APPLY);
+    slabs_drain(&store->barriers.tracks, SLABS_PER_APPLY);
+    barriers_drain(&store->barriers, BLOCKS_PER_APPLY);
     keys_evict(&store->keys, 0, KEYS_PER_APPLY, apply.now_ms, &store->sum);
+    barriers_evict(store, BARRIERS_PER_APPLY, apply.now_ms);
     slot_paths(store, command, &paths);
     lapse_result result = command_validate(command, error_of(&apply));
     if (lapse_is_ok(result)) {
@@ -495,5 +533,5 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
     CHECK(result.code == outcome->error.code);
     (void)transition_trim(store);
     if (!outcome->repeated)
-        outcome->revision = store->revision;
+        outcome->revision = outcome_revision(&apply);
 }

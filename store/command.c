@@ -4,8 +4,10 @@
 #include "base/check.h"
 #include "base/wire.h"
 #include "store/command_internal.h"
+#include "store/filter.h"
 #include "store/hash.h"
 #include "store/identifiers.h"
+#include "store/receipts.h"
 #include "store/terms.h"
 
 enum {
@@ -20,6 +22,12 @@ enum {
     COMMAND_FIELD_ROLES = 9,
     COMMAND_FIELD_EPOCH = 10,
     COMMAND_FIELD_CLUSTER = 11,
+    COMMAND_FIELD_SCOPE = 12,
+    COMMAND_FIELD_INSTANCE = 13,
+    COMMAND_FIELD_LEASE_MS = 14,
+    COMMAND_FIELD_SESSION = 15,
+    COMMAND_FIELD_RECEIPTS = 16,
+    COMMAND_FIELD_FILTER = 17,
 };
 
 bool request_key_is_zero(const struct request_key *key)
@@ -28,10 +36,43 @@ bool request_key_is_zero(const struct request_key *key)
     return memcmp(key->bytes, zero.bytes, sizeof key->bytes) == 0;
 }
 
+bool random_id_is_zero(const struct random_id *id)
+{
+    static const struct random_id zero;
+    return random_id_equal(id, &zero);
+}
+
+bool random_id_equal(const struct random_id *a, const struct random_id *b)
+{
+    return memcmp(a->bytes, b->bytes, sizeof a->bytes) == 0;
+}
+
 static void put_id(struct wire_writer *writer, uint32_t field, struct grant_id id)
 {
     if (!grant_id_is_zero(id))
         wire_put_bytes(writer, field, slice_of(id.bytes, sizeof id.bytes));
+}
+
+static void put_random_id(struct wire_writer *writer, uint32_t field, const struct random_id *id)
+{
+    if (!random_id_is_zero(id))
+        wire_put_bytes(writer, field, slice_of(id->bytes, sizeof id->bytes));
+}
+
+/* What enforcement points brought. */
+static void encode_points(struct wire_writer *writer, const struct command *command)
+{
+    wire_put_bytes(writer, COMMAND_FIELD_SCOPE, command->scope);
+    put_random_id(writer, COMMAND_FIELD_INSTANCE, &command->instance);
+    wire_put_uint(writer, COMMAND_FIELD_LEASE_MS, command->lease_ms);
+    put_random_id(writer, COMMAND_FIELD_SESSION, &command->session);
+    if (command->type == COMMAND_RECEIPTS)
+        wire_put_bytes(writer, COMMAND_FIELD_RECEIPTS, command->receipts);
+    if (command->type == COMMAND_REVOKE_MATCHING) {
+        size_t mark = wire_begin(writer, COMMAND_FIELD_FILTER);
+        filter_encode(writer, &command->filter);
+        wire_end(writer, mark);
+    }
 }
 
 static void encode_tail(struct wire_writer *writer, const struct command *command)
@@ -47,6 +88,8 @@ static void encode_tail(struct wire_writer *writer, const struct command *comman
     wire_put_uint(writer, COMMAND_FIELD_ROLES, command->roles);
     wire_put_uint(writer, COMMAND_FIELD_EPOCH, command->epoch);
     wire_put_bytes(writer, COMMAND_FIELD_CLUSTER, command->cluster);
+    if (command->type >= COMMAND_SET_ROLES)
+        encode_points(writer, command);
 }
 
 static lapse_result written(const struct wire_writer *writer, size_t start)
@@ -70,6 +113,16 @@ lapse_result command_encode(const struct command *command, struct buf *out)
     return written(&writer, start);
 }
 
+static uint64_t hash_points(uint64_t hash, const struct command *command)
+{
+    hash = hash_chain(hash, command->instance.bytes, sizeof command->instance.bytes);
+    hash = hash_chain(hash, command->session.bytes, sizeof command->session.bytes);
+    hash = hash_chain(hash, &command->lease_ms, sizeof command->lease_ms);
+    hash = hash_chain_text(hash, command->scope);
+    hash = hash_chain_text(hash, command->receipts);
+    return filter_hash(hash, &command->filter);
+}
+
 uint32_t command_content_hash(const struct command *command)
 {
     const uint64_t numbers[] = {(uint64_t)command->type, command->count, command->roles, command->epoch};
@@ -80,6 +133,8 @@ uint32_t command_content_hash(const struct command *command)
     hash = hash_chain_text(hash, command->text);
     hash = hash_chain_text(hash, command->member);
     hash = hash_chain_text(hash, command->cluster);
+    if (command->type >= COMMAND_SET_ROLES)
+        hash = hash_points(hash, command);
     return (uint32_t)(command->type == COMMAND_REQUEST ? terms_hash(hash, &command->terms) : hash);
 }
 
@@ -93,7 +148,7 @@ static bool field_key(const struct wire_field *field, struct request_key *key)
 
 static bool field_type(const struct wire_field *field, enum command_type *type)
 {
-    if (field->type != WIRE_VARINT || field->value < COMMAND_REQUEST || field->value > COMMAND_INIT)
+    if (field->type != WIRE_VARINT || field->value < COMMAND_REQUEST || field->value > COMMAND_REVOKE_MATCHING)
         return false;
     *type = (enum command_type)field->value;
     return true;
@@ -102,6 +157,38 @@ static bool field_type(const struct wire_field *field, enum command_type *type)
 static bool field_terms(const struct wire_field *field, struct grant *terms)
 {
     return field->type == WIRE_BYTES && lapse_is_ok(terms_decode(field->bytes, terms));
+}
+
+static bool field_receipts(const struct wire_field *field, struct slice *receipts)
+{
+    return field_bytes(field, receipts) && receipts_well_formed(*receipts);
+}
+
+static bool field_filter(const struct wire_field *field, struct store_filter *filter)
+{
+    return field->type == WIRE_BYTES && lapse_is_ok(filter_decode(field->bytes, filter));
+}
+
+static bool decode_points_field(const struct wire_field *field, struct command *command)
+{
+    if (command->type < COMMAND_SET_ROLES)
+        return false;
+    switch (field->number) {
+    case COMMAND_FIELD_SCOPE:
+        return field_bytes(field, &command->scope);
+    case COMMAND_FIELD_INSTANCE:
+        return field_random_id(field, &command->instance);
+    case COMMAND_FIELD_LEASE_MS:
+        return field_u32(field, &command->lease_ms);
+    case COMMAND_FIELD_SESSION:
+        return field_random_id(field, &command->session);
+    case COMMAND_FIELD_RECEIPTS:
+        return command->type == COMMAND_RECEIPTS && field_receipts(field, &command->receipts);
+    case COMMAND_FIELD_FILTER:
+        return command->type == COMMAND_REVOKE_MATCHING && field_filter(field, &command->filter);
+    default:
+        return false;
+    }
 }
 
 static bool decode_field(const struct wire_field *field, struct command *command)
@@ -130,7 +217,7 @@ static bool decode_field(const struct wire_field *field, struct command *command
     case COMMAND_FIELD_CLUSTER:
         return field_bytes(field, &command->cluster);
     default:
-        return false;
+        return decode_points_field(field, command);
     }
 }
 
@@ -181,11 +268,18 @@ static lapse_result validate_count(const struct command *command, uint32_t max, 
     return lapse_ok();
 }
 
-static lapse_result validate_advance(const struct command *command, struct lapse_error *error)
+/* Commands that may take effect without an event: an outcome without a revision of its own can't be remembered. */
+static lapse_result validate_keyless(const struct command *command, struct lapse_error *error)
 {
     if (!request_key_is_zero(&command->key))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "ADVANCE takes no request key");
-    return validate_count(command, UINT32_MAX, error);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "the cluster's own commands take no request key");
+    return lapse_ok();
+}
+
+static lapse_result validate_advance(const struct command *command, struct lapse_error *error)
+{
+    lapse_result result = validate_keyless(command, error);
+    return lapse_is_ok(result) ? validate_count(command, UINT32_MAX, error) : result;
 }
 
 static lapse_result validate_roles(const struct command *command, struct lapse_error *error)
@@ -193,7 +287,10 @@ static lapse_result validate_roles(const struct command *command, struct lapse_e
     if ((command->roles & ~ROLE_ALL) != 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "roles has unknown bits: %#x; known are %#x", command->roles,
                           ROLE_ALL);
-    return member_validate(command->member, error);
+    if (command->scope.len > 0 && (command->roles & ROLE_ENFORCER) == 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "a scope is for the role enforcer; add it or leave it out");
+    lapse_result result = scope_validate(command->scope, error);
+    return lapse_is_ok(result) ? member_validate(command->member, error) : result;
 }
 
 static lapse_result validate_init(const struct command *command, struct lapse_error *error)
@@ -206,20 +303,66 @@ static lapse_result validate_init(const struct command *command, struct lapse_er
     return lapse_is_ok(result) ? validate_roles(command, error) : result;
 }
 
+static lapse_result validate_instance(const struct command *command, struct lapse_error *error)
+{
+    if (random_id_is_zero(&command->instance))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "instance is missing; draw 16 random bytes");
+    return lapse_ok();
+}
+
+static lapse_result validate_register(const struct command *command, struct lapse_error *error)
+{
+    lapse_result result = point_id_validate(command->text, error);
+    if (lapse_is_ok(result))
+        result = validate_instance(command, error);
+    if (lapse_is_ok(result) && command->scope.len == 0)
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "scope is missing; name what the point guards");
+    if (lapse_is_ok(result))
+        result = scope_validate(command->scope, error);
+    if (lapse_is_ok(result) && (command->lease_ms < LIMIT_LEASE_MS_MIN || command->lease_ms > LIMIT_LEASE_MS_MAX))
+        result = lapse_fail(error, LAPSE_OUT_OF_RANGE, "lease must be between %u and %u ms", LIMIT_LEASE_MS_MIN,
+                            LIMIT_LEASE_MS_MAX);
+    return result;
+}
+
+static lapse_result validate_receipts(const struct command *command, struct lapse_error *error)
+{
+    lapse_result result = validate_keyless(command, error);
+    return lapse_is_ok(result) ? receipts_validate(command->receipts, error) : result;
+}
+
+static lapse_result validate_end_point(const struct command *command, struct lapse_error *error)
+{
+    lapse_result result = validate_keyless(command, error);
+    if (lapse_is_ok(result))
+        result = validate_instance(command, error);
+    return lapse_is_ok(result) ? validate_count(command, POINT_END_FENCED, error) : result;
+}
+
+static lapse_result validate_session(const struct command *command, struct lapse_error *error)
+{
+    lapse_result result = validate_instance(command, error);
+    if (lapse_is_ok(result) && random_id_is_zero(&command->session))
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "session is missing; draw 16 random bytes");
+    if (lapse_is_ok(result))
+        result = token_validate(command->text, LIMIT_SESSION_DESCRIPTION, "description", error);
+    return result;
+}
+
 static bool is_internal(enum command_type type)
 {
-    return type == COMMAND_ADVANCE || type == COMMAND_INIT;
+    return type == COMMAND_ADVANCE || type == COMMAND_INIT || type == COMMAND_RECEIPTS || type == COMMAND_END_POINT;
 }
 
 static bool names_grant(enum command_type type)
 {
-    return type >= COMMAND_REQUEST && type <= COMMAND_REVOKE;
+    return (type >= COMMAND_REQUEST && type <= COMMAND_REVOKE) || type == COMMAND_SESSION_BEGIN;
 }
 
 static lapse_result validate_common(const struct command *command, struct lapse_error *error)
 {
     lapse_result result = lapse_ok();
-    if (command->type < COMMAND_REQUEST || command->type > COMMAND_INIT)
+    if (command->type < COMMAND_REQUEST || command->type > COMMAND_REVOKE_MATCHING)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "unknown command %d", (int)command->type);
     if (!is_internal(command->type) || command->principal.len > 0)
         result = principal_validate(command->principal, "principal", error);
@@ -246,6 +389,17 @@ lapse_result command_validate(const struct command *command, struct lapse_error 
         return validate_roles(command, error);
     case COMMAND_INIT:
         return validate_init(command, error);
+    case COMMAND_REGISTER:
+        return validate_register(command, error);
+    case COMMAND_RECEIPTS:
+        return validate_receipts(command, error);
+    case COMMAND_END_POINT:
+        return validate_end_point(command, error);
+    case COMMAND_SESSION_BEGIN:
+    case COMMAND_SESSION_END:
+        return validate_session(command, error);
+    case COMMAND_REVOKE_MATCHING:
+        return filter_validate(&command->filter, error);
     default:
         return lapse_ok();
     }

@@ -18,7 +18,13 @@ enum command_type {
     COMMAND_REVOKE = 7,
     COMMAND_ADVANCE = 8,   /* internal: act on timers that are due at the entry's time, at most `limit` of them */
     COMMAND_SET_ROLES = 9, /* who may do what; by an operator */
-    COMMAND_INIT = 10      /* internal, the first command of a cluster: epoch, name and the first operator */
+    COMMAND_INIT = 10,     /* internal, the first command of a cluster: epoch, name and the first operator */
+    COMMAND_REGISTER = 11, /* an enforcement point's instance; by an enforcer */
+    COMMAND_RECEIPTS = 12, /* internal: what points have confirmed, or that they were waited out */
+    COMMAND_END_POINT = 13,     /* internal: an instance is over, for `count` (enum point_end) */
+    COMMAND_SESSION_BEGIN = 14, /* a point reports; by the principal that registered it */
+    COMMAND_SESSION_END = 15,
+    COMMAND_REVOKE_MATCHING = 16 /* all live grants that `filter` takes; by an operator */
 };
 
 /* Roles as a bit set. Default deny: a principal without a binding has none. */
@@ -36,6 +42,37 @@ struct request_key {
     uint8_t bytes[16];
 };
 
+/* 16 random bytes: an instance of an enforcement point, or a session. */
+struct random_id {
+    uint8_t bytes[16];
+};
+
+/* Which grants. All set members must hold; an empty filter takes everything. */
+struct store_filter {
+    struct slice subject, resource /* covered by or equal */, requester, approver, ticket, policy;
+    struct grant_id parent;
+    uint32_t states; /* bit set of 1 << grant_state; 0: all */
+};
+
+/* What a point said about a barrier, or what is known of it without its word. */
+enum receipt_level {
+    RECEIPT_ENFORCED = 1, /* it denies, and its sessions are ended */
+    RECEIPT_FAILED = 2,   /* it denies, but a session may still run */
+    RECEIPT_LAPSED = 3,   /* its last promise has run out, so it denies by itself: the instance is over */
+    RECEIPT_LEFT = 4      /* it said goodbye: the instance is over */
+};
+
+/* One of COMMAND_RECEIPTS. */
+struct receipt {
+    uint64_t barrier; /* the id */
+    struct random_id instance;
+    enum receipt_level level;
+    int64_t time_ms;     /* cluster time at which the leader knew */
+    struct slice reason; /* FAILED */
+};
+
+enum point_end { POINT_END_LAPSED = 1, POINT_END_LEFT = 2, POINT_END_FENCED = 3 };
+
 struct command {
     enum command_type type;
     struct request_key key;
@@ -52,6 +89,15 @@ struct command {
      * first operator. */
     struct slice member;
     uint32_t roles;
+    struct slice scope; /* SET_ROLES: what an enforcer may guard, empty: all; REGISTER: what the point guards. Patterns,
+                           sorted, unique, one space between each */
+    /* REGISTER: `text` is the point's id. SESSION_*: the instance that reports. END_POINT. */
+    struct random_id instance;
+    uint32_t lease_ms;
+    /* SESSION_*: `grant` and `text`, its description, at the begin. */
+    struct random_id session;
+    struct slice receipts;      /* RECEIPTS: encoded, read with receipts_next */
+    struct store_filter filter; /* REVOKE_MATCHING; `text` is the reason */
     /* INIT */
     uint64_t epoch;
     struct slice cluster; /* name and unique id of the cluster */
@@ -65,5 +111,10 @@ lapse_result command_validate(const struct command *command, struct lapse_error 
 lapse_result command_encode(const struct command *command, struct buf *out) LAPSE_MUST_USE;
 /* DATA_LOSS when `bytes` is not exactly one well-formed command (an unknown field, too: a newer writer). */
 lapse_result command_decode(struct slice bytes, struct command *command) LAPSE_MUST_USE;
+
+/* Receipts in a command: appended one by one to a buffer that becomes its slice, at most LIMIT_RECEIPTS_PER_COMMAND;
+ * read one by one. `receipts_next` is for what command_validate or command_decode accepted. */
+lapse_result receipts_add(struct buf *receipts, const struct receipt *receipt) LAPSE_MUST_USE;
+bool receipts_next(struct slice *receipts, struct receipt *receipt);
 
 #endif

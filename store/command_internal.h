@@ -5,6 +5,8 @@
 #include "store/command.h"
 
 bool request_key_is_zero(const struct request_key *key);
+bool random_id_is_zero(const struct random_id *id);
+bool random_id_equal(const struct random_id *a, const struct random_id *b);
 
 /* By which two commands with the same key are compared: all but the key and, for a REQUEST, the new grant's id, which
  * each attempt chooses anew. It is kept in snapshots and digests: the same on all nodes. */

@@ -23,46 +23,45 @@ void digest_sub(struct store_digest *sum, struct store_digest part)
     sum->words[1] -= part.words[1] + borrow;
 }
 
-/* Strings behind one another, each with its length, so that no two lists of strings have the same bytes. */
-struct message {
-    size_t len;
-    uint8_t bytes[sizeof(struct grant_id) + STRING_BYTES_MAX + 6 * (LIMIT_JUSTIFICATION + LIMIT_TASK + 8)];
-};
-
-static void put(struct message *message, const void *data, size_t len)
+void digest_put(struct digest_message *message, const void *data, size_t len)
 {
     CHECK(len <= sizeof message->bytes - message->len);
     memcpy(message->bytes + message->len, data, len);
     message->len += len;
 }
 
-static void put_string(struct message *message, uint8_t *const *chunks, string_id id)
+void digest_put_string(struct digest_message *message, uint8_t *const *chunks, string_id id)
 {
     struct slice text = string_at(chunks, id);
     uint16_t len = (uint16_t)text.len;
-    put(message, &len, sizeof len);
+    digest_put(message, &len, sizeof len);
     if (text.len > 0)
-        put(message, text.data, text.len);
+        digest_put(message, text.data, text.len);
 }
 
-static void start(struct message *message, const struct record *record)
+struct store_digest digest_of_message(enum digest_part part, const struct digest_message *message)
+{
+    return digest_of(part, message->bytes, message->len);
+}
+
+static void start(struct digest_message *message, const struct record *record)
 {
     message->len = 0;
-    put(message, record->id.bytes, sizeof record->id.bytes);
+    digest_put(message, record->id.bytes, sizeof record->id.bytes);
 }
 
 struct store_digest digest_grant_terms(const struct record *record, uint8_t *const *chunks)
 {
-    struct message message;
+    struct digest_message message;
     start(&message, record);
-    put_string(&message, chunks, record->subject);
-    put_string(&message, chunks, record->resource);
-    put_string(&message, chunks, record->requester);
-    put_string(&message, chunks, record->ticket);
-    put_string(&message, chunks, record->policy);
-    put_string(&message, chunks, record->shared);
-    put_string(&message, chunks, record->story);
-    return digest_of(DIGEST_GRANT_TERMS, message.bytes, message.len);
+    digest_put_string(&message, chunks, record->subject);
+    digest_put_string(&message, chunks, record->resource);
+    digest_put_string(&message, chunks, record->requester);
+    digest_put_string(&message, chunks, record->ticket);
+    digest_put_string(&message, chunks, record->policy);
+    digest_put_string(&message, chunks, record->shared);
+    digest_put_string(&message, chunks, record->story);
+    return digest_of_message(DIGEST_GRANT_TERMS, &message);
 }
 
 struct store_digest digest_grant_numbers(const struct record *record)
@@ -72,21 +71,21 @@ struct store_digest digest_grant_numbers(const struct record *record)
 
 struct store_digest digest_grant_approval(const struct record *record, uint32_t i, uint8_t *const *chunks)
 {
-    struct message message;
+    struct digest_message message;
     uint8_t place = (uint8_t)i;
     start(&message, record);
-    put(&message, &place, 1);
-    put_string(&message, chunks, record->approvers[i]);
-    put_string(&message, chunks, record->comments[i]);
-    return digest_of(DIGEST_GRANT_APPROVAL, message.bytes, message.len);
+    digest_put(&message, &place, 1);
+    digest_put_string(&message, chunks, record->approvers[i]);
+    digest_put_string(&message, chunks, record->comments[i]);
+    return digest_of_message(DIGEST_GRANT_APPROVAL, &message);
 }
 
 struct store_digest digest_grant_ending(const struct record *record, uint8_t *const *chunks)
 {
-    struct message message;
+    struct digest_message message;
     start(&message, record);
-    put_string(&message, chunks, record->ending);
-    return digest_of(DIGEST_GRANT_ENDING, message.bytes, message.len);
+    digest_put_string(&message, chunks, record->ending);
+    return digest_of_message(DIGEST_GRANT_ENDING, &message);
 }
 
 struct store_digest digest_grant(const struct record *record, uint8_t *const *chunks)

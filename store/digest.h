@@ -18,11 +18,26 @@ enum digest_part {
     DIGEST_REQUEST_KEY = 5,
     DIGEST_ROLE = 6,
     DIGEST_STORE = 7,
+    DIGEST_POINT = 8,
+    DIGEST_BARRIER = 9,
+    DIGEST_RECEIPT = 10,
+    DIGEST_SESSION = 11,
+    DIGEST_SWEEP = 12,
 };
 
 struct store_digest digest_of(enum digest_part part, const void *data, size_t len);
 void digest_add(struct store_digest *sum, struct store_digest part);
 void digest_sub(struct store_digest *sum, struct store_digest part);
+
+/* The bytes of a part, put together from numbers and strings; each string with its length, so that no two lists of
+ * strings have the same bytes. Set `len` to 0 to begin. */
+struct digest_message {
+    size_t len;
+    uint8_t bytes[sizeof(struct grant_id) + STRING_BYTES_MAX + 6 * (LIMIT_JUSTIFICATION + LIMIT_TASK + 8)];
+};
+void digest_put(struct digest_message *message, const void *data, size_t len);
+void digest_put_string(struct digest_message *message, uint8_t *const *chunks, string_id id);
+struct store_digest digest_of_message(enum digest_part part, const struct digest_message *message);
 
 /* A grant's four parts. The terms never change; the numbers do with each event; one is added for each approval, and one
  * at its end. */

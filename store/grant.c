@@ -109,6 +109,32 @@ bool resource_covers(struct slice pattern, struct slice path)
     return pattern.data[prefix - 1] == '/' && path.len > prefix && memcmp(pattern.data, path.data, prefix) == 0;
 }
 
+bool resource_overlaps(struct slice a, struct slice b)
+{
+    return resource_covers(a, b) || resource_covers(b, a);
+}
+
+bool scope_next(struct slice *scope, struct slice *pattern)
+{
+    if (scope->len == 0)
+        return false;
+    const uint8_t *space = memchr(scope->data, ' ', scope->len);
+    size_t len = space == NULL ? scope->len : (size_t)(space - scope->data);
+    size_t used = space == NULL ? len : len + 1;
+    *pattern = slice_of(scope->data, len);
+    *scope = slice_of(scope->data + used, scope->len - used);
+    return true;
+}
+
+bool scope_overlaps(struct slice scope, struct slice resource)
+{
+    struct slice pattern;
+    while (scope_next(&scope, &pattern))
+        if (resource_overlaps(pattern, resource))
+            return true;
+    return false;
+}
+
 /* The NAME of `user:NAME`; empty when it is not of that form. */
 static struct slice name_of_user(struct slice principal)
 {

@@ -107,6 +107,12 @@ struct grant {
 /* Whether a resource pattern of a grant covers a path: equal, or the pattern ends in a slash and one asterisk and the
  * path lies strictly below that prefix. A pattern of just "*" covers all. */
 bool resource_covers(struct slice pattern, struct slice path);
+/* Whether two patterns (or paths) have a path in common: what a grant names and what an enforcement point guards. */
+bool resource_overlaps(struct slice a, struct slice b);
+/* The same for a scope: patterns, sorted, unique, one space between each. An empty scope overlaps nothing. */
+bool scope_overlaps(struct slice scope, struct slice resource);
+/* Takes the first pattern off a scope; false when there is none left. */
+bool scope_next(struct slice *scope, struct slice *pattern);
 
 /* Validation of what enters from outside: one function for each kind of identifier, used by every caller. */
 lapse_result principal_validate(struct slice principal, const char *field, struct lapse_error *error) LAPSE_MUST_USE;

@@ -180,6 +180,36 @@ lapse_result resource_validate(struct slice resource, bool pattern, struct lapse
     return lapse_ok();
 }
 
+lapse_result scope_validate(struct slice scope, struct lapse_error *error)
+{
+    struct slice pattern, last = {0};
+    uint32_t n = 0;
+    lapse_result result = length_validate(scope, LIMIT_SCOPE, "scope", error);
+    if (lapse_is_ok(result) && scope.len > 0 && scope.data[scope.len - 1] == ' ')
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "scope ends in a space");
+    while (lapse_is_ok(result) && scope_next(&scope, &pattern)) {
+        if (++n > LIMIT_SCOPE_PATTERNS)
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "scope has more than %d patterns; join some by /*",
+                              LIMIT_SCOPE_PATTERNS);
+        if (n > 1 && slice_compare(last, pattern) >= 0)
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "scope must be sorted, each pattern given once");
+        result = resource_validate(pattern, true, error);
+        last = pattern;
+    }
+    return result;
+}
+
+lapse_result point_id_validate(struct slice id, struct lapse_error *error)
+{
+    lapse_result result = present(id, LIMIT_POINT_ID, "point id", error);
+    bool good = lapse_is_ok(result) && ascii_of(id, IN_RESOURCE);
+    for (size_t i = 0; good && i < id.len; i++)
+        good = memchr(":@+=~", id.data[i], 5) == NULL;
+    if (lapse_is_ok(result) && !good)
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "point id must be of A-Z a-z 0-9 . _ -");
+    return result;
+}
+
 lapse_result action_validate(struct slice action, struct lapse_error *error)
 {
     lapse_result result = present(action, LIMIT_ACTION, "action", error);

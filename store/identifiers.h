@@ -13,5 +13,9 @@ lapse_result text_validate(struct slice text, size_t max, const char *field, str
 lapse_result token_validate(struct slice text, size_t max, const char *field, struct lapse_error *error) LAPSE_MUST_USE;
 /* A principal, or a prefix of one ended by an asterisk. */
 lapse_result member_validate(struct slice member, struct lapse_error *error) LAPSE_MUST_USE;
+/* Patterns, sorted, unique, one space between each; may be empty. */
+lapse_result scope_validate(struct slice scope, struct lapse_error *error) LAPSE_MUST_USE;
+/* The name of an enforcement point. */
+lapse_result point_id_validate(struct slice id, struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

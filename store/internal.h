@@ -6,19 +6,26 @@
  *   index.c     lists by subject, resource, ...          families.c        parents and children
  *   timers.c    what is due when                         query.c           get, list, check
  *   binding.c   what a child takes over from its parent
+ *   sweeps.c, sweep_walk.c  revoking many at once        snapshot_grant.c  grants of a snapshot
+ *   apply_points.c  the same for enforcement points      barrier_steps.c   what revocations wait for
+ *   point_table.c, barriers.c, sessions.c                more state
  *   view.c      snapshots out                            restore.c         snapshots in
  *
  * State is what the digest covers; indexes, families and timers are derived from it and rebuilt by a restore. */
 #ifndef LAPSE_STORE_INTERNAL_H
 #define LAPSE_STORE_INTERNAL_H
 
+#include "store/barriers.h"
 #include "store/digest.h"
 #include "store/keys.h"
+#include "store/point_table.h"
 #include "store/pool.h"
 #include "store/records.h"
 #include "store/roles.h"
+#include "store/sessions.h"
 #include "store/store.h"
 #include "store/strings.h"
+#include "store/sweeps.h"
 #include "store/table.h"
 
 enum index_kind {
@@ -92,11 +99,17 @@ struct store {
     struct strings strings;
     struct keys keys;
     struct roles roles;
+    struct points points;
+    struct barriers barriers;
+    struct sessions sessions;
+    struct sweeps sweeps;
     struct store_digest sum; /* of grants, keys and roles */
 
     /* Derived from it. */
     struct pool links; /* by slot */
     uint32_t free_slot;
+    uint64_t *live; /* a bit for each slot with a live grant */
+    uint32_t n_live_words;
     struct table ids;
     struct table lists;
     struct pool list_pool;
@@ -138,6 +151,9 @@ void slot_paths_step(struct command_paths *paths);
 /* A free slot, its record zeroed but for the id, found by that id from now on. */
 uint32_t slot_take(struct store *store, struct grant_id id);
 void slot_give(struct store *store, uint32_t slot);
+/* Whether its grant is live. The next slot of a live grant, `from` included; 0 when there is none. */
+void slot_mark_live(struct store *store, uint32_t slot, bool live);
+uint32_t slot_next_live(const struct store *store, uint32_t from);
 /* Fills a new record's terms, strings included; the requester comes beside. */
 void slot_set_terms(struct store *store, uint32_t slot, const struct grant *terms, struct slice requester);
 /* Sets by whom and why it ended. */

@@ -9,6 +9,7 @@
 #include "base/wire.h"
 #include "store/identifiers.h"
 #include "store/internal.h"
+#include "store/restore_points.h"
 #include "store/snapshot.h"
 #include "store/snapshot_grant.h"
 #include "store/terms.h"
@@ -24,7 +25,8 @@ struct store_restore {
     uint64_t offset;      /* of the first pending byte */
     uint32_t last_field;  /* of Snapshot */
     lapse_result failure; /* sticky */
-    uint64_t n_roles, n_grants, n_keys;
+    uint64_t n_roles, n_grants, n_keys, n_sweeps;
+    struct restored_points points;
     struct grant_id last_id;
     struct store_digest digest; /* as the trailer says */
 };
@@ -100,22 +102,25 @@ static const char *read_role(struct store_restore *restore, struct slice bytes)
     struct roles *roles = &restore->store->roles;
     struct wire_reader reader = wire_reader(bytes);
     struct wire_field field;
-    struct slice member = {0};
+    struct slice member = {0}, scope = {0};
     uint32_t bits = 0, last = 0;
     bool good = true;
     while (good && wire_next(&reader, &field)) {
-        good = field.number > last && (field.number == ROLE_MEMBER ? field_bytes(&field, &member)
-                                       : field.number == ROLE_BITS ? field_u32(&field, &bits)
-                                                                   : false);
+        good = field.number > last && (field.number == ROLE_MEMBER  ? field_bytes(&field, &member)
+                                       : field.number == ROLE_BITS  ? field_u32(&field, &bits)
+                                       : field.number == ROLE_SCOPE ? field_bytes(&field, &scope)
+                                                                    : false);
         last = field.number;
     }
     if (!good || reader.failed || !lapse_is_ok(member_validate(member, NULL)) || bits == 0 || (bits & ~ROLE_ALL) != 0)
         return "bad role binding";
+    if (!lapse_is_ok(scope_validate(scope, NULL)) || (scope.len > 0 && (bits & ROLE_ENFORCER) == 0))
+        return "bad scope of a role binding";
     if (roles->n == LIMIT_ROLE_BINDINGS)
         return "too many role bindings";
     if (roles->n > 0 && slice_compare(role_member(&roles->entries[roles->n - 1]), member) >= 0)
         return "role bindings out of order";
-    roles_set(roles, member, bits, &restore->store->sum);
+    roles_set(roles, member, bits, scope, &restore->store->sum);
     restore->n_roles++;
     return NULL;
 }
@@ -192,6 +197,12 @@ static const char *read_key(struct store_restore *restore, struct slice bytes)
     return NULL;
 }
 
+static const char *read_sweep(struct store_restore *restore, struct slice bytes)
+{
+    restore->n_sweeps++;
+    return sweeps_read(restore->store, bytes);
+}
+
 static const char *read_trailer(struct store_restore *restore, struct slice bytes)
 {
     struct wire_reader reader = wire_reader(bytes);
@@ -206,8 +217,17 @@ static const char *read_trailer(struct store_restore *restore, struct slice byte
         values[field.number] = field.value;
         last = field.number;
     }
-    if (reader.failed || values[TRAILER_ROLES] != restore->n_roles || values[TRAILER_GRANTS] != restore->n_grants ||
-        values[TRAILER_REQUEST_KEYS] != restore->n_keys)
+    const uint64_t counts[] = {
+        [TRAILER_ROLES] = restore->n_roles,
+        [TRAILER_GRANTS] = restore->n_grants,
+        [TRAILER_REQUEST_KEYS] = restore->n_keys,
+        [TRAILER_SWEEPS] = restore->n_sweeps,
+        [TRAILER_POINTS] = restore->points.n_points,
+        [TRAILER_BARRIERS] = restore->points.n_barriers,
+        [TRAILER_RECEIPTS] = restore->points.n_receipts,
+        [TRAILER_SESSIONS] = restore->points.n_sessions,
+    };
+    if (reader.failed || memcmp(values, counts, sizeof counts) != 0)
         return "records are missing";
     restore->digest = (struct store_digest){{values[TRAILER_DIGEST_LOW], values[TRAILER_DIGEST_HIGH]}};
     return NULL;
@@ -230,6 +250,16 @@ static const char *read_record(struct store_restore *restore, uint32_t number, s
         return read_grant(restore, bytes);
     case SNAPSHOT_REQUEST_KEY:
         return read_key(restore, bytes);
+    case SNAPSHOT_SWEEP:
+        return read_sweep(restore, bytes);
+    case SNAPSHOT_POINT:
+        return restore_point(restore->store, &restore->points, bytes);
+    case SNAPSHOT_BARRIER:
+        return restore_barrier(restore->store, &restore->points, bytes);
+    case SNAPSHOT_RECEIPTS:
+        return restore_receipts(restore->store, &restore->points, bytes);
+    case SNAPSHOT_SESSION:
+        return restore_session(restore->store, &restore->points, bytes);
     case SNAPSHOT_TRAILER:
         return read_trailer(restore, bytes);
     default:
@@ -313,10 +343,15 @@ static lapse_result finish(struct store_restore *restore, struct lapse_error *er
         return lapse_fail(error, restore->failure.code, "snapshot is damaged; start again with another one");
     if (restore->last_field != SNAPSHOT_TRAILER || restore->pending.len > 0)
         return damaged(restore, "it ends too early", error);
-    if (!digest_agrees(restore))
-        return damaged(restore, "its digest is another", error);
-    const char *why = snapshot_grants_link(restore->store);
-    return why == NULL ? lapse_ok() : damaged(restore, why, error);
+    const char *why = restore_points_link(restore->store);
+    if (why == NULL && !digest_agrees(restore))
+        why = "its digest is another";
+    if (why == NULL)
+        why = snapshot_grants_link(restore->store);
+    if (why != NULL)
+        return damaged(restore, why, error);
+    sweeps_link(restore->store);
+    return lapse_ok();
 }
 
 lapse_result store_restore_end(struct store_restore *restore, struct store **store, struct lapse_error *error)

@@ -6,8 +6,10 @@
 
 void roles_free(struct roles *roles)
 {
-    for (uint32_t i = 0; i < roles->n; i++)
+    for (uint32_t i = 0; i < roles->n; i++) {
         free(roles->entries[i].member);
+        free(roles->entries[i].scope);
+    }
     free(roles->entries);
     free(roles->prefixes);
     *roles = (struct roles){0};
@@ -73,6 +75,51 @@ uint32_t roles_of(const struct roles *roles, struct slice principal)
     return roles_bound(roles, principal) | (prefix == 0 ? 0 : roles->prefixes[prefix - 1].roles);
 }
 
+struct slice roles_scope(const struct roles *roles, struct slice member)
+{
+    uint32_t i = lower_bound(roles, member);
+    return found_at(roles, i, member) ? role_scope(&roles->entries[i]) : (struct slice){0};
+}
+
+static bool scope_covers(struct slice scope, struct slice resource)
+{
+    struct slice pattern;
+    while (scope_next(&scope, &pattern))
+        if (resource_covers(pattern, resource))
+            return true;
+    return false;
+}
+
+static bool entry_guards(const struct role_entry *entry, struct slice pattern, bool all)
+{
+    if ((entry->roles & ROLE_ENFORCER) == 0)
+        return false;
+    if (entry->scope_len == 0)
+        return true;
+    return all ? scope_covers(role_scope(entry), pattern) : scope_overlaps(role_scope(entry), pattern);
+}
+
+static bool guards(const struct roles *roles, struct slice principal, struct slice pattern, bool all)
+{
+    uint32_t i = lower_bound(roles, principal), prefix = longest_prefix(roles, roles->n_prefixes, principal);
+    if (found_at(roles, i, principal) && entry_guards(&roles->entries[i], pattern, all))
+        return true;
+    for (; prefix != 0; prefix = roles->prefixes[prefix - 1].up)
+        if (entry_guards(&roles->entries[roles->prefixes[prefix - 1].entry], pattern, all))
+            return true;
+    return false;
+}
+
+bool roles_guard_all(const struct roles *roles, struct slice principal, struct slice pattern)
+{
+    return guards(roles, principal, pattern, true);
+}
+
+bool roles_guard_some(const struct roles *roles, struct slice principal, struct slice pattern)
+{
+    return guards(roles, principal, pattern, false);
+}
+
 static int compare_stems(const void *a, const void *b, void *arg)
 {
     return slice_compare(stem(arg, a), stem(arg, b));
@@ -99,11 +146,26 @@ static void rebuild_prefixes(struct roles *roles)
 
 static struct store_digest entry_digest(const struct role_entry *entry)
 {
-    uint8_t bytes[4 + LIMIT_PRINCIPAL + 1];
-    CHECK(entry->len <= LIMIT_PRINCIPAL + 1);
-    memcpy(bytes, &entry->roles, 4);
-    memcpy(bytes + 4, entry->member, entry->len);
-    return digest_of(DIGEST_ROLE, bytes, 4 + entry->len);
+    struct digest_message message;
+    message.len = 0;
+    digest_put(&message, &entry->roles, sizeof entry->roles);
+    digest_put(&message, &entry->len, sizeof entry->len);
+    digest_put(&message, entry->member, entry->len);
+    if (entry->scope_len > 0)
+        digest_put(&message, entry->scope, entry->scope_len);
+    return digest_of_message(DIGEST_ROLE, &message);
+}
+
+static uint8_t *copy_of(struct slice text)
+{
+    return text.len == 0 ? NULL : memcpy(mem_alloc(text.len), text.data, text.len);
+}
+
+void role_copy(const struct role_entry *from, struct role_entry *to)
+{
+    *to = *from;
+    to->member = copy_of(role_member(from));
+    to->scope = copy_of(role_scope(from));
 }
 
 static void insert(struct roles *roles, uint32_t at, struct slice member)
@@ -113,19 +175,27 @@ static void insert(struct roles *roles, uint32_t at, struct slice member)
         roles->entries = mem_realloc(roles->entries, roles->capacity * sizeof roles->entries[0]);
     }
     memmove(roles->entries + at + 1, roles->entries + at, (roles->n - at) * sizeof roles->entries[0]);
-    roles->entries[at] = (struct role_entry){mem_alloc(member.len), (uint32_t)member.len, 0};
-    memcpy(roles->entries[at].member, member.data, member.len);
+    roles->entries[at] = (struct role_entry){.member = copy_of(member), .len = (uint32_t)member.len};
     roles->n++;
 }
 
 static void erase(struct roles *roles, uint32_t at)
 {
     free(roles->entries[at].member);
+    free(roles->entries[at].scope);
     roles->n--;
     memmove(roles->entries + at, roles->entries + at + 1, (roles->n - at) * sizeof roles->entries[0]);
 }
 
-void roles_set(struct roles *roles, struct slice member, uint32_t bits, struct store_digest *sum)
+static void set_entry(struct role_entry *entry, uint32_t bits, struct slice scope)
+{
+    free(entry->scope);
+    entry->scope = copy_of(scope);
+    entry->scope_len = (uint32_t)scope.len;
+    entry->roles = bits;
+}
+
+void roles_set(struct roles *roles, struct slice member, uint32_t bits, struct slice scope, struct store_digest *sum)
 {
     uint32_t at = lower_bound(roles, member);
     bool found = found_at(roles, at, member);
@@ -134,7 +204,7 @@ void roles_set(struct roles *roles, struct slice member, uint32_t bits, struct s
     else if (bits != 0)
         insert(roles, at, member);
     if (bits != 0) {
-        roles->entries[at].roles = bits;
+        set_entry(&roles->entries[at], bits, scope);
         digest_add(sum, entry_digest(&roles->entries[at]));
     } else if (found) {
         erase(roles, at);

@@ -10,7 +10,8 @@
 
 struct role_entry {
     uint8_t *member; /* owned; with its asterisk */
-    uint32_t len;
+    uint8_t *scope;  /* owned; what an enforcer may guard. NULL: all */
+    uint32_t len, scope_len;
     uint32_t roles;
 };
 
@@ -32,9 +33,23 @@ uint32_t roles_of(const struct roles *roles, struct slice principal);
 /* Exactly that member's bits; 0 when there is no binding. */
 uint32_t roles_bound(const struct roles *roles, struct slice member);
 /* Binds, or removes with `bits` 0. The caller has checked limits. `sum` follows. */
-void roles_set(struct roles *roles, struct slice member, uint32_t bits, struct store_digest *sum);
+void roles_set(struct roles *roles, struct slice member, uint32_t bits, struct slice scope, struct store_digest *sum);
+/* The scope of exactly that member's binding. */
+struct slice roles_scope(const struct roles *roles, struct slice member);
+/* Whether one of the bindings that make `principal` an enforcer lets it guard all of the pattern. */
+bool roles_guard_all(const struct roles *roles, struct slice principal, struct slice pattern);
+/* Likewise for a part of it, or more. */
+bool roles_guard_some(const struct roles *roles, struct slice principal, struct slice pattern);
 /* Whether a binding other than `member`'s has all of `bits`. */
 bool roles_held_beside(const struct roles *roles, struct slice member, uint32_t bits);
+
+/* A copy that owns its texts. */
+void role_copy(const struct role_entry *from, struct role_entry *to);
+
+static inline struct slice role_scope(const struct role_entry *entry)
+{
+    return slice_of(entry->scope, entry->scope_len);
+}
 
 static inline struct slice role_member(const struct role_entry *entry)
 {

@@ -6,9 +6,10 @@
 #define OTHER_APPROVER "it takes the role approver, and nobody decides on a grant for themselves; ask another approver"
 #define REQUESTER_OR_OPERATOR "only its requester or an operator may; ask one of them"
 #define REQUESTER_OR_SUBJECT "only its requester or subject may say that the task is done"
-#define ENFORCERS "only enforcement points report uses; ask an operator for the role enforcer"
+#define ENFORCERS "only enforcement points that guard its resource report uses; ask an operator for the role enforcer"
 #define REVOKERS "only an operator, one who approved it or its requester may; ask one of them"
 #define OPERATORS "only an operator may; ask one"
+#define POINTS "only enforcement points register and report sessions; ask an operator for the role enforcer"
 #define CLUSTER "only the cluster itself may"
 
 #define MAY_REVOKE (BY_OPERATOR | BY_ITS_APPROVER | BY_THE_REQUESTER)
@@ -37,10 +38,20 @@ static const struct rule rules[] = {
     {RULE_PARENT_ENDED, GRANT_PENDING, BY_CLUSTER, GRANT_CANCELLED, STORE_EVENT_CANCELLED, CLUSTER},
     {RULE_PARENT_ENDED, GRANT_APPROVED, BY_CLUSTER, GRANT_REVOKED, STORE_EVENT_REVOKED, CLUSTER},
     {RULE_PARENT_ENDED, GRANT_ACTIVE, BY_CLUSTER, GRANT_REVOKED, STORE_EVENT_REVOKED, CLUSTER},
+    /* Likewise; a sweep's own right is checked once, when it begins. */
+    {COMMAND_REVOKE_MATCHING, GRANT_PENDING, BY_OPERATOR, GRANT_CANCELLED, STORE_EVENT_CANCELLED, OPERATORS},
+    {COMMAND_REVOKE_MATCHING, GRANT_APPROVED, BY_OPERATOR, GRANT_REVOKED, STORE_EVENT_REVOKED, OPERATORS},
+    {COMMAND_REVOKE_MATCHING, GRANT_ACTIVE, BY_OPERATOR, GRANT_REVOKED, STORE_EVENT_REVOKED, OPERATORS},
     /* About no grant. */
     {COMMAND_ADVANCE, GRANT_NONE, BY_CLUSTER, GRANT_NONE, 0, CLUSTER},
     {COMMAND_SET_ROLES, GRANT_NONE, BY_OPERATOR, GRANT_NONE, STORE_EVENT_ROLES_CHANGED, OPERATORS},
     {COMMAND_INIT, GRANT_NONE, BY_CLUSTER, GRANT_NONE, STORE_EVENT_INITIALIZED, CLUSTER},
+    {COMMAND_REGISTER, GRANT_NONE, BY_ENFORCER, GRANT_NONE, STORE_EVENT_POINT_REGISTERED, POINTS},
+    {COMMAND_RECEIPTS, GRANT_NONE, BY_CLUSTER, GRANT_NONE, 0, CLUSTER},
+    {COMMAND_END_POINT, GRANT_NONE, BY_CLUSTER, GRANT_NONE, STORE_EVENT_POINT_ENDED, CLUSTER},
+    {COMMAND_SESSION_BEGIN, GRANT_NONE, BY_ENFORCER, GRANT_NONE, STORE_EVENT_SESSION_BEGAN, POINTS},
+    {COMMAND_SESSION_END, GRANT_NONE, BY_ENFORCER, GRANT_NONE, STORE_EVENT_SESSION_ENDED, POINTS},
+    {COMMAND_REVOKE_MATCHING, GRANT_NONE, BY_OPERATOR, GRANT_NONE, STORE_EVENT_SWEEP_BEGAN, OPERATORS},
 };
 
 const struct rule *rules_at(size_t n)
@@ -58,8 +69,10 @@ const struct rule *rules_find(int command, int state)
 
 const char *command_name(int command)
 {
-    static const char *const names[] = {NULL,       "REQUEST", "APPROVE", "DENY",      "CANCEL", "USE",
-                                        "COMPLETE", "REVOKE",  "ADVANCE", "SET_ROLES", "INIT"};
+    static const char *const names[] = {NULL,          "REQUEST",        "APPROVE",  "DENY",      "CANCEL",
+                                        "USE",         "COMPLETE",       "REVOKE",   "ADVANCE",   "SET_ROLES",
+                                        "INIT",        "REGISTER",       "RECEIPTS", "END_POINT", "SESSION_BEGIN",
+                                        "SESSION_END", "REVOKE_MATCHING"};
     return command > 0 && (unsigned)command < ARRAY_LEN(names) ? names[command] : "UNKNOWN";
 }
 
@@ -84,6 +97,13 @@ static uint32_t relation(const struct store *store, const struct record *record,
     return held;
 }
 
+/* Whether an enforcer guards what the grant is for; one that is about no grant in particular may. */
+static bool guards(const struct store *store, struct slice principal, uint32_t slot)
+{
+    return slot == 0 ||
+           roles_guard_some(&store->roles, principal, store_string(store, store_record(store, slot)->resource));
+}
+
 /* Only the bits of `asked` are worked out. */
 static uint32_t authority_of(const struct store *store, uint32_t asked, struct slice principal, uint32_t slot)
 {
@@ -98,7 +118,8 @@ static uint32_t authority_of(const struct store *store, uint32_t asked, struct s
     uint32_t roles = (asked & by_role) != 0 ? roles_of(&store->roles, principal) : 0;
     held |= (roles & ROLE_REQUESTER) != 0 ? BY_ROLE_REQUESTER : 0;
     held |= (roles & ROLE_OPERATOR) != 0 ? BY_OPERATOR : 0;
-    held |= (roles & ROLE_ENFORCER) != 0 ? BY_ENFORCER : 0;
+    if ((roles & ROLE_ENFORCER) != 0 && guards(store, principal, slot))
+        held |= BY_ENFORCER;
     held |= (roles & ROLE_APPROVER) != 0 ? BY_ROLE_APPROVER : 0;
     if ((roles & ROLE_APPROVER) != 0 && (held & (BY_THE_REQUESTER | BY_THE_SUBJECT | BY_ITS_APPROVER)) == 0)
         held |= BY_OTHER_APPROVER;
@@ -154,9 +175,10 @@ lapse_result rules_wrong_state(const struct store *store, int command, uint32_t 
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "can't %s: grant %s is %s since revision %llu; %s",
                           command_name(command), id, grant_state_name(seen),
                           (unsigned long long)u48_get(record->revision), advice(seen));
-    const char *why = seen == GRANT_EXPIRED  ? "is past its deadline"
-                      : seen == GRANT_LAPSED ? "was not decided in time"
-                                             : "has lost its parent";
+    const char *why = seen == GRANT_EXPIRED      ? "is past its deadline"
+                      : seen == GRANT_LAPSED     ? "was not decided in time"
+                      : sweeps_take(store, slot) ? "was revoked with others"
+                                                 : "has lost its parent";
     return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "can't %s: grant %s %s (%s); request a new one",
                       command_name(command), id, why, grant_state_name(seen));
 }
@@ -179,9 +201,11 @@ enum grant_state state_at(const struct store *store, uint32_t slot, int64_t now_
     enum grant_state state = own_state_at(store, slot, now_ms);
     if (grant_state_is_ended(state))
         return state;
+    if (sweeps_take(store, slot))
+        return (enum grant_state)rules_find(COMMAND_REVOKE_MATCHING, (int)state)->next;
     uint32_t parent = family_parent(store, slot);
     for (; parent != 0; parent = family_parent(store, parent))
-        if (grant_state_is_ended(own_state_at(store, parent, now_ms)))
+        if (grant_state_is_ended(own_state_at(store, parent, now_ms)) || sweeps_take(store, parent))
             return (enum grant_state)rules_find(RULE_PARENT_ENDED, (int)state)->next;
     return state;
 }

@@ -73,6 +73,36 @@ uint32_t slot_take(struct store *store, struct grant_id id)
     return slot;
 }
 
+#define LIVE_WORDS 1024u /* by which the bits grow */
+
+static void grow_live(struct store *store, uint32_t n_words)
+{
+    n_words = (n_words + LIVE_WORDS - 1) / LIVE_WORDS * LIVE_WORDS;
+    store->live = mem_realloc(store->live, n_words * sizeof store->live[0]);
+    memset(store->live + store->n_live_words, 0, (n_words - store->n_live_words) * sizeof store->live[0]);
+    store->n_live_words = n_words;
+}
+
+void slot_mark_live(struct store *store, uint32_t slot, bool live)
+{
+    uint64_t bit = 1ULL << slot % 64;
+    if (slot / 64 >= store->n_live_words)
+        grow_live(store, slot / 64 + 1);
+    if (live)
+        store->live[slot / 64] |= bit;
+    else
+        store->live[slot / 64] &= ~bit;
+}
+
+uint32_t slot_next_live(const struct store *store, uint32_t from)
+{
+    uint64_t mask = ~0ULL << from % 64;
+    for (uint32_t i = from / 64; i < store->n_live_words; i++, mask = ~0ULL)
+        if ((store->live[i] & mask) != 0)
+            return i * 64 + (uint32_t)__builtin_ctzll(store->live[i] & mask);
+    return 0;
+}
+
 static void drop_strings(struct store *store, const struct record *record)
 {
     const string_id ids[] = {record->subject, record->resource, record->requester, record->ticket,

@@ -151,6 +151,8 @@ void snapshot_grant_insert(struct store *store, const struct grant *grant)
     record->activated_revision = u48_of(grant->activated_revision);
     record->revision = u48_of(grant->revision);
     store->states[grant->state]++;
+    if (!grant_state_is_ended(grant->state))
+        slot_mark_live(store, slot, true);
     digest_add(&store->sum, digest_grant(record, store->strings.chunks));
 }
 

@@ -13,9 +13,12 @@
 
 const char *store_event_name(enum store_event_type type)
 {
-    static const char *const names[] = {NULL,        "REQUESTED", "APPROVED",      "ACTIVATED",  "USED",
-                                        "EXPIRED",   "REVOKED",   "COMPLETED",     "EXHAUSTED",  "DENIED",
-                                        "CANCELLED", "LAPSED",    "ROLES_CHANGED", "INITIALIZED"};
+    static const char *const names[] = {
+        NULL,           "REQUESTED",   "APPROVED",      "ACTIVATED",     "USED",
+        "EXPIRED",      "REVOKED",     "COMPLETED",     "EXHAUSTED",     "DENIED",
+        "CANCELLED",    "LAPSED",      "ROLES_CHANGED", "INITIALIZED",   "POINT_REGISTERED",
+        "POINT_FENCED", "POINT_ENDED", "ENFORCED",      "SESSION_BEGAN", "SESSION_ENDED",
+        "SWEEP_BEGAN",  "SWEEP_ENDED"};
     return type > 0 && (unsigned)type < ARRAY_LEN(names) ? names[type] : "UNKNOWN";
 }
 
@@ -61,6 +64,9 @@ struct store *store_new(const struct store_options *options)
     strings_init(&store->strings, store->seed);
     keys_init(&store->keys, keys_max, store->seed);
     pool_init(&store->links, sizeof(struct links));
+    points_init(&store->points, store->seed);
+    barriers_init(&store->barriers);
+    sessions_init(&store->sessions, store->seed);
     families_init(store);
     table_init(&store->ids, &id_table, store);
     index_init(store);
@@ -73,10 +79,15 @@ void store_free(struct store *store)
         return;
     CHECK(store->view == NULL);
     timers_free(store);
+    sweeps_free(store);
+    free(store->live);
     index_free(store);
     table_free(&store->ids);
     families_free(store);
     pool_free(&store->links);
+    sessions_free(&store->sessions);
+    barriers_free(&store->barriers);
+    points_free(&store->points);
     roles_free(&store->roles);
     keys_free(&store->keys);
     strings_free(&store->strings);
@@ -107,7 +118,8 @@ int64_t store_time_ms(const struct store *store)
 
 int64_t store_next_due_ms(const struct store *store)
 {
-    return timers_next_due(store);
+    int64_t timers = timers_next_due(store);
+    return store->sweeps.n > 0 && store->time_ms < timers ? store->time_ms : timers;
 }
 
 struct store_digest store_digest_of(const struct store_digest *sum, uint64_t revision, uint64_t epoch, int64_t time_ms,
@@ -133,8 +145,10 @@ static uint64_t bytes_held(const struct store *store)
     uint64_t bytes = records_bytes(&store->records) + strings_bytes(&store->strings) + keys_bytes(&store->keys);
     bytes += pool_bytes(&store->links) + pool_bytes(&store->list_pool) + families_bytes(store);
     bytes += table_bytes(&store->ids) + table_bytes(&store->lists);
+    bytes += points_bytes(&store->points) + barriers_bytes(&store->barriers) + sessions_bytes(&store->sessions);
     for (int kind = 0; kind < 2; kind++)
         bytes += store->heaps[kind].capacity * sizeof(struct timer);
+    bytes += sweeps_bytes(store) + store->n_live_words * sizeof store->live[0];
     return bytes + sizeof *store;
 }
 
@@ -147,6 +161,9 @@ void store_counts(const struct store *store, struct store_counts *counts)
         .active = store->states[GRANT_ACTIVE],
         .request_ids = store->keys.n,
         .roles = store->roles.n,
+        .points = store->points.n,
+        .barriers = store->barriers.open.n,
+        .sessions = store->sessions.n,
         .bytes = bytes_held(store),
     };
 }
@@ -162,5 +179,6 @@ bool store_role_at(const struct store *store, uint32_t i, struct store_role_bind
         return false;
     binding->member = role_member(&store->roles.entries[i]);
     binding->roles = store->roles.entries[i].roles;
+    binding->scope = role_scope(&store->roles.entries[i]);
     return true;
 }

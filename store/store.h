@@ -11,6 +11,7 @@
 #define LAPSE_STORE_STORE_H
 
 #include "store/command.h"
+#include "store/points.h"
 
 struct store;
 
@@ -28,7 +29,15 @@ enum store_event_type {
     STORE_EVENT_CANCELLED = 10,
     STORE_EVENT_LAPSED = 11,
     STORE_EVENT_ROLES_CHANGED = 12,
-    STORE_EVENT_INITIALIZED = 13
+    STORE_EVENT_INITIALIZED = 13,
+    STORE_EVENT_POINT_REGISTERED = 14,
+    STORE_EVENT_POINT_FENCED = 15,
+    STORE_EVENT_POINT_ENDED = 16,
+    STORE_EVENT_ENFORCED = 17, /* a barrier is done; `grant` is its grant, if it has one that is still here */
+    STORE_EVENT_SESSION_BEGAN = 18,
+    STORE_EVENT_SESSION_ENDED = 19,
+    STORE_EVENT_SWEEP_BEGAN = 20,
+    STORE_EVENT_SWEEP_ENDED = 21
 };
 const char *store_event_name(enum store_event_type type);
 
@@ -40,6 +49,12 @@ struct store_event {
         *grant;          /* as it is right after the event; NULL for events about no grant. Valid during the callback */
     struct slice member; /* ROLES_CHANGED */
     uint32_t roles;
+    struct slice scope;
+    /* What the event's type is about; NULL otherwise. */
+    const struct point *point;
+    const struct barrier *barrier;
+    const struct session *session;
+    const struct sweep *sweep;
 };
 
 /* What the caller of a command is told. A refused command has a code, a message and no events. A repeated request_key
@@ -76,6 +91,10 @@ void store_free(struct store *store);
  *   - When a grant ends, those below it end, too: LIMIT_CASCADE of them in the same command, the others by ADVANCE,
  *     which is due at once. They are REVOKED, or CANCELLED if still PENDING, for the reason "parent ended" and by whom
  *     ended the parent; one that is past its own time EXPIRES or LAPSES.
+ *   - REVOKE_MATCHING takes the grants that are live and match when it is applied; each is revoked (a PENDING one
+ *     cancelled) and those below it as above. One that is found with few others by an index is done in the same command,
+ *     between SWEEP_BEGAN and SWEEP_ENDED; the others end in slices, with ADVANCE, which is due at once, one such command
+ *     after the other. From SWEEP_BEGAN on, whose revision is the outcome's, what is taken counts as ended.
  *   - An ended grant leaves when its retention is over, or earlier if too many ended ones are kept; never before its
  *     children. No event tells that. */
 
@@ -99,6 +118,7 @@ struct store_digest store_digest(const struct store *store);
 
 struct store_counts {
     uint64_t live, ended, pending, active, request_ids, roles;
+    uint64_t points, barriers /* open ones */, sessions;
     uint64_t bytes; /* memory held, as far as the store accounts for it */
 };
 void store_counts(const struct store *store, struct store_counts *counts);
@@ -108,6 +128,7 @@ uint32_t store_roles_of(const struct store *store, struct slice principal);
 struct store_role_binding {
     struct slice member;
     uint32_t roles;
+    struct slice scope; /* of an enforcer; empty: all */
 };
 /* Binding `i` in canonical order; false past the end. Valid until the next apply. */
 bool store_role_at(const struct store *store, uint32_t i, struct store_role_binding *binding);
@@ -115,12 +136,7 @@ bool store_role_at(const struct store *store, uint32_t i, struct store_role_bind
 /* The grant with that id; its slices are valid until the next apply. */
 bool store_get(const struct store *store, struct grant_id id, struct grant *grant);
 
-/* Listing. All set members must hold; an empty filter takes everything. The store uses its best index. */
-struct store_filter {
-    struct slice subject, resource /* covered by or equal */, requester, approver, ticket, policy;
-    struct grant_id parent;
-    uint32_t states; /* bit set of 1 << grant_state; 0: all */
-};
+/* Listing. The store uses its best index. */
 bool store_filter_matches(const struct store_filter *filter, const struct grant *grant);
 
 /* Visits grants that match, in a stable order. `cursor` starts as 0 and is advanced past what was looked at; at most

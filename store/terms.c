@@ -146,6 +146,14 @@ bool field_id(const struct wire_field *field, struct grant_id *out)
     return true;
 }
 
+bool field_random_id(const struct wire_field *field, struct random_id *out)
+{
+    if (field->type != WIRE_BYTES || field->bytes.len != sizeof out->bytes)
+        return false;
+    memcpy(out->bytes, field->bytes.data, sizeof out->bytes);
+    return true;
+}
+
 static bool field_bool(const struct wire_field *field, bool *out)
 {
     if (field->type != WIRE_VARINT || field->value > 1)

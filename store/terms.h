@@ -4,7 +4,7 @@
 #define LAPSE_STORE_TERMS_H
 
 #include "base/wire.h"
-#include "store/grant.h"
+#include "store/command.h"
 
 /* The fields of a GrantTerms message, in ascending order; the caller opens and closes the message. */
 void terms_encode(struct wire_writer *writer, const struct grant *terms);
@@ -29,5 +29,6 @@ bool field_ms(const struct wire_field *field, int64_t *out);
 bool field_u64(const struct wire_field *field, uint64_t *out);
 bool field_bytes(const struct wire_field *field, struct slice *out);
 bool field_id(const struct wire_field *field, struct grant_id *out);
+bool field_random_id(const struct wire_field *field, struct random_id *out);
 
 #endif

@@ -19,6 +19,7 @@ static void tell(struct apply *apply, enum store_event_type type, uint32_t slot)
     } else {
         event.member = apply->command->member;
         event.roles = roles_bound(&store->roles, event.member);
+        event.scope = roles_scope(&store->roles, event.member);
     }
     apply->on_event(apply->arg, &event);
 }
@@ -59,6 +60,8 @@ static void move(struct apply *apply, uint32_t slot, const struct rule *rule, bo
     if (before != GRANT_NONE)
         store->states[before]--;
     store->states[next]++;
+    if (before == GRANT_NONE || grant_state_is_ended(next))
+        slot_mark_live(store, slot, !grant_state_is_ended(next));
     if (stays)
         digest_add(&store->sum, digest_grant_numbers(record));
     if (stays && before != next)
@@ -89,6 +92,7 @@ void transition_drop(struct store *store, uint32_t slot)
     digest_sub(&store->sum, digest_grant(record, store->strings.chunks));
     store->states[record->state]--;
     timers_disarm(store, slot);
+    sweeps_forget(store, slot);
     index_remove_all(store, slot);
     uint32_t parent = family_leave(store, slot);
     slot_give(store, slot);
@@ -133,6 +137,12 @@ void transition_end_below(struct apply *apply, uint32_t ancestor, uint32_t slot)
         return;
     }
     pair_split(store_string(store, store_record(store, ancestor)->ending), &by, &reason);
+    transition_orphan(apply, slot, by);
+}
+
+void transition_orphan(struct apply *apply, uint32_t slot, struct slice by)
+{
+    int state = store_record(apply->store, slot)->state;
     transition_end(apply, slot, rules_find(RULE_PARENT_ENDED, state), by, slice_str(parent_ended));
 }
 
@@ -153,4 +163,15 @@ void transition_about_none(struct apply *apply, const struct rule *rule)
 {
     next_revision(apply->store);
     tell(apply, rule->event, 0);
+}
+
+void transition_tell(struct apply *apply, const struct store_event *event)
+{
+    struct store_event told = *event;
+    next_revision(apply->store);
+    told.revision = apply->store->revision;
+    told.time_ms = apply->now_ms;
+    apply->outcome->n_events++;
+    if (apply->on_event != NULL)
+        apply->on_event(apply->arg, &told);
 }

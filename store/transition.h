@@ -26,11 +26,16 @@ void transition_move(struct apply *apply, uint32_t slot, const struct rule *rule
 void transition_pass(struct apply *apply, uint32_t slot, const struct rule *rule);
 /* An event about no grant, with a revision of its own. */
 void transition_about_none(struct apply *apply, const struct rule *rule);
+/* An event about no grant whose other members are filled already: gives it the next revision, the time, and tells it.
+ */
+void transition_tell(struct apply *apply, const struct store_event *event);
 
 /* Edit, ending, move: `by` is empty for the clock. Its children are left to transition_cascade() or to ADVANCE. */
 void transition_end(struct apply *apply, uint32_t slot, const struct rule *rule, struct slice by, struct slice reason);
 /* Ends a grant below an ended one; by its own clock if that ran out first. */
 void transition_end_below(struct apply *apply, uint32_t ancestor, uint32_t slot);
+/* Ends a grant because one above it ends, by whom that does. */
+void transition_orphan(struct apply *apply, uint32_t slot, struct slice by);
 /* Ends the descendants of `slot` breadth first, as many as one command may; the timers of the others' parents are due.
  */
 void transition_cascade(struct apply *apply, uint32_t slot);

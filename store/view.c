@@ -16,9 +16,22 @@
 #include "store/pair.h"
 #include "store/snapshot.h"
 #include "store/terms.h"
+#include "store/view_points.h"
 
 /* In the order in which they are written. */
-enum view_phase { VIEW_HEADER, VIEW_ROLES, VIEW_GRANTS, VIEW_REQUEST_KEYS, VIEW_TRAILER, VIEW_DONE };
+enum view_phase {
+    VIEW_HEADER,
+    VIEW_ROLES,
+    VIEW_GRANTS,
+    VIEW_REQUEST_KEYS,
+    VIEW_SWEEPS,
+    VIEW_POINTS,
+    VIEW_BARRIERS,
+    VIEW_RECEIPTS,
+    VIEW_SESSIONS,
+    VIEW_TRAILER,
+    VIEW_DONE
+};
 
 struct sorted_grant {
     struct grant_id id;
@@ -39,6 +52,10 @@ struct store_view {
     struct key_segment **keys;
     uint32_t first_key, n_keys;
     struct roles roles; /* a copy */
+    struct buf sweeps;  /* their records: few and small */
+    size_t sweep_ends[LIMIT_SWEEPS];
+    uint32_t n_sweeps;
+    struct points_view points;
     /* How far the reader is. */
     enum view_phase phase;
     uint32_t next; /* in its phase */
@@ -49,11 +66,22 @@ static void copy_roles(const struct roles *from, struct roles *to)
 {
     *to = (struct roles){.n = from->n, .capacity = from->n};
     to->entries = mem_alloc(from->n * sizeof to->entries[0]);
-    for (uint32_t i = 0; i < from->n; i++) {
-        to->entries[i] = from->entries[i];
-        to->entries[i].member = mem_alloc(from->entries[i].len);
-        memcpy(to->entries[i].member, from->entries[i].member, from->entries[i].len);
+    for (uint32_t i = 0; i < from->n; i++)
+        role_copy(&from->entries[i], &to->entries[i]);
+}
+
+static void copy_sweeps(const struct store *store, struct store_view *view)
+{
+    buf_init(&view->sweeps, SNAPSHOT_SWEEPS_BYTES);
+    struct wire_writer writer = wire_writer(&view->sweeps);
+    view->n_sweeps = store->sweeps.n;
+    for (uint32_t i = 0; i < view->n_sweeps; i++) {
+        size_t mark = wire_begin(&writer, SNAPSHOT_SWEEP);
+        sweep_encode(&writer, store, &store->sweeps.entries[i]);
+        wire_end(&writer, mark);
+        view->sweep_ends[i] = view->sweeps.len;
     }
+    CHECK(!writer.failed);
 }
 
 struct store_view *store_freeze(struct store *store)
@@ -79,6 +107,8 @@ struct store_view *store_freeze(struct store *store)
     view->first_key = store->keys.first;
     view->n_keys = store->keys.n;
     copy_roles(&store->roles, &view->roles);
+    copy_sweeps(store, view);
+    points_view_freeze(&view->points, store);
     store->view = view;
     return view;
 }
@@ -92,8 +122,10 @@ void store_view_free(struct store_view *view)
     records_thaw(&store->records, view->slabs, view->n_slabs);
     strings_thaw(&store->strings);
     keys_thaw(&store->keys);
+    points_view_thaw(&view->points, store);
     store->view = NULL;
     roles_free(&view->roles);
+    buf_free(&view->sweeps);
     free(view->chunks);
     free(view->keys);
     free(view->sorted);
@@ -137,6 +169,7 @@ static void put_role(struct wire_writer *writer, const struct role_entry *entry)
     size_t mark = wire_begin(writer, SNAPSHOT_ROLE);
     wire_put_bytes(writer, ROLE_MEMBER, role_member(entry));
     wire_put_uint(writer, ROLE_BITS, entry->roles);
+    wire_put_bytes(writer, ROLE_SCOPE, role_scope(entry));
     wire_end(writer, mark);
 }
 
@@ -205,12 +238,25 @@ static void put_key(struct wire_writer *writer, const struct key_entry *entry)
     wire_end(writer, mark);
 }
 
+/* As it was encoded at the freeze. */
+static void put_sweep(struct wire_writer *writer, const struct store_view *view, uint32_t i)
+{
+    size_t start = i == 0 ? 0 : view->sweep_ends[i - 1];
+    if (!lapse_is_ok(buf_append(writer->out, view->sweeps.data + start, view->sweep_ends[i] - start)))
+        writer->failed = true;
+}
+
 static void put_trailer(struct wire_writer *writer, const struct store_view *view)
 {
     size_t mark = wire_begin(writer, SNAPSHOT_TRAILER);
     wire_put_uint(writer, TRAILER_ROLES, view->roles.n);
     wire_put_uint(writer, TRAILER_GRANTS, view->n_grants);
     wire_put_uint(writer, TRAILER_REQUEST_KEYS, view->n_keys);
+    wire_put_uint(writer, TRAILER_SWEEPS, view->n_sweeps);
+    wire_put_uint(writer, TRAILER_POINTS, view->points.n_points);
+    wire_put_uint(writer, TRAILER_BARRIERS, view->points.n_barriers);
+    wire_put_uint(writer, TRAILER_RECEIPTS, view->points.n_batches);
+    wire_put_uint(writer, TRAILER_SESSIONS, view->points.n_sessions);
     wire_put_fixed64(writer, TRAILER_DIGEST_LOW, view->digest.words[0]);
     wire_put_fixed64(writer, TRAILER_DIGEST_HIGH, view->digest.words[1]);
     wire_end(writer, mark);
@@ -225,6 +271,16 @@ static uint32_t phase_length(const struct store_view *view)
         return view->n_grants;
     case VIEW_REQUEST_KEYS:
         return view->n_keys;
+    case VIEW_SWEEPS:
+        return view->n_sweeps;
+    case VIEW_POINTS:
+        return view->points.n_points;
+    case VIEW_BARRIERS:
+        return view->points.n_barriers;
+    case VIEW_RECEIPTS:
+        return view->points.n_batches;
+    case VIEW_SESSIONS:
+        return view->points.n_sessions;
     default:
         return 1;
     }
@@ -247,6 +303,21 @@ static void put_next(struct wire_writer *writer, struct store_view *view)
         i += view->first_key;
         put_key(writer, &view->keys[i / KEY_SEGMENT]->entries[i % KEY_SEGMENT]);
         break;
+    case VIEW_SWEEPS:
+        put_sweep(writer, view, i);
+        break;
+    case VIEW_POINTS:
+        points_view_put_point(&view->points, i, view->chunks, writer);
+        break;
+    case VIEW_BARRIERS:
+        points_view_put_barrier(&view->points, i, view->chunks, writer);
+        break;
+    case VIEW_RECEIPTS:
+        points_view_put_receipts(&view->points, i, view->chunks, writer);
+        break;
+    case VIEW_SESSIONS:
+        points_view_put_session(&view->points, i, view->chunks, writer);
+        break;
     case VIEW_TRAILER:
         put_trailer(writer, view);
         break;
@@ -261,8 +332,10 @@ lapse_result store_view_read(struct store_view *view, size_t max, struct buf *ou
     enum view_phase phase = view->phase;
     uint32_t next = view->next;
     struct wire_writer writer = wire_writer(out);
-    if (view->sorted == NULL)
+    if (view->sorted == NULL) {
         sort_grants(view);
+        points_view_sort(&view->points);
+    }
     while (view->phase != VIEW_DONE && out->len - start < max) {
         if (view->next == phase_length(view)) {
             view->phase++;

@@ -143,6 +143,7 @@ int cli_usage_error(const struct cli *cli, const char *format, ...) LAPSE_PRINTF
 
 /* ---- commands: cmd_*.c */
 
+int cmd_agent(struct cli *cli);
 int cmd_help(struct cli *cli);
 int cmd_completion(struct cli *cli);
 int cmd_version(struct cli *cli);
@@ -155,6 +156,9 @@ int cmd_cancel(struct cli *cli);
 int cmd_complete(struct cli *cli);
 int cmd_use(struct cli *cli);
 int cmd_revoke(struct cli *cli);
+int cmd_revoke_matching(struct cli *cli);
+int cmd_barrier(struct cli *cli);
+int cmd_points(struct cli *cli);
 int cmd_get(struct cli *cli);
 int cmd_list(struct cli *cli);
 int cmd_check(struct cli *cli);

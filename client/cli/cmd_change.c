@@ -11,25 +11,11 @@
 
 #define WAIT_POLL_MS 250
 
-static void print_mutation(struct cli *cli, const struct lapse_mutation *done)
-{
-    switch (cli_output(cli)) {
-    case CLI_JSON:
-        output_json_message(cli->out, &schema_mutation, done);
-        break;
-    case CLI_ID:
-        fprintf(cli->out, "%s\n", done->grant.id);
-        break;
-    default:
-        output_grant(cli->out, &done->grant, done->time_ms);
-    }
-}
-
 static int finish(struct cli *cli, lapse_result result, struct lapse_mutation *done, const struct lapse_error *error)
 {
     if (!lapse_is_ok(result))
         return cli_fail(error);
-    print_mutation(cli, done);
+    output_mutation(cli, done);
     lapse_mutation_free(done);
     return CLI_OK;
 }
@@ -166,7 +152,7 @@ static int request_send(struct cli *cli, const struct lapse_request_args *args)
     if (!lapse_is_ok(lapse_request(cli->client, args, cli->timeout_ms, &done, &error)))
         return cli_fail(&error);
     int code = cli_given(cli, "wait") ? wait_until_settled(cli, &done) : CLI_OK;
-    print_mutation(cli, &done);
+    output_mutation(cli, &done);
     lapse_mutation_free(&done);
     return code;
 }
@@ -201,7 +187,8 @@ static int decide(struct cli *cli, decision_call call)
 
 static int end(struct cli *cli, end_call call)
 {
-    struct lapse_end_args args = {cli_text(cli, "request-id"), cli->operands[0], cli_text(cli, "reason")};
+    const struct lapse_end_args args = {
+        .request_id = cli_text(cli, "request-id"), .grant_id = cli->operands[0], .reason = cli_text(cli, "reason")};
     struct lapse_mutation done;
     struct lapse_error error;
     return finish(cli, call(cli->client, &args, cli->timeout_ms, &done, &error), &done, &error);
@@ -225,11 +212,6 @@ int cmd_cancel(struct cli *cli)
 int cmd_complete(struct cli *cli)
 {
     return end(cli, lapse_complete);
-}
-
-int cmd_revoke(struct cli *cli)
-{
-    return end(cli, lapse_revoke);
 }
 
 int cmd_use(struct cli *cli)

@@ -49,13 +49,15 @@ int cmd_cluster_status(struct cli *cli)
 
 static void print_roles(FILE *out, const struct lapse_role_list *list)
 {
-    static const char *const titles[] = {"MEMBER", "ROLES"};
-    struct output_table *table = output_table_new(2, titles);
+    static const char *const titles[] = {"MEMBER", "ROLES", "SCOPE"};
+    struct output_table *table = output_table_new(3, titles);
     for (size_t i = 0; i < list->n_bindings; i++) {
-        char roles[256];
+        char roles[256], scope[1100];
         output_join(list->bindings[i].roles, list->bindings[i].n_roles, roles, sizeof roles);
+        output_join(list->bindings[i].scope, list->bindings[i].n_scope, scope, sizeof scope);
         output_table_cell(table, "%s", list->bindings[i].member);
         output_table_cell(table, "%s", roles);
+        output_table_cell(table, "%s", scope);
     }
     output_table_print(table, out, "No roles.");
     output_table_free(table);
@@ -85,26 +87,46 @@ static bool is_role(const char *name)
     return false;
 }
 
-int cmd_roles_set(struct cli *cli)
+static int send_roles(struct cli *cli, const struct lapse_set_roles_args *args)
 {
-    struct lapse_set_roles_args args = {
-        .request_id = cli_text(cli, "request-id"),
-        .binding = {.member = cli->operands[0], .roles = cli->operands + 1, .n_roles = (size_t)cli->n_operands - 1}};
     struct lapse_roles_change change;
     struct lapse_error error;
-    if (cli_given(cli, "remove") != (cli->n_operands == 1))
-        return cli_usage_error(cli, "name the roles, or take all away with --remove");
-    for (int i = 1; i < cli->n_operands; i++)
-        if (!is_role(cli->operands[i]))
-            return cli_usage_error(cli, "\"%s\" is no role: requester, approver, operator, auditor, enforcer",
-                                   cli->operands[i]);
-    if (!lapse_is_ok(lapse_set_roles(cli->client, &args, cli->timeout_ms, &change, &error)))
+    if (!lapse_is_ok(lapse_set_roles(cli->client, args, cli->timeout_ms, &change, &error)))
         return cli_fail(&error);
     if (cli_output(cli) == CLI_JSON)
         output_json_message(cli->out, &schema_roles_change, &change);
     else
         fprintf(cli->out, "Done, at revision %" PRIu64 ".\n", change.revision);
     return CLI_OK;
+}
+
+static bool names_enforcer(const struct cli *cli)
+{
+    for (int i = 1; i < cli->n_operands; i++)
+        if (strcmp(cli->operands[i], "enforcer") == 0)
+            return true;
+    return false;
+}
+
+int cmd_roles_set(struct cli *cli)
+{
+    struct lapse_set_roles_args args = {
+        .request_id = cli_text(cli, "request-id"),
+        .binding = {.member = cli->operands[0], .roles = cli->operands + 1, .n_roles = (size_t)cli->n_operands - 1}};
+    char **scope;
+    if (cli_given(cli, "remove") != (cli->n_operands == 1))
+        return cli_usage_error(cli, "name the roles, or take all away with --remove");
+    for (int i = 1; i < cli->n_operands; i++)
+        if (!is_role(cli->operands[i]))
+            return cli_usage_error(cli, "\"%s\" is no role: requester, approver, operator, auditor, enforcer",
+                                   cli->operands[i]);
+    if (cli_given(cli, "scope") && !names_enforcer(cli))
+        return cli_usage_error(cli, "--scope is for an enforcer: what it may guard");
+    args.binding.n_scope = cli_list(cli, "scope", &scope);
+    args.binding.scope = (const char *const *)scope;
+    int code = send_roles(cli, &args);
+    cli_list_free(scope, args.binding.n_scope);
+    return code;
 }
 
 static bool parse_node_id(const char *text, uint64_t *id)

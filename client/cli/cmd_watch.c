@@ -55,11 +55,48 @@ static void json_line(struct watching *w, uint64_t epoch, const char *kind, json
         done(w, &(struct lapse_error){LAPSE_UNKNOWN, "can't write the output"});
 }
 
+/* What an event about no grant is about. */
+static void print_object(FILE *out, const struct lapse_event *event)
+{
+    char words[1100];
+    fputc(' ', out);
+    if (*event->roles.member != '\0') {
+        output_join(event->roles.roles, event->roles.n_roles, words, sizeof words);
+        output_text(out, event->roles.member);
+        fprintf(out, ": %s", *words == '\0' ? "no roles" : words);
+    } else if (*event->point.id != '\0') {
+        output_join(event->point.scope, event->point.n_scope, words, sizeof words);
+        output_text(out, event->point.id);
+        fprintf(out, "  %s%s%s", words, *event->point.ended == '\0' ? "" : "  ", event->point.ended);
+    } else if (event->sweep.id != 0) {
+        fprintf(out, "revocation %" PRIu64 ", %" PRIu64 " grants ended  ", event->sweep.id, event->sweep.grants);
+        output_text(out, event->sweep.reason);
+    }
+}
+
+/* What happened to a grant's enforcement, behind the grant. */
+static void print_enforcement(FILE *out, const struct lapse_event *event)
+{
+    const struct lapse_barrier *barrier = &event->barrier;
+    if (barrier->id != 0)
+        fprintf(out,
+                "  revocation %" PRIu64 ": %" PRIu32 " enforced, %" PRIu32 " failed, %" PRIu32 " lapsed, %" PRIu32
+                " left, after %" PRId64 " ms",
+                barrier->id, barrier->enforced, barrier->failed, barrier->lapsed, barrier->left,
+                barrier->done_ms - barrier->time_ms);
+    if (*event->session.point != '\0') {
+        fputs("  at ", out);
+        output_text(out, event->session.point);
+        fputs("  ", out);
+        output_text(out, event->session.description);
+    }
+}
+
 static void print_event(FILE *out, const struct lapse_event *event)
 {
     char clock[32], words[512];
     value_format_clock(event->time_ms, clock, sizeof clock);
-    fprintf(out, "%s  %8" PRIu64 "  %-13s ", clock, event->revision, lapse_event_type_name(event->type));
+    fprintf(out, "%s  %8" PRIu64 "  %-16s ", clock, event->revision, lapse_event_type_name(event->type));
     if (*event->grant.id != '\0') {
         output_join(event->grant.actions, event->grant.n_actions, words, sizeof words);
         fprintf(out, " %s  ", event->grant.id);
@@ -67,12 +104,10 @@ static void print_event(FILE *out, const struct lapse_event *event)
         fputs("  ", out);
         output_text(out, event->grant.resource);
         fprintf(out, "  %s", words);
-    } else if (*event->roles.member != '\0') {
-        output_join(event->roles.roles, event->roles.n_roles, words, sizeof words);
-        fputc(' ', out);
-        output_text(out, event->roles.member);
-        fprintf(out, ": %s", *words == '\0' ? "no roles" : words);
+    } else {
+        print_object(out, event);
     }
+    print_enforcement(out, event);
     if (*event->grant.reason != '\0') {
         fputs("  ", out);
         output_text(out, event->grant.reason);

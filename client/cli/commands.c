@@ -41,16 +41,19 @@ const struct cli_flag cli_global_flags[] = {
      .help = "table for people; json for programs (lists and watches: one object a line); id for grants' ids alone"},
     END};
 
-/* What selects grants, for list and watch. */
+/* What selects grants, for list, watch and revoke-matching. */
 #define FILTER_FLAGS \
+    SELECT_FLAGS, \
+    {.name = "state", .value = "STATE,...", .kind = CLI_CHOICES, .choices = STATES, .help = "only grants in one of these states"}
+
+#define SELECT_FLAGS \
     {.name = "subject", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only grants of this subject"}, \
     {.name = "resource", .value = "RESOURCE", .kind = CLI_TEXT, .help = "only this resource, or everything below it when it ends in /*"}, \
     {.name = "requester", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only what this principal requested"}, \
     {.name = "approver", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only what this principal approved"}, \
     {.name = "ticket", .value = "TICKET", .kind = CLI_TEXT, .help = "only grants with this ticket"}, \
     {.name = "policy", .value = "NAME", .kind = CLI_TEXT, .help = "only what this policy allowed"}, \
-    {.name = "parent", .value = GRANT_ID, .kind = CLI_TEXT, .help = "only children of this grant"}, \
-    {.name = "state", .value = "STATE,...", .kind = CLI_CHOICES, .choices = STATES, .help = "only grants in one of these states"}
+    {.name = "parent", .value = GRANT_ID, .kind = CLI_TEXT, .help = "only children of this grant"}
 
 #define REQUEST_ID_FLAG \
     {.name = "request-id", .value = "ID", .kind = CLI_TEXT, \
@@ -98,6 +101,19 @@ static const struct cli_flag decision_flags[] = {
 static const struct cli_flag end_flags[] = {
     {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
     REQUEST_ID_FLAG, END};
+#define WAIT_FLAGS(fallback_) \
+    {.name = "wait", .value = "LEVEL", .kind = CLI_CHOICE, .choices = "committed received enforced", .fallback = (fallback_), \
+     .help = "what to wait for: that it is committed; that every enforcement point denies; that every session is ended, too"}, \
+    {.name = "progress", .kind = CLI_SWITCH, .help = "tell who has confirmed and who is waited for"}
+
+static const struct cli_flag revoke_flags[] = {
+    {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
+    WAIT_FLAGS("enforced"), REQUEST_ID_FLAG, END};
+static const struct cli_flag revoke_matching_flags[] = {
+    SELECT_FLAGS,
+    {.name = "state", .value = "STATE,...", .kind = CLI_CHOICES, .choices = "PENDING APPROVED ACTIVE", .help = "only grants in one of these states"},
+    {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
+    WAIT_FLAGS("enforced"), REQUEST_ID_FLAG, END};
 static const struct cli_flag use_flags[] = {
     {.name = "count", .value = "N", .kind = CLI_NUMBER, .fallback = "1", .help = "how many uses"},
     REQUEST_ID_FLAG, END};
@@ -116,7 +132,13 @@ static const struct cli_flag watch_flags[] = {
     END};
 static const struct cli_flag roles_set_flags[] = {
     {.name = "remove", .kind = CLI_SWITCH, .help = "take all roles away"},
+    {.name = "scope", .value = "RESOURCE,...", .kind = CLI_LIST, .help = "what an enforcer may guard, paths or subtrees; otherwise everything"},
     REQUEST_ID_FLAG, END};
+static const struct cli_flag agent_flags[] = {
+    {.name = "config", .value = "FILE", .kind = CLI_FILE, .help = "its settings, see lapse-agent(5)"},
+    {.name = "check-config", .kind = CLI_SWITCH, .help = "say whether the settings are right, and end"},
+    {.name = "example", .kind = CLI_SWITCH, .help = "print an example of the settings, and end"},
+    END};
 static const struct cli_flag help_flags[] = {
     {.name = "man", .kind = CLI_SWITCH, .help = "print the manual page, mdoc"},
     {.name = "examples", .kind = CLI_SWITCH, .help = "print every example, a line each: who runs it, the state that $GRANT is in, the exit code, the command, separated by tabs"},
@@ -128,6 +150,8 @@ static const struct cli_flag help_flags[] = {
 #define OPERATOR "operator"
 #define PROXY "proxy1"
 
+EXAMPLES(agent_examples) = {
+    {"settings to begin with", "lapse agent --example >agent.conf", "", NULL, 0}, NO_EXAMPLES};
 EXAMPLES(pki_init_examples) = {
     {"an authority of your own, in ./pki", "lapse pki init --domain example.org", "", NULL, 0}, NO_EXAMPLES};
 EXAMPLES(pki_issue_examples) = {
@@ -152,7 +176,16 @@ EXAMPLES(complete_examples) = {
 EXAMPLES(use_examples) = {
     {"a proxy let somebody in", "lapse use $GRANT", PROXY, "ACTIVE", 0}, NO_EXAMPLES};
 EXAMPLES(revoke_examples) = {
-    {"at once, everywhere", "lapse revoke $GRANT --reason \"laptop lost\"", OPERATOR, "ACTIVE", 0}, NO_EXAMPLES};
+    {"at once, everywhere: returns when nobody permits it any more", "lapse revoke $GRANT --reason \"laptop lost\"", OPERATOR, "ACTIVE", 0},
+    {"the same, and see who confirms", "lapse revoke $GRANT --reason \"laptop lost\" --progress", OPERATOR, "ACTIVE", 0},
+    {"only commit it", "lapse revoke $GRANT --wait committed", OPERATOR, "ACTIVE", 0}, NO_EXAMPLES};
+EXAMPLES(revoke_matching_examples) = {
+    {"everything of somebody who leaves", "lapse revoke-matching --subject user:dev9@example.com --reason \"left the company\"", OPERATOR, NULL, 0},
+    {"everything below db/prod that a ticket allowed", "lapse revoke-matching --resource 'db/prod/*' --ticket INC-1 --reason \"incident closed\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(points_examples) = {
+    {"who enforces what", "lapse points", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(barrier_examples) = {
+    {"which enforcement point stopped honouring a grant, and when", "lapse barrier $GRANT", OPERATOR, "REVOKED", 0}, NO_EXAMPLES};
 EXAMPLES(get_examples) = {
     {"everything about one grant", "lapse get $GRANT", DEV, "ACTIVE", 0},
     {"its state, for a script", "lapse get $GRANT --output json", DEV, "ACTIVE", 0}, NO_EXAMPLES};
@@ -170,6 +203,7 @@ EXAMPLES(status_examples) = {
 EXAMPLES(roles_list_examples) = {
     {"who may do what", "lapse cluster roles list", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(roles_set_examples) = {
+    {"a proxy that may guard one part of the resources", "lapse cluster roles set spiffe://dev.lapse/proxy/edge1 enforcer --scope 'web/*'", OPERATOR, NULL, 0},
     {"a team of approvers, by prefix", "lapse cluster roles set 'spiffe://dev.lapse/user/lead-*' approver", OPERATOR, NULL, 0},
     {"the team is dissolved", "lapse cluster roles set 'spiffe://dev.lapse/user/lead-*' --remove", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(transfer_examples) = {
@@ -192,7 +226,14 @@ const struct cli_command cli_commands[] = {
     {"cancel", GRANT_ID, 1, 1, "withdraw a request, or an approved grant before it begins", NULL, end_flags, cancel_examples, cmd_cancel, true},
     {"complete", GRANT_ID, 1, 1, "end your active grant: the task is done", NULL, end_flags, complete_examples, cmd_complete, true},
     {"use", GRANT_ID, 1, 1, "report uses of a grant", "For enforcement points (role enforcer). The last of max-uses ends the grant.", use_flags, use_examples, cmd_use, true},
-    {"revoke", GRANT_ID, 1, 1, "end an approved or active grant", "By an operator, its approver or its requester.", end_flags, revoke_examples, cmd_revoke, true},
+    {"revoke", GRANT_ID, 1, 1, "end an approved or active grant, everywhere",
+     "By an operator, its approver or its requester. It returns when every enforcement point in scope denies the grant and has ended the sessions under it, or has provably lapsed.\n\nThe exit code is 4 when some have not confirmed within --timeout: the grant is revoked, those are named, and the cluster goes on; the same command with the same --request-id asks again. It is 5 when one could not end a session.",
+     revoke_flags, revoke_examples, cmd_revoke, true},
+    {"revoke-matching", "", 0, 0, "end all live grants that match, in one step", "All flags that are given must match, and at least one beside --state is needed. Grants that come later are not touched. Needs the role operator. Exit codes as of revoke.",
+     revoke_matching_flags, revoke_matching_examples, cmd_revoke_matching, true},
+    {"barrier", "GRANT-ID|REVISION", 1, 1, "show how far a revocation has reached, with every enforcement point's receipt", "The newest one of a grant, or the one with the revision that revoke printed. The exit code is 0 when it is enforced everywhere, 5 when it is not yet or failed somewhere.",
+     NULL, barrier_examples, cmd_barrier, true},
+    {"points", "", 0, 0, "list the enforcement points that are registered", "Needs the role operator or auditor.", NULL, points_examples, cmd_points, true},
     {"get", GRANT_ID, 1, 1, "show one grant", NULL, NULL, get_examples, cmd_get, true},
     {"list", "", 0, 0, "list grants", "All flags that are given must match.", list_flags, list_examples, cmd_list, true},
     {"check", "SUBJECT RESOURCE ACTION", 3, 3, "ask whether some grant allows this right now", "The exit code is 0 for yes and 2 for no.", check_flags, check_examples, cmd_check, true},
@@ -205,6 +246,9 @@ const struct cli_command cli_commands[] = {
     {"cluster transfer", "[NODE-ID]", 0, 1, "hand leadership to another node", "To any voter that is up to date when none is named. Needs the role operator.", NULL, transfer_examples, cmd_transfer, true},
     {"cluster add-node", "NODE-ID HOST:PORT", 2, 2, "add a node to the cluster", "The node was made with `lapsed join` and runs. It catches up, then becomes a voter by itself. Needs the role operator.", NULL, add_node_examples, cmd_add_node, true},
     {"cluster remove-node", "NODE-ID", 1, 1, "take a node out of the cluster for good", "Its id is not used again: a node that comes back joins under a new one. Needs the role operator.", NULL, remove_node_examples, cmd_remove_node, true},
+    {"agent", "", 0, 0, "decide for a proxy or a program on this machine, from memory",
+     "An enforcement point for nginx (auth_request), HAProxy, Envoy (ext_authz) and programs. Runs until SIGTERM; SIGHUP reads the maps anew. Logs to standard error.",
+     agent_flags, agent_examples, cmd_agent, false},
     {"pki init", "", 0, 0, "make a certificate authority", "For development and small deployments. Lapse takes any authority's certificates that carry one SPIFFE ID.", pki_init_flags, pki_init_examples, cmd_pki_init, false},
     {"pki issue", "PRINCIPAL", 1, 1, "issue a certificate", "PRINCIPAL is a full SPIFFE ID, or a path below the authority's trust domain: user/dev1.", pki_issue_flags, pki_issue_examples, cmd_pki_issue, false},
     {"completion", "SHELL", 1, 1, "print a completion script for bash, zsh or fish", NULL, NULL, completion_examples, cmd_completion, false},

@@ -307,3 +307,17 @@ void output_grant(FILE *out, const struct lapse_grant *grant, int64_t now_ms)
     line(out, "ended by", grant->ended_by);
     line(out, "reason", grant->reason);
 }
+
+void output_mutation(struct cli *cli, const struct lapse_mutation *done)
+{
+    switch (cli_output(cli)) {
+    case CLI_JSON:
+        output_json_message(cli->out, &schema_mutation, done);
+        break;
+    case CLI_ID:
+        fprintf(cli->out, "%s\n", done->grant.id);
+        break;
+    default:
+        output_grant(cli->out, &done->grant, done->time_ms);
+    }
+}

@@ -399,7 +399,7 @@ def generated():
     return _generated
 
 
-_files = {"Grants": "grants", "Cluster": "cluster"}
+_files = {"Grants": "grants", "Cluster": "cluster", "Enforcement": "enforcement"}
 
 
 def messages(file):

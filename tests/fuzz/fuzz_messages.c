@@ -6,6 +6,7 @@
 #include "proto/codec.h"
 #include "proto/convert.h"
 #include "proto/encode.h"
+#include "proto/lapse/v1/enforcement.pb.h"
 #include "proto/reflection.h"
 #include "tests/fuzz/fuzz_messages.h"
 

@@ -25,7 +25,13 @@
     X(AddNodeRequest)                                                                                                  \
     X(AddNodeResponse)                                                                                                 \
     X(RemoveNodeRequest)                                                                                               \
-    X(RemoveNodeResponse)
+    X(RemoveNodeResponse)                                                                                              \
+    X(RevokeMatchingRequest)                                                                                           \
+    X(RevokeMatchingResponse)                                                                                          \
+    X(RevokeAndFollowRequest)                                                                                          \
+    X(GetBarrierRequest)                                                                                               \
+    X(SubscribeRequest)                                                                                                \
+    X(SubscribeResponse)
 
 /* The decoders that have callbacks or are written by hand come first: they share number 0. */
 enum fuzz_message {

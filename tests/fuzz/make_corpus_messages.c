@@ -3,6 +3,7 @@
 #include "proto/codec.h"
 #include "proto/convert.h"
 #include "proto/encode.h"
+#include "proto/lapse/v1/enforcement.pb.h"
 #include "tests/fuzz/fuzz_messages.h"
 #include "tests/fuzz/make_corpus.h"
 
@@ -64,6 +65,10 @@ static void seed_cluster(void)
 {
     SEED(SetRolesRequest, "set-roles", .request_id = "r-5", .has_binding = true,
          .binding = {.member = "user:req*", .roles_count = 2, .roles = {"requester", "auditor"}});
+    SEED(
+        SetRolesRequest, "set-roles-scope", .request_id = "r-6", .has_binding = true,
+        .binding = {
+            .member = "user:ep", .roles_count = 1, .roles = {"enforcer"}, .scope_count = 2, .scope = {"db/*", "vm/a"}});
     SEED(SetRolesResponse, "set-roles-answer", .epoch = 1, .revision = 300, .time_ms = 1767225600000);
     SEED(TransferLeadershipRequest, "transfer", .node_id = 2);
     SEED(TransferLeadershipResponse, "transfer-answer", .leader_id = 2);
@@ -76,6 +81,50 @@ static void seed_cluster(void)
          .time_ms = 1767225600000, .digest = "0123456789abcdef0123456789abcdef", .nodes_count = 2,
          .nodes = {{1, "n1:7401", "voter", "self"}, {2, "n2:7401", "standby", "unreachable"}}, .live_grants = 3,
          .ended_grants = 7, .watchers = 2, .version = "0.1.0", .snapshot_index = 20);
+}
+
+static void seed_enforcement(void)
+{
+    SEED(EndRequest, "revoke-wait", .request_id = "r-7", .grant_id = "01JD8Z5M3N0V6Q2R4T8W9X1Y7Z", .reason = "over",
+         .wait = lapse_v1_WaitLevel_ENFORCED, .wait_ms = 2000);
+    SEED(RevokeMatchingRequest, "revoke-matching", .request_id = "r-8", .has_filter = true,
+         .filter = {.ticket = "T-1", .states_count = 1, .states = {lapse_v1_GrantState_ACTIVE}}, .reason = "closed",
+         .wait = lapse_v1_WaitLevel_RECEIVED);
+    SEED(RevokeAndFollowRequest, "revoke-and-follow", .which_what = lapse_v1_RevokeAndFollowRequest_revoke_tag,
+         .what.revoke = {.request_id = "r-9", .grant_id = "01JD8Z5M3N0V6Q2R4T8W9X1Y7Z"});
+    SEED(RevokeAndFollowRequest, "revoke-matching-and-follow",
+         .which_what = lapse_v1_RevokeAndFollowRequest_revoke_matching_tag,
+         .what.revoke_matching = {.has_filter = true, .filter = {.subject = "user:dev1"}});
+    SEED(RevokeMatchingResponse, "revoke-matching-answer", .epoch = 1, .revision = 300, .has_barrier = true,
+         .barrier = {.id = 300,
+                     .revision = 310,
+                     .points = 4,
+                     .enforced = 1,
+                     .failed = 1,
+                     .lapsed = 1,
+                     .left = 1,
+                     .done = true,
+                     .time_ms = 1767225600000,
+                     .done_ms = 1767225600004,
+                     .grants = 8});
+    SEED(GetBarrierRequest, "get-barrier", .barrier = 300);
+    SEED(SubscribeRequest, "registration", .which_kind = lapse_v1_SubscribeRequest_registration_tag,
+         .kind.registration = {.id = "edge-1",
+                               .instance = {16, "0123456789abcdef"},
+                               .scope_count = 1,
+                               .scope = {"db/*"},
+                               .lease_ms = 3000,
+                               .epoch = 1,
+                               .revision = 299});
+    SEED(SubscribeRequest, "ack", .which_kind = lapse_v1_SubscribeRequest_ack_tag, .kind.ack = {300, 298});
+    SEED(SubscribeRequest, "failure", .which_kind = lapse_v1_SubscribeRequest_failure_tag,
+         .kind.failure = {300, "pts/3 does not end"});
+    SEED(SubscribeRequest, "session", .which_kind = lapse_v1_SubscribeRequest_session_began_tag,
+         .kind.session_began = {{16, "0123456789abcdef"}, "01JD8Z5M3N0V6Q2R4T8W9X1Y7Z", "sshd pts/3"});
+    SEED(SubscribeResponse, "pong", .epoch = 1, .which_kind = lapse_v1_SubscribeResponse_pong_tag,
+         .kind.pong = {7, 3000, 1767225600000000});
+    SEED(SubscribeResponse, "point-ended", .epoch = 1, .which_kind = lapse_v1_SubscribeResponse_ended_tag,
+         .kind.ended = {lapse_v1_PointEnded_Cause_FENCED, "a newer instance has this id"});
 }
 
 /* What a server writes is made by its own encoder. */
@@ -113,10 +162,10 @@ static void seed_pages(struct buf *out)
     seed_encoded(FUZZ_OTHERS, "list-answer", out, proto_encode_list_end(slice_str("1.2.3"), out));
     result = proto_encode_list_roles_begin(&point, out);
     CHECK(lapse_is_ok(result));
-    result = proto_encode_list_roles_binding(slice_str("user:ops"), ROLE_ALL, out);
+    result = proto_encode_list_roles_binding(slice_str("user:ops"), ROLE_ALL, slice_str("db/prod/*"), out);
     CHECK(lapse_is_ok(result));
     seed_encoded(FUZZ_OTHERS, "list-roles-answer", out,
-                 proto_encode_list_roles_binding(slice_str("user:req*"), ROLE_REQUESTER, out));
+                 proto_encode_list_roles_binding(slice_str("user:req*"), ROLE_REQUESTER, slice_of(NULL, 0), out));
 }
 
 static void seed_answers(void)
@@ -125,7 +174,8 @@ static void seed_answers(void)
     struct buf out;
     buf_init(&out, SEED_BYTES_MAX);
     seed_encoded(FUZZ_Grant, "grant", &out, proto_encode_grant(&grant, &out));
-    seed_encoded(FUZZ_MutationResponse, "mutation-answer", &out, proto_encode_mutation(&point, &grant, true, &out));
+    seed_encoded(FUZZ_MutationResponse, "mutation-answer", &out,
+                 proto_encode_mutation(&point, &grant, true, NULL, &out));
     seed_encoded(FUZZ_GetResponse, "get-answer", &out, proto_encode_get(&point, &grant, &out));
     seed_encoded(FUZZ_CheckResponse, "check-answer", &out,
                  proto_encode_check(&point, true, "ALLOWS", &grant, 1000, &out));
@@ -147,6 +197,7 @@ void seed_messages(void)
 {
     seed_requests();
     seed_cluster();
+    seed_enforcement();
     seed_answers();
     seed_reflection();
 }

@@ -23,6 +23,7 @@ static const char *const type_names[MESSAGE_TYPES] = {
     [MESSAGE_READ_INDEX] = "read-index",
     [MESSAGE_PROBE] = "probe",
     [MESSAGE_PROBE_ACK] = "probe-ack",
+    [MESSAGE_LEASE] = "lease",
 };
 
 /* --- parts -------------------------------------------------------------------------------------------------------- */
@@ -167,6 +168,9 @@ static struct message full(enum message_type type, struct buf *list, struct slic
         break;
     case MESSAGE_PROBE:
     case MESSAGE_PROBE_ACK:
+        break;
+    case MESSAGE_LEASE:
+        message.data = slice_str("lease frame");
         break;
     }
     return message;

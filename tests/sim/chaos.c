@@ -5,6 +5,7 @@
 
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
+#include "tests/sim/point.h"
 #include "tests/sim/virtual_disk.h"
 
 struct chaos {
@@ -306,6 +307,15 @@ static void strike(struct sim *sim, enum fault fault)
     case FAULT_MEMBERS:
         change_members(sim);
         break;
+    case FAULT_POINT_PAUSE:
+    case FAULT_POINT_CRASH:
+    case FAULT_POINT_GOODBYE:
+    case FAULT_POINT_CUT:
+    case FAULT_POINT_MOVE:
+    case FAULT_POINT_SLOW:
+    case FAULT_POINT_TWIN:
+        sim_points_strike(sim->points, fault);
+        break;
     default:
         strike_network(sim, fault);
         break;
@@ -361,4 +371,5 @@ void chaos_heal(struct chaos *chaos)
         undo_pause(sim->nodes[i], 0);
         undo_end(sim->nodes[i], 0);
     }
+    sim_points_heal(sim->points);
 }

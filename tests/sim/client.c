@@ -1,7 +1,7 @@
 /* A client is one operation at a time:
  *
  *   thinking --> asking --> waiting --(OK, refused)--> thinking
- *                  ^           |
+ *                  ^           |   \--(a revocation that waits)--> following --(enforced)--> thinking
  *                  '--backing--'  not known, not available, connection lost, or no answer in time: the same command,
  * the same key, any node */
 #include "tests/sim/client.h"
@@ -10,8 +10,9 @@
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "tests/sim/node.h"
+#include "tests/sim/node_lease.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/oracle_points.h"
 #include "tests/sim/workload.h"
 
 #define CLIENTS_MAX (8u + SIM_NODES_MAX)
@@ -28,9 +29,10 @@ struct client {
     struct sim_node *node;
     uint64_t incarnation;
     int64_t asked_us;
-    bool waiting, inside;
+    bool waiting, inside, following;
     struct replica_write write;
     struct replica_read read;
+    struct node_wait wait;
     struct oracle_read seen;
 };
 
@@ -54,7 +56,7 @@ static void think(struct client *client)
 
 static void finish(struct client *client)
 {
-    client->waiting = false;
+    client->waiting = client->following = false;
     if (client->pinned != NULL) {
         client->probe_steps--;
     }
@@ -64,9 +66,10 @@ static void finish(struct client *client)
 static void back_off(struct client *client)
 {
     struct sim *sim = client->clients->sim;
-    client->waiting = false;
+    bool slow = client->following; /* a barrier may take as long as a lease */
+    client->waiting = client->following = false;
     client->attempt++;
-    if (client->asked_us > sim->quiet_at_us && !client->node->ending && node_votes(client->node)) {
+    if (client->asked_us > sim->quiet_at_us && !slow && !client->node->ending && node_votes(client->node)) {
         sim_fail(sim, "liveness", "node %" PRIu64 " did not serve client %u although nothing is wrong",
                  client->node->id, client->number);
     }
@@ -102,6 +105,29 @@ static bool asks_again(enum lapse_code code)
     return code == LAPSE_UNKNOWN || code == LAPSE_UNAVAILABLE;
 }
 
+static void on_enforced(struct node_wait *wait, bool ok)
+{
+    struct client *client = wait->owner;
+    struct sim *sim = client->clients->sim;
+    if (!answered(client)) {
+        return;
+    }
+    sim_trace(sim, client->node->id, "enforced", client->number, wait->barrier, ok);
+    if (ok) {
+        points_model_told(sim->points_oracle, wait->barrier, wait->level);
+    }
+    finish(client);
+}
+
+/* The revocation is committed; its caller wants to know more. */
+static void follow(struct client *client, uint64_t barrier)
+{
+    client->following = true;
+    client->wait =
+        (struct node_wait){.done = on_enforced, .owner = client, .barrier = barrier, .level = client->op.wait};
+    node_lease_wait(client->node->lease, &client->wait);
+}
+
 static void on_written(struct replica_write *write, const struct store_outcome *outcome)
 {
     struct client *client = write->owner;
@@ -120,6 +146,8 @@ static void on_written(struct replica_write *write, const struct store_outcome *
     }
     if (asks_again(outcome->error.code)) {
         back_off(client);
+    } else if (outcome->error.code == LAPSE_OK && client->op.wait != 0) {
+        follow(client, outcome->revision);
     } else {
         finish(client);
     }
@@ -164,7 +192,9 @@ static void give_up(void *arg, uint64_t tag)
         return;
     }
     if (client->waiting && client->node->up && client->node->incarnation == client->incarnation) {
-        if (client->op.is_read) {
+        if (client->following) {
+            node_lease_cancel(client->node->lease, &client->wait);
+        } else if (client->op.is_read) {
             replica_cancel_read(client->node->replica, &client->read);
         } else {
             replica_cancel_write(client->node->replica, &client->write);

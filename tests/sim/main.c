@@ -30,23 +30,26 @@ struct settings {
 struct totals {
     uint64_t runs, failures, unequal, first_caught;
     uint64_t events, commands, acknowledged, reads, elections, snapshots, resyncs;
+    uint64_t promises, permits, barriers, told, lapsed, failed_receipts;
     int64_t virtual_us;
 };
 
-static const char usage[] = "usage: lapse-sim [options]\n"
-                            "  --seeds N            run N seeds (default 100)\n"
-                            "  --first N            from this seed on (default 1)\n"
-                            "  --seed N             run this seed only\n"
-                            "  --profile NAME       calm, crashy, partitions, elections, disks, clocks, failover, "
-                            "snapshots, datagrams, everything\n"
-                            "  --guarantee NAME     the profiles that serve G1, G2, G3, G4 or G7 first\n"
-                            "  --virtual-seconds N  length of the eventful part (default: 5 to 15, by the seed)\n"
-                            "  --jobs N             processes (default 1)\n"
-                            "  --trace              print what happens\n"
-                            "  --verbose            print a line for each seed\n"
-                            "  --twice              run each seed twice: both runs must be equal\n"
-                            "  --break NAME         durable, vote, order, ring, expiry, read: break that on purpose\n"
-                            "  --expect-caught      succeed when a violation is found, and fail when none is\n";
+static const char usage[] =
+    "usage: lapse-sim [options]\n"
+    "  --seeds N            run N seeds (default 100)\n"
+    "  --first N            from this seed on (default 1)\n"
+    "  --seed N             run this seed only\n"
+    "  --profile NAME       calm, crashy, partitions, elections, disks, clocks, failover, "
+    "snapshots, datagrams, members, everything, points, points-chaos\n"
+    "  --guarantee NAME     the profiles that serve G1, G2, G3, G4, G5, G6 or G7 first\n"
+    "  --virtual-seconds N  length of the eventful part (default: 5 to 15, by the seed)\n"
+    "  --jobs N             processes (default 1)\n"
+    "  --trace              print what happens\n"
+    "  --verbose            print a line for each seed\n"
+    "  --twice              run each seed twice: both runs must be equal\n"
+    "  --break NAME         durable, vote, order, ring, expiry, read, lease-point, lease-node,\n"
+    "                       lease-term, lease-life, admission, ack, cache-back: break that on purpose\n"
+    "  --expect-caught      succeed when a violation is found, and fail when none is\n";
 
 /* --- A crash inside of a run is a finding, too --- */
 
@@ -113,6 +116,12 @@ static void add_up(struct totals *totals, const struct sim_result *result)
     totals->elections += result->elections;
     totals->snapshots += result->snapshots;
     totals->resyncs += result->resyncs;
+    totals->promises += result->promises;
+    totals->permits += result->permits;
+    totals->barriers += result->barriers;
+    totals->told += result->told;
+    totals->lapsed += result->lapsed;
+    totals->failed_receipts += result->failed_receipts;
     totals->virtual_us += result->virtual_us;
 }
 
@@ -193,6 +202,12 @@ static void merge(struct totals *into, const struct totals *from)
     into->elections += from->elections;
     into->snapshots += from->snapshots;
     into->resyncs += from->resyncs;
+    into->promises += from->promises;
+    into->permits += from->permits;
+    into->barriers += from->barriers;
+    into->told += from->told;
+    into->lapsed += from->lapsed;
+    into->failed_receipts += from->failed_receipts;
     into->virtual_us += from->virtual_us;
     if (from->first_caught != 0 && (into->first_caught == 0 || from->first_caught < into->first_caught)) {
         into->first_caught = from->first_caught;
@@ -317,9 +332,11 @@ static void print_totals(const struct totals *totals, double seconds)
 {
     printf("%" PRIu64 " runs, %" PRIu64 " failed, in %.1f s: %" PRId64 " virtual s, %" PRIu64 " events, %" PRIu64
            " commands, %" PRIu64 " acknowledged, %" PRIu64 " reads, %" PRIu64 " terms, %" PRIu64
-           " snapshots installed, %" PRIu64 " resyncs\n",
+           " snapshots installed, %" PRIu64 " resyncs\n  points: %" PRIu64 " promises, %" PRIu64 " permits, %" PRIu64
+           " barriers done, %" PRIu64 " callers told, receipts: %" PRIu64 " lapsed, %" PRIu64 " failed\n",
            totals->runs, totals->failures, seconds, totals->virtual_us / SIM_SECOND, totals->events, totals->commands,
-           totals->acknowledged, totals->reads, totals->elections, totals->snapshots, totals->resyncs);
+           totals->acknowledged, totals->reads, totals->elections, totals->snapshots, totals->resyncs, totals->promises,
+           totals->permits, totals->barriers, totals->told, totals->lapsed, totals->failed_receipts);
 }
 
 int main(int argc, char **argv)

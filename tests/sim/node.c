@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "tests/sim/network.h"
+#include "tests/sim/node_lease.h"
 #include "tests/sim/oracle.h"
 #include "tests/sim/subscriber.h"
 #include "tests/sim/virtual_disk.h"
@@ -74,10 +75,12 @@ static void wake_soon(struct sim_node *node)
 static void wake_when_due(struct sim_node *node)
 {
     int64_t due_us = replica_next_due_us(node->replica);
+    int64_t lease_us = node_lease_next_due_us(node->lease);
+    due_us = lease_us < due_us ? lease_us : due_us;
     if (due_us == INT64_MAX) {
         return;
     }
-    int64_t left = due_us - node_boot_us(node);
+    int64_t left = due_us == INT64_MIN ? 0 : due_us - node_boot_us(node);
     if (left <= 0) {
         wake_soon(node);
     } else {
@@ -141,6 +144,17 @@ static void stop_failed(struct sim_node *node)
               node->incarnation);
 }
 
+/* What the replica has applied concerns the leases, and what these send leaves in the same iteration. */
+static void flush(struct sim_node *node)
+{
+    node_lease_tick(node->lease);
+    replica_flush(node->replica);
+    if (!node->fatal) {
+        node_lease_flush(node->lease);
+        replica_flush(node->replica);
+    }
+}
+
 static void loop(void *arg, uint64_t tag)
 {
     struct sim_node *node = arg;
@@ -164,7 +178,7 @@ static void loop(void *arg, uint64_t tag)
         replica_tick(node->replica);
     }
     if (!node->fatal) {
-        replica_flush(node->replica);
+        flush(node);
     }
     if (node->lanes[STORAGE_LANE_LOG].failed && !node->fatal) {
         sim_fail(node->sim, "G1", "node %llu goes on after its log reported an error", (unsigned long long)node->id);
@@ -242,6 +256,7 @@ static void on_applied(void *arg, uint64_t index, const struct command *command,
     if (command->type == COMMAND_INIT) {
         ring_set_epoch(node->ring, store_epoch(store));
     }
+    node_lease_on_applied(node->lease);
 }
 
 static void on_store_replaced(void *arg)
@@ -253,6 +268,19 @@ static void on_store_replaced(void *arg)
     sim_trace(node->sim, node->id, "store-replaced", status.applied_index, store_revision(store), 0);
     oracle_store_replaced(node->sim->oracle, node->place, status.applied_index, store);
     ring_reset(node->ring, store_epoch(store), store_revision(store));
+    node_lease_on_store_replaced(node->lease);
+}
+
+static void on_lease(void *arg, uint64_t from, uint64_t life, uint64_t term, struct slice frame)
+{
+    struct sim_node *node = arg;
+    node_lease_on_frame(node->lease, from, life, term, frame);
+}
+
+static void on_members(void *arg, const struct replica_member *members, uint32_t n)
+{
+    struct sim_node *node = arg;
+    node_lease_on_members(node->lease, members, n);
 }
 
 static void on_leadership(void *arg, enum replica_state state, uint64_t leader, uint64_t term)
@@ -260,6 +288,7 @@ static void on_leadership(void *arg, enum replica_state state, uint64_t leader, 
     struct sim_node *node = arg;
     sim_trace(node->sim, node->id, "leadership", state, leader, term);
     oracle_leadership(node->sim->oracle, node->place, state, term);
+    node_lease_on_leadership(node->lease, state, leader, term);
 }
 
 static void on_fatal(void *arg, const struct lapse_error *error)
@@ -292,6 +321,8 @@ static const struct replica_observer replica_observer = {.on_event = on_event,
                                                          .on_applied = on_applied,
                                                          .on_store_replaced = on_store_replaced,
                                                          .on_leadership = on_leadership,
+                                                         .on_members = on_members,
+                                                         .on_lease = on_lease,
                                                          .on_fatal = on_fatal,
                                                          .on_warning = on_warning};
 
@@ -304,6 +335,7 @@ static void process_new(struct sim_node *node)
                                       .seed = prng_next(&sim->prng)};
     node->replica = replica_new(&options, &replica_io, &replica_observer, node);
     node->ring = ring_new(sim->profile->ring_events, 1 << 20);
+    node->lease = node_lease_new(node);
     node->incarnation++;
     node->up = true;
     node->fatal = false;
@@ -364,6 +396,7 @@ void node_start(struct sim_node *node)
         sim_fail(sim, "liveness", "node %llu cannot start: %s", (unsigned long long)node->id, error.message);
     }
     log_state_free(&state);
+    node_lease_started(node->lease);
     wake_soon(node);
 }
 
@@ -388,12 +421,14 @@ void node_end(struct sim_node *node, enum node_end how)
     node->ending = true;
     lanes_end(node);
     inbox_drop(node);
+    node_lease_free(node->lease);
     replica_free(node->replica);
     log_close(node->log);
     ring_free(node->ring);
     node->replica = NULL;
     node->log = NULL;
     node->ring = NULL;
+    node->lease = NULL;
     node->ending = false;
     node->up = false;
     node->incarnation++;

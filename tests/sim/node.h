@@ -50,6 +50,7 @@ struct sim_node {
     struct log *log;
     struct replica *replica;
     struct ring *ring;
+    struct node_lease *lease;
     struct lane lanes[2];
     struct input *inbox, **inbox_tail;
     int64_t wake_at_us;

@@ -58,6 +58,7 @@ struct oracle *oracle_new(struct sim *sim)
     oracle->sim = sim;
     oracle->grants = grants_model_new(sim);
     clock_model_init(&oracle->clock, sim);
+    sim->points_oracle = points_model_new(sim, &oracle->clock);
     return oracle;
 }
 
@@ -67,6 +68,7 @@ void oracle_free(struct oracle *oracle)
         return;
     }
     grants_model_free(oracle->grants);
+    points_model_free(oracle->sim->points_oracle);
     free(oracle->commands);
     free(oracle->event_hashes);
     free(oracle->keys);
@@ -101,6 +103,15 @@ uint64_t oracle_hash_event(const struct store_event *event)
         hash = sim_mix(hash, hash_id(event->grant->id));
         hash = sim_mix(hash, event->grant->state);
         hash = sim_mix(hash, oracle_hash_live(event->grant));
+    }
+    if (event->point != NULL) {
+        hash = sim_hash_bytes(hash, slice_of(event->point->instance.bytes, sizeof(event->point->instance.bytes)));
+    }
+    if (event->barrier != NULL) {
+        hash = sim_mix(sim_mix(hash, event->barrier->id), event->barrier->points);
+    }
+    if (event->sweep != NULL) {
+        hash = sim_mix(sim_mix(hash, event->sweep->id), event->sweep->grants);
     }
     return sim_hash_bytes(sim_mix(hash, event->roles), event->member) | 1;
 }
@@ -210,6 +221,7 @@ void oracle_event(struct oracle *oracle, uint32_t place, const struct store_even
     }
     oracle->event_hashes[oracle->n_events++] = hash;
     grants_model_event(oracle->grants, event);
+    points_model_event(oracle->sim->points_oracle, event);
 }
 
 uint64_t oracle_revision(const struct oracle *oracle)
@@ -310,6 +322,7 @@ static void first_application(struct oracle *oracle, struct history_command appl
     oracle->applied_time_ms = time_ms;
     history_append(oracle, applied);
     note_key(oracle, command->key, outcome);
+    points_model_applied(oracle->sim->points_oracle, command, outcome);
     if (command->type != COMMAND_INIT) {
         clock_model_at_least(&oracle->clock, time_ms);
     }
@@ -363,6 +376,7 @@ void oracle_leadership(struct oracle *oracle, uint32_t place, enum replica_state
                  place + 1);
     }
     oracle->leaders[term] = place + 1;
+    points_model_led(oracle->sim->points_oracle, term);
 }
 
 void oracle_acknowledged(struct oracle *oracle, struct request_key key, const struct store_outcome *outcome)

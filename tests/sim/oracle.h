@@ -3,7 +3,7 @@
  *   oracle.c         G1, G2: one history of commands, whatever node applies it and however often; acknowledged writes
  * are in it; one leader a term; reads that see what was acknowledged before they began oracle_grants.c  G4, G7: one
  * history of events, and in it each grant's life, by a model of its own oracle_clock.c   G3: cluster time against true
- * time
+ * time oracle_points.c  G5, G6: enforcement points
  *
  * The oracle stands outside of the cluster: it sees all nodes at once, and true time. */
 #ifndef LAPSE_SIM_ORACLE_H

@@ -12,7 +12,7 @@
 #define LATE_MS 20
 
 struct model_grant {
-    struct grant_id id;
+    struct grant_id id, parent;
     uint32_t state;
     uint32_t uses, max_uses;
     int64_t requested_ms, approved_ms, duration_ms, not_before_ms, deadline_ms, pending_until_ms;
@@ -166,7 +166,15 @@ static const char *check_arrow(const struct model_grant *known, const struct sto
     return NULL;
 }
 
-static const char *check_deadline(const struct model_grant *known, const struct store_event *event)
+/* A child ends with its parent. */
+static int64_t latest_end_ms(const struct grants_model *model, const struct model_grant *known)
+{
+    const struct model_grant *parent = grant_id_is_zero(known->parent) ? NULL : find(model, known->parent);
+    return parent == NULL ? INT64_MAX : parent->deadline_ms;
+}
+
+static const char *check_deadline(const struct grants_model *model, const struct model_grant *known,
+                                  const struct store_event *event)
 {
     const struct grant *grant = event->grant;
     if (known->fixed && grant->deadline_ms != known->deadline_ms) {
@@ -174,7 +182,8 @@ static const char *check_deadline(const struct model_grant *known, const struct 
     }
     if (event->type == STORE_EVENT_APPROVED && known->duration_ms != 0) {
         int64_t begin = event->time_ms > known->not_before_ms ? event->time_ms : known->not_before_ms;
-        if (grant->deadline_ms != begin + known->duration_ms) {
+        int64_t end_ms = begin + known->duration_ms, latest_ms = latest_end_ms(model, known);
+        if (grant->deadline_ms != (end_ms < latest_ms ? end_ms : latest_ms)) {
             return "sets another deadline than begin + duration";
         }
     }
@@ -226,6 +235,7 @@ static void remember(struct model_grant *known, const struct store_event *event)
 {
     const struct grant *grant = event->grant;
     if (event->type == STORE_EVENT_REQUESTED) {
+        known->parent = grant->parent;
         known->requested_ms = event->time_ms;
         known->duration_ms = grant->duration_ms;
         known->not_before_ms = grant->not_before_ms;
@@ -252,7 +262,7 @@ static void grant_event(struct grants_model *model, const struct store_event *ev
         known = add(model, event->grant->id);
     }
     const char *wrong = check_arrow(known, event);
-    wrong = wrong != NULL ? wrong : check_deadline(known, event);
+    wrong = wrong != NULL ? wrong : check_deadline(model, known, event);
     wrong = wrong != NULL ? wrong : check_lateness(model, known, event);
     wrong = wrong != NULL || event->type == STORE_EVENT_REQUESTED ? wrong : check_uses(known, event);
     if (wrong != NULL) {
@@ -267,7 +277,7 @@ static void grant_event(struct grants_model *model, const struct store_event *ev
 
 void grants_model_event(struct grants_model *model, const struct store_event *event)
 {
-    if (event->grant != NULL) {
+    if (event->grant != NULL && event->type <= STORE_EVENT_LAPSED) {
         grant_event(model, event);
     }
     if (model->n_revisions == model->revisions_max) {

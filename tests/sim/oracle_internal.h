@@ -1,8 +1,9 @@
-/* The oracle's three parts among themselves. */
+/* The oracle's four parts among themselves. */
 #ifndef LAPSE_SIM_ORACLE_INTERNAL_H
 #define LAPSE_SIM_ORACLE_INTERNAL_H
 
 #include "tests/sim/oracle.h"
+#include "tests/sim/oracle_points.h"
 
 /* --- oracle_grants.c --- */
 

@@ -27,6 +27,14 @@ enum fault {
                        only */
     FAULT_MEMBERS,  /* neither: a node is added, promoted or removed */
     FAULT_TRANSFER, /* not a fault: a leader is asked to hand over */
+    /* Enforcement points. */
+    FAULT_POINT_PAUSE,   /* for longer than any lease now and then */
+    FAULT_POINT_CRASH,   /* a new instance comes back */
+    FAULT_POINT_GOODBYE, /* no fault either: it leaves in order */
+    FAULT_POINT_CUT,     /* its connection is cut: in one or both directions, half-open, or late */
+    FAULT_POINT_MOVE,    /* it changes nodes; its old stream may linger */
+    FAULT_POINT_SLOW,    /* its sessions end slowly, or can't be ended */
+    FAULT_POINT_TWIN,    /* a second process starts under the name of one that lives */
     FAULT_COUNT
 };
 
@@ -41,11 +49,13 @@ struct profile {
     int64_t wall_step_ms;    /* a step's size; 0: walls are honest */
     uint64_t snapshot_entries;
     uint64_t trailing_entries;
-    uint32_t loss_ppm;    /* frames lost without breaking the order of the others */
-    bool datagrams;       /* frames may be reordered and duplicated, which connections don't do */
-    uint32_t ring_events; /* capacity; small: subscribers fall off */
-    uint32_t newcomers;   /* nodes beyond the first voters, which may be added; 0: membership is fixed */
-    int64_t think_us;     /* clients' mean pause between operations */
+    uint32_t loss_ppm;       /* frames lost without breaking the order of the others */
+    bool datagrams;          /* frames may be reordered and duplicated, which connections don't do */
+    uint32_t ring_events;    /* capacity; small: subscribers fall off */
+    uint32_t newcomers;      /* nodes beyond the first voters, which may be added; 0: membership is fixed */
+    uint32_t points;         /* actors, at most POINTS_MAX; the last of four and more has the first one's name */
+    uint32_t point_lease_ms; /* their longest lease */
+    int64_t think_us;        /* clients' mean pause between operations */
 };
 
 /* The profile of that name, NULL when there is none. */

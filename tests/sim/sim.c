@@ -11,7 +11,9 @@
 #include "tests/sim/client.h"
 #include "tests/sim/network.h"
 #include "tests/sim/node.h"
+#include "tests/sim/oracle_points.h"
 #include "tests/sim/oracle.h"
+#include "tests/sim/point.h"
 #include "tests/sim/subscriber.h"
 
 /* After healing: how soon a cluster must be as good as new. Elections take less than a second. */
@@ -20,6 +22,8 @@
 #define SETTLE_US (2 * SIM_SECOND)
 /* A change of members that is under way ends. */
 #define MEMBERS_US (SIM_SECOND / 2)
+/* Beyond the longest lease, for barriers and points. */
+#define POINTS_US SIM_SECOND
 /* When a cluster that nobody disturbs is certainly there. */
 #define FIRST_LEADER_US (3 * SIM_SECOND)
 /* Far above what a run has: something spins. */
@@ -27,7 +31,9 @@
 
 const char *sim_break_name(enum sim_break broken)
 {
-    static const char *const names[BREAK_COUNT] = {"nothing", "durable", "vote", "order", "ring", "expiry", "read"};
+    static const char *const names[BREAK_COUNT] = {"nothing",    "durable",   "vote",        "order",      "ring",
+                                                   "expiry",     "read",      "lease-point", "lease-node", "lease-term",
+                                                   "lease-life", "admission", "ack",         "cache-back"};
     return names[broken];
 }
 
@@ -158,6 +164,23 @@ static bool agrees(struct sim *sim)
     return oracle_has_converged(sim->oracle) && subscribers_caught_up(sim->subscribers);
 }
 
+static bool points_are_quiet(struct sim *sim)
+{
+    return points_model_quiet(sim->points_oracle) && sim_points_settled(sim->points);
+}
+
+/* No barrier takes longer than the longest lease, and every point is allowed to decide again. */
+static void recover_points(struct sim *sim)
+{
+    int64_t lease_us = sim->profile->point_lease_ms * SIM_MILLISECOND;
+    int64_t begun_us = sim->now_us > sim->quiet_at_us ? sim->now_us : sim->quiet_at_us;
+    if (run_until_ready(sim, begun_us + lease_us + lease_us / 48 + POINTS_US, points_are_quiet)) {
+        return;
+    }
+    sim_fail(sim, "liveness", "%" PRId64 " ms after all is quiet %s", (sim->now_us - begun_us) / 1000,
+             points_model_quiet(sim->points_oracle) ? "a point does not decide" : "a barrier is not done");
+}
+
 static void recover(struct sim *sim)
 {
     sim_trace(sim, 0, "heal", 0, 0, 0);
@@ -184,6 +207,9 @@ static void recover(struct sim *sim)
     if (!sim->failed) {
         oracle_check_converged(sim->oracle);
     }
+    if (!sim->failed) {
+        recover_points(sim);
+    }
 }
 
 static void draw_world(struct sim *sim, const struct sim_options *options)
@@ -201,6 +227,7 @@ static void draw_world(struct sim *sim, const struct sim_options *options)
     sim->network = network_new(sim);
     sim->clients = clients_new(sim);
     sim->subscribers = subscribers_new(sim);
+    sim->points = sim_points_new(sim);
     sim->chaos = chaos_new(sim);
 }
 
@@ -210,6 +237,7 @@ static void destroy_world(struct sim *sim)
     events_free(&sim->events);
     clients_free(sim->clients);
     subscribers_free(sim->subscribers);
+    sim_points_free(sim->points);
     chaos_free(sim->chaos);
     network_free(sim->network);
     oracle_free(sim->oracle);
@@ -218,7 +246,9 @@ static void destroy_world(struct sim *sim)
 static void report(const struct sim *sim, struct sim_result *result)
 {
     struct oracle_counts counts;
+    struct oracle_point_counts points;
     oracle_counts(sim->oracle, &counts);
+    points_model_counts(sim->points_oracle, &points);
     *result = (struct sim_result){.failed = sim->failed,
                                   .profile = sim->profile->name,
                                   .trace_hash = sim->trace_hash,
@@ -230,6 +260,12 @@ static void report(const struct sim *sim, struct sim_result *result)
                                   .elections = counts.elections,
                                   .snapshots = counts.snapshots,
                                   .resyncs = subscribers_resyncs(sim->subscribers),
+                                  .promises = points.promises,
+                                  .permits = points.permits,
+                                  .barriers = points.barriers,
+                                  .told = points.told,
+                                  .lapsed = points.receipts[RECEIPT_LAPSED],
+                                  .failed_receipts = points.receipts[RECEIPT_FAILED],
                                   .virtual_us = sim->now_us};
     memcpy(result->failure, sim->failure, sizeof(result->failure));
 }

@@ -5,10 +5,11 @@
  *            chaos --faults--> +-------------------------------------+
  *   clients --write, read----> | node: replica, log, store, ring     | --frames--> network --> other nodes
  *   subscribers <--events----- |       virtual disk, drifting clocks |
+ *   points <--leases, events-> |       lease_node, lease_leader      |
  *                              +-------------------------------------+
  *                                  | every command, event, ack, read, leader
  *                                  v
- *                                oracle: G1 G2 G3 G4 G7, linearizable reads, one leader a term
+ *                                oracle: G1 to G7, linearizable reads, one leader a term
  *
  * A run is a function of its seed: every choice is drawn from one generator, in an order that only events decide. */
 #ifndef LAPSE_SIM_SIM_H
@@ -25,7 +26,8 @@
 /* What the calendar says when a run begins. */
 #define SIM_EPOCH_WALL_MS INT64_C(1800000000000)
 
-/* Ways to break the house on purpose, to show that the oracle would notice. All are in the simulator's own driver. */
+/* Ways to break the house on purpose, to show that the oracle would notice. Those that aren't leases' are in the
+ * simulator's own driver. */
 enum sim_break {
     BREAK_NOTHING,
     BREAK_DURABLE, /* appends are reported done, and written some time later */
@@ -34,6 +36,14 @@ enum sim_break {
     BREAK_RING,    /* a subscriber's edge loses an event now and then */
     BREAK_EXPIRY,  /* boot clocks run wrong by far more than they may */
     BREAK_READ,    /* reads are answered from the local store, without a quorum */
+    /* A wait of the enforcement leases is left out (enum lease_broken). */
+    BREAK_LEASE_POINT,
+    BREAK_LEASE_NODE,
+    BREAK_LEASE_TERM,
+    BREAK_LEASE_LIFE,
+    BREAK_ADMISSION,
+    BREAK_ACK,        /* a point confirms the end of a grant before its cache denies it */
+    BREAK_CACHE_BACK, /* a point goes back to what its cache held earlier */
     BREAK_COUNT
 };
 const char *sim_break_name(enum sim_break broken);
@@ -44,6 +54,8 @@ struct clients;
 struct subscribers;
 struct chaos;
 struct oracle;
+struct sim_points;
+struct points_model;
 
 struct sim_options {
     uint64_t seed;
@@ -69,6 +81,8 @@ struct sim {
     struct subscribers *subscribers;
     struct chaos *chaos;
     struct oracle *oracle;
+    struct sim_points *points;
+    struct points_model *points_oracle; /* part of the oracle */
 
     bool trace;
     uint64_t trace_hash; /* over everything that was traced */
@@ -86,6 +100,7 @@ struct sim_result {
     const char *profile;
     uint64_t trace_hash;
     uint64_t n_events, commands, revisions, acknowledged, reads, elections, snapshots, resyncs;
+    uint64_t promises, permits, barriers, told, lapsed, failed_receipts;
     int64_t virtual_us;
 };
 

@@ -23,6 +23,7 @@ struct published {
     uint64_t hash;
     struct grant_id grant;
     uint64_t live_hash;
+    int64_t deadline_ms;
 };
 
 struct entry {
@@ -57,8 +58,16 @@ void subscribers_publish(struct sim_node *node, const struct store_event *event)
     if (event->grant != NULL) {
         published.grant = event->grant->id;
         published.live_hash = oracle_hash_live(event->grant);
+        published.deadline_ms = event->grant->deadline_ms;
     }
     ring_append(node->ring, ring_event_new(event, blob_new(slice_of(&published, sizeof(published)))));
+}
+
+int64_t subscribers_deadline_ms(const struct ring_event *event)
+{
+    struct published published;
+    memcpy(&published, event->payload->data, sizeof(published));
+    return published.deadline_ms;
 }
 
 /* --- The table --- */

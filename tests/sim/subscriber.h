@@ -3,7 +3,7 @@
 #ifndef LAPSE_SIM_SUBSCRIBER_H
 #define LAPSE_SIM_SUBSCRIBER_H
 
-#include "store/store.h"
+#include "node/ring.h"
 #include "tests/sim/sim.h"
 
 struct subscribers *subscribers_new(struct sim *sim);
@@ -12,6 +12,8 @@ void subscribers_free(struct subscribers *subscribers);
 
 /* A node applied an event: puts it into its ring, encoded as subscribers here expect it. */
 void subscribers_publish(struct sim_node *node, const struct store_event *event);
+/* The grant's deadline, from an event in the ring. */
+int64_t subscribers_deadline_ms(const struct ring_event *event);
 /* Healed: from now on subscribers stay where they are and read fast. */
 void subscribers_settle(struct subscribers *subscribers);
 /* True when every subscriber has seen the last revision. */

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "tests/sim/node_lease.h"
+
 #define RECENT 48u
 #define SUBJECTS 5u
 #define RESOURCES 6u
+#define SUBTREES_FROM 4u /* the last resources are requested as subtrees */
 
 struct known_grant {
     struct grant_id id;
@@ -52,10 +55,17 @@ static void act_as_operator(struct workload_op *op)
     op->command.principal = slice_str(op->principal);
 }
 
-static void name_target(struct workload_op *op, uint32_t subject, uint32_t resource)
+/* `suffix`: of a subtree's name. */
+static struct slice name_resource(struct workload_op *op, uint32_t resource, const char *suffix)
+{
+    snprintf(op->resource, sizeof(op->resource), "db/r%u%s", resource, resource < SUBTREES_FROM ? "" : suffix);
+    return slice_str(op->resource);
+}
+
+static void name_target(struct workload_op *op, uint32_t subject, uint32_t resource, const char *suffix)
 {
     op->command.terms.subject = name_in(op->subject, "user:sub", subject);
-    op->command.terms.resource = name_in(op->resource, "db/r", resource);
+    op->command.terms.resource = name_resource(op, resource, suffix);
 }
 
 /* --- Choosing --- */
@@ -74,9 +84,9 @@ static enum command_type draw_type(struct workload *workload)
     static const struct {
         enum command_type type;
         uint32_t weight;
-    } kinds[] = {{COMMAND_REQUEST, 30}, {COMMAND_APPROVE, 30}, {COMMAND_DENY, 2},   {COMMAND_CANCEL, 3},
-                 {COMMAND_USE, 10},     {COMMAND_COMPLETE, 4}, {COMMAND_REVOKE, 10}};
-    uint64_t ball = sim_below(workload->sim, 89);
+    } kinds[] = {{COMMAND_REQUEST, 30}, {COMMAND_APPROVE, 30}, {COMMAND_DENY, 2},    {COMMAND_CANCEL, 3},
+                 {COMMAND_USE, 10},     {COMMAND_COMPLETE, 4}, {COMMAND_REVOKE, 10}, {COMMAND_REVOKE_MATCHING, 2}};
+    uint64_t ball = sim_below(workload->sim, 91);
     size_t i = 0;
     while (ball >= kinds[i].weight) {
         ball -= kinds[i].weight;
@@ -110,7 +120,7 @@ void workload_probe(struct workload *workload, struct workload_op *op, bool is_r
 {
     begin_op(workload, op);
     op->is_read = is_read;
-    name_target(op, 0, 0);
+    name_target(op, 0, 0, "");
     if (!is_read) {
         give_role(workload, op);
     }
@@ -121,7 +131,34 @@ static void request(struct workload *workload, struct workload_op *op)
     struct sim *sim = workload->sim;
     op->command.type = COMMAND_REQUEST;
     act_as(op, "user:req", sim_below(sim, 4));
-    name_target(op, (uint32_t)sim_below(sim, SUBJECTS), (uint32_t)sim_below(sim, RESOURCES));
+    if (workload->n_known > 0 && sim_chance(sim, 250000)) {
+        const struct known_grant *parent = draw_known(workload);
+        op->command.terms.parent = parent->id;
+        name_target(op, parent->subject, parent->resource, "/x");
+    } else {
+        name_target(op, (uint32_t)sim_below(sim, SUBJECTS), (uint32_t)sim_below(sim, RESOURCES), "/*");
+    }
+}
+
+static uint32_t draw_wait(struct sim *sim)
+{
+    uint64_t ball = sim_below(sim, 10);
+    return ball < 5 ? RECEIPT_ENFORCED : ball < 8 ? RECEIPT_RECEIVED : 0;
+}
+
+static void revoke_matching(struct workload *workload, struct workload_op *op)
+{
+    struct sim *sim = workload->sim;
+    struct store_filter *filter = &op->command.filter;
+    op->command.type = COMMAND_REVOKE_MATCHING;
+    op->wait = draw_wait(sim);
+    act_as_operator(op);
+    if (sim_chance(sim, 600000)) {
+        filter->resource = name_resource(op, (uint32_t)sim_below(sim, RESOURCES), "/*");
+    }
+    if (filter->resource.len == 0 || sim_chance(sim, 300000)) {
+        filter->subject = name_in(op->subject, "user:sub", sim_below(sim, SUBJECTS));
+    }
 }
 
 static void act_on(struct workload *workload, struct workload_op *op, enum command_type type)
@@ -141,6 +178,7 @@ static void act_on(struct workload *workload, struct workload_op *op, enum comma
         break;
     case COMMAND_REVOKE:
         act_as_operator(op);
+        op->wait = draw_wait(sim);
         break;
     default:
         act_as(op, "user:req", known->requester);
@@ -159,12 +197,14 @@ void workload_next(struct workload *workload, struct workload_op *op)
     if (workload->n_known > 0 && sim_chance(sim, 200000)) {
         const struct known_grant *known = draw_known(workload);
         op->is_read = true;
-        name_target(op, known->subject, known->resource);
+        name_target(op, known->subject, known->resource, "/x");
         return;
     }
     enum command_type type = workload->n_known == 0 ? COMMAND_REQUEST : draw_type(workload);
     if (type == COMMAND_REQUEST) {
         request(workload, op);
+    } else if (type == COMMAND_REVOKE_MATCHING) {
+        revoke_matching(workload, op);
     } else {
         act_on(workload, op, type);
     }

@@ -12,6 +12,7 @@ struct workload;
 struct workload_op {
     bool is_read;
     struct command command;
+    uint32_t wait; /* of a revocation: RECEIPT_ENFORCED, RECEIPT_RECEIVED, or 0: for nothing but the commit */
     char principal[32], subject[32], resource[32], member[32];
     uint32_t target; /* number of the grant it is about */
 };

@@ -149,7 +149,7 @@ static void on_revoke(struct grpc_call *call, struct slice message)
     grant.state = GRANT_REVOKED;
     grant.reason = slice_str(request.reason);
     buf_init(&answer, LIMIT_MESSAGE_OUT);
-    CHECK(lapse_is_ok(proto_encode_mutation(&point, &grant, !fresh, &answer)));
+    CHECK(lapse_is_ok(proto_encode_mutation(&point, &grant, !fresh, NULL, &answer)));
     grpc_call_reply(call, buf_slice(&answer));
     buf_free(&answer);
 }
@@ -188,7 +188,7 @@ static void on_request(struct grpc_call *call, struct slice message)
     struct proto_point point = point_now(node->cluster);
     command.terms.state = GRANT_PENDING;
     buf_init(&answer, LIMIT_MESSAGE_OUT);
-    CHECK(lapse_is_ok(proto_encode_mutation(&point, &command.terms, false, &answer)));
+    CHECK(lapse_is_ok(proto_encode_mutation(&point, &command.terms, false, NULL, &answer)));
     grpc_call_reply(call, buf_slice(&answer));
     buf_free(&answer);
 }

@@ -42,6 +42,37 @@ struct command fixture_advance(uint32_t count)
     return (struct command){.type = COMMAND_ADVANCE, .count = count};
 }
 
+struct random_id fixture_random_id(uint64_t number)
+{
+    struct random_id id = {{0}};
+    memcpy(id.bytes, &number, sizeof number);
+    return id;
+}
+
+struct command fixture_register(const char *id, uint64_t instance, const char *scope)
+{
+    return (struct command){.type = COMMAND_REGISTER,
+                            .principal = slice_str("user:ep"),
+                            .text = slice_str(id),
+                            .instance = fixture_random_id(instance),
+                            .scope = slice_str(scope),
+                            .lease_ms = 3000};
+}
+
+struct command fixture_receipt(uint64_t barrier, uint64_t instance, enum receipt_level level, int64_t time_ms)
+{
+    static struct buf bytes;
+    struct receipt receipt = {
+        .barrier = barrier, .instance = fixture_random_id(instance), .level = level, .time_ms = time_ms};
+    if (level == RECEIPT_FAILED)
+        receipt.reason = slice_str("a shell does not end");
+    buf_free(&bytes);
+    buf_init(&bytes, LIMIT_COMMAND_BYTES);
+    lapse_result result = receipts_add(&bytes, &receipt);
+    CHECK(lapse_is_ok(result));
+    return (struct command){.type = COMMAND_RECEIPTS, .receipts = buf_slice(&bytes)};
+}
+
 struct store_outcome fixture_apply(struct store *store, struct command command, int64_t time_ms)
 {
     struct store_outcome outcome;

@@ -16,6 +16,12 @@ struct command fixture_about(enum command_type type, uint64_t number, const char
 struct command fixture_advance(uint32_t count);
 struct request_key fixture_key(uint64_t number);
 
+struct random_id fixture_random_id(uint64_t number);
+/* Of user:ep, with a lease of 3 s. */
+struct command fixture_register(const char *id, uint64_t instance, const char *scope);
+/* COMMAND_RECEIPTS with one receipt, at that time, in bytes that stay until the next call. */
+struct command fixture_receipt(uint64_t barrier, uint64_t instance, enum receipt_level level, int64_t time_ms);
+
 struct store_outcome fixture_apply(struct store *store, struct command command, int64_t time_ms);
 /* The same, which must take effect. */
 struct store_outcome fixture_must(struct store *store, struct command command, int64_t time_ms);

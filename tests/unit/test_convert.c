@@ -1,168 +1,14 @@
 /* Conversions: the bytes that servers write by hand are those of the schema, and nothing is lost between plain data,
  * generated structs and bytes. */
-#include <criterion/criterion.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
-#include "proto/codec.h"
-#include "proto/convert.h"
-#include "proto/encode.h"
+#include "proto/lapse/v1/enforcement.pb.h"
+#include "store/store.h"
+#include "tests/unit/convert_fixture.h"
 
-/* --- grants to try ------------------------------------------------------------------------------------------------ */
-
-/* Reproducible: every run tries the same grants. */
-static uint64_t seed = 1;
-
-static uint64_t any(uint64_t below)
-{
-    seed = seed * 6364136223846793005u + 1442695040888963407u;
-    return (seed >> 33) % below;
-}
-
-/* Text of up to `max` bytes from a pool that lives as long as the test: empty, one character, full, or between. */
-static const char *pool(void)
-{
-    static char characters[4096];
-    if (characters[0] == '\0')
-        for (size_t i = 0; i < sizeof characters; i++)
-            characters[i] = (char)('a' + i % 26);
-    return characters + any(1024);
-}
-
-static struct slice text(size_t max)
-{
-    size_t lengths[] = {0, 1, max, any(max + 1)};
-    return slice_of(pool(), lengths[any(4)]);
-}
-
-static struct slice some_text(size_t max)
-{
-    struct slice some = text(max);
-    return some.len > 0 ? some : slice_str("x");
-}
-
-static int64_t number(void)
-{
-    static const int64_t numbers[] = {0, 1, 127, 128, 1767225600000, INT64_MAX, -1};
-    return numbers[any(ARRAY_LEN(numbers))];
-}
-
-static struct grant_id id(void)
-{
-    struct grant_id made = {{0}};
-    if (any(3) > 0)
-        for (size_t i = 0; i < sizeof made.bytes; i++)
-            made.bytes[i] = (uint8_t)any(256);
-    return made;
-}
-
-static void some_lists(struct grant *grant)
-{
-    grant->n_actions = (uint32_t)any(LIMIT_ACTIONS + 1);
-    for (uint32_t i = 0; i < grant->n_actions; i++)
-        grant->actions[i] = some_text(LIMIT_ACTION);
-    grant->n_approvals = (uint32_t)any(LIMIT_APPROVALS + 1);
-    for (uint32_t i = 0; i < grant->n_approvals; i++)
-        grant->approvals[i] = (struct grant_approval){text(LIMIT_PRINCIPAL), number(), text(LIMIT_REASON)};
-    grant->n_labels = (uint32_t)any(LIMIT_LABELS + 1);
-    for (uint32_t i = 0; i < grant->n_labels; i++)
-        grant->labels[i] = (struct grant_label){text(LIMIT_LABEL_KEY), text(LIMIT_LABEL_VALUE)};
-    if (any(2)) {
-        grant->binding.spiffe_id = text(LIMIT_PRINCIPAL);
-        grant->binding.certificate_sha256 = any(2) ? slice_str("0123456789abcdef0123456789abcdef") : slice_of(NULL, 0);
-        grant->binding.n_networks = (uint32_t)any(LIMIT_NETWORKS + 1);
-        for (uint32_t i = 0; i < grant->binding.n_networks; i++)
-            grant->binding.networks[i] = some_text(LIMIT_NETWORK);
-    }
-}
-
-static struct grant some_grant(void)
-{
-    struct grant grant = {
-        .id = id(),
-        .parent = id(),
-        .state = (enum grant_state)(GRANT_PENDING + any(10)),
-        .subject = text(LIMIT_SUBJECT),
-        .resource = text(LIMIT_RESOURCE),
-        .justification = text(LIMIT_JUSTIFICATION),
-        .ticket = text(LIMIT_TICKET),
-        .task = text(LIMIT_TASK),
-        .requester = text(LIMIT_PRINCIPAL),
-        .policy = text(LIMIT_POLICY),
-        .ended_by = text(LIMIT_PRINCIPAL),
-        .reason = text(LIMIT_REASON),
-        .policy_version = (uint64_t)number(),
-        .break_glass = any(2),
-        .duration_ms = number(),
-        .not_before_ms = number(),
-        .deadline_ms = number(),
-        .pending_until_ms = number(),
-        .max_uses = (uint32_t)number(),
-        .uses = (uint32_t)number(),
-        .requested_ms = number(),
-        .approved_ms = number(),
-        .activated_ms = number(),
-        .ended_ms = number(),
-        .requested_revision = (uint64_t)number(),
-        .approved_revision = (uint64_t)number(),
-        .activated_revision = (uint64_t)number(),
-        .ended_revision = (uint64_t)number(),
-        .revision = (uint64_t)number(),
-    };
-    some_lists(&grant);
-    return grant;
-}
-
-/* Every field set and of full length. */
-static struct grant full_grant(void)
-{
-    struct grant grant = {0};
-    do {
-        grant = some_grant();
-    } while (grant.n_actions < LIMIT_ACTIONS || grant.n_labels == 0 || grant.n_approvals == 0 ||
-             grant.binding.n_networks == 0);
-    grant.justification = slice_of(pool(), LIMIT_JUSTIFICATION);
-    return grant;
-}
-
-/* --- comparing ---------------------------------------------------------------------------------------------------- */
-
-static struct buf by_codec, by_hand;
-
-static void begin(void)
-{
-    buf_init(&by_codec, 1 << 20);
-    buf_init(&by_hand, 1 << 20);
-}
-
-static void finish(void)
-{
-    buf_free(&by_codec);
-    buf_free(&by_hand);
-}
-
-TestSuite(convert, .init = begin, .fini = finish);
-
-static void encode(const pb_msgdesc_t *type, const void *message)
-{
-    buf_clear(&by_codec);
-    cr_assert(lapse_is_ok(proto_encode(type, message, &by_codec)));
-}
-
-static void expect_same_bytes(lapse_result written)
-{
-    cr_assert(lapse_is_ok(written));
-    cr_assert(slice_equal(buf_slice(&by_codec), buf_slice(&by_hand)), "%zu bytes by the codec, %zu by hand",
-              by_codec.len, by_hand.len);
-    buf_clear(&by_hand);
-}
-
-static void fill(const struct grant *grant, lapse_v1_Grant *message)
-{
-    struct lapse_error error = {0};
-    cr_assert(lapse_is_ok(proto_grant_fill(grant, message, &error)), "%s", error.message);
-}
+TestSuite(convert, .init = convert_begin, .fini = convert_end);
 
 Test(convert, grants_are_encoded_as_the_schema_says)
 {
@@ -176,33 +22,27 @@ Test(convert, grants_are_encoded_as_the_schema_says)
     free(message);
 }
 
-static void fill_event(const struct proto_event *event, lapse_v1_Event *message)
-{
-    *message = (lapse_v1_Event){.revision = event->revision,
-                                .time_ms = event->time_ms,
-                                .type = (lapse_v1_EventType)event->type,
-                                .has_grant = event->grant != NULL,
-                                .has_roles = event->member.len > 0};
-    if (event->grant != NULL)
-        fill(event->grant, &message->grant);
-    if (event->member.len > 0) {
-        cr_assert(slice_to_cstr(event->member, message->roles.member, sizeof message->roles.member));
-        for (uint32_t role = 1; role <= ROLE_ALL; role <<= 1)
-            if (event->roles & role)
-                (void)snprintf(message->roles.roles[message->roles.roles_count++], 12, "%s", proto_role_name(role));
-    }
-}
-
 Test(convert, events_are_encoded_as_the_schema_says)
 {
     lapse_v1_WatchResponse *watch = mem_calloc(1, sizeof *watch);
     for (int i = 0; i < 500; i++) {
         struct grant grant = some_grant();
-        struct proto_event event = {
-            .revision = any(1000), .time_ms = number(), .type = (uint32_t)any(14), .grant = any(2) ? &grant : NULL};
+        struct point point = some_point();
+        struct barrier barrier = some_barrier();
+        struct session session = some_session();
+        struct sweep sweep = some_sweep();
+        struct proto_event event = {.revision = any(1000),
+                                    .time_ms = number(),
+                                    .type = (uint32_t)any(STORE_EVENT_SWEEP_ENDED + 1),
+                                    .grant = any(2) ? &grant : NULL,
+                                    .point = any(4) ? NULL : &point,
+                                    .barrier = any(4) ? NULL : &barrier,
+                                    .session = any(4) ? NULL : &session,
+                                    .sweep = any(4) ? NULL : &sweep};
         if (any(2)) {
             event.member = some_text(LIMIT_PRINCIPAL);
             event.roles = (uint32_t)any(ROLE_ALL + 1);
+            event.scope = scope();
         }
         *watch = (lapse_v1_WatchResponse){.epoch = any(3), .which_kind = lapse_v1_WatchResponse_event_tag};
         fill_event(&event, &watch->kind.event);
@@ -252,12 +92,18 @@ Test(convert, answers_are_encoded_as_the_schema_says)
 {
     const struct proto_point point = {7, 300, 1767225600000};
     struct grant grant = full_grant();
+    struct barrier barrier = some_barrier();
     lapse_v1_MutationResponse *mutation = mem_calloc(1, sizeof *mutation);
-    *mutation = (lapse_v1_MutationResponse){
-        .epoch = 7, .revision = 300, .time_ms = point.time_ms, .has_grant = true, .repeated_call = true};
+    *mutation = (lapse_v1_MutationResponse){.epoch = 7,
+                                            .revision = 300,
+                                            .time_ms = point.time_ms,
+                                            .has_grant = true,
+                                            .repeated_call = true,
+                                            .has_barrier = true};
     fill(&grant, &mutation->grant);
+    fill_barrier(&barrier, &mutation->barrier);
     encode(lapse_v1_MutationResponse_fields, mutation);
-    expect_same_bytes(proto_encode_mutation(&point, &grant, true, &by_hand));
+    expect_same_bytes(proto_encode_mutation(&point, &grant, true, &barrier, &by_hand));
     lapse_v1_GetResponse *get = mem_calloc(1, sizeof *get);
     *get = (lapse_v1_GetResponse){.epoch = 7, .revision = 300, .time_ms = point.time_ms, .has_grant = true};
     fill(&grant, &get->grant);
@@ -279,6 +125,7 @@ Test(convert, answers_are_encoded_as_the_schema_says)
     free(check);
 }
 
+/* nanopb can write a repeated submessage only through a callback. */
 /* --- reading back ------------------------------------------------------------------------------------------------- */
 
 static void expect_same_grant(const struct grant *a, const struct grant *b)
@@ -370,8 +217,10 @@ Test(convert, roles_are_listed_binding_by_binding)
     struct visited visited = {.n = 0};
     lapse_v1_ListRolesResponse head;
     cr_assert(lapse_is_ok(proto_encode_list_roles_begin(&point, &by_hand)));
-    cr_assert(lapse_is_ok(proto_encode_list_roles_binding(slice_str("user:dev1"), ROLE_ALL, &by_hand)));
-    cr_assert(lapse_is_ok(proto_encode_list_roles_binding(slice_str("user:*"), ROLE_AUDITOR, &by_hand)));
+    cr_assert(lapse_is_ok(
+        proto_encode_list_roles_binding(slice_str("user:dev1"), ROLE_ALL, slice_str("db/* vm/a"), &by_hand)));
+    cr_assert(
+        lapse_is_ok(proto_encode_list_roles_binding(slice_str("user:*"), ROLE_AUDITOR, slice_of(NULL, 0), &by_hand)));
     cr_assert(lapse_is_ok(proto_decode_list_roles(buf_slice(&by_hand), &head, visit_binding, &visited, NULL)));
     cr_expect_eq(visited.n, 2);
     cr_expect_str_eq(visited.first_member, "user:dev1");
@@ -538,6 +387,24 @@ Test(convert, generated_bounds_are_the_limits)
     BOUND(lapse_v1_Binding, spiffe_id, LIMIT_PRINCIPAL);
     BOUND_MANY(lapse_v1_Binding, networks, LIMIT_NETWORKS, LIMIT_NETWORK);
     BOUND(lapse_v1_RoleBinding, member, LIMIT_PRINCIPAL);
+    BOUND_MANY(lapse_v1_RoleBinding, scope, LIMIT_SCOPE_PATTERNS, LIMIT_RESOURCE);
+    BOUND(lapse_v1_Point, id, LIMIT_POINT_ID);
+    BOUND(lapse_v1_Point, principal, LIMIT_PRINCIPAL);
+    BOUND_MANY(lapse_v1_Point, scope, LIMIT_SCOPE_PATTERNS, LIMIT_RESOURCE);
+    BOUND(lapse_v1_Receipt, point, LIMIT_POINT_ID);
+    BOUND(lapse_v1_Receipt, reason, LIMIT_RECEIPT_REASON);
+    BOUND(lapse_v1_Session, point, LIMIT_POINT_ID);
+    BOUND(lapse_v1_Session, description, LIMIT_SESSION_DESCRIPTION);
+    BOUND(lapse_v1_Sweep, subject, LIMIT_SUBJECT);
+    BOUND(lapse_v1_Sweep, resource, LIMIT_RESOURCE);
+    BOUND(lapse_v1_Sweep, requester, LIMIT_PRINCIPAL);
+    BOUND(lapse_v1_Sweep, approver, LIMIT_PRINCIPAL);
+    BOUND(lapse_v1_Sweep, ticket, LIMIT_TICKET);
+    BOUND(lapse_v1_Sweep, policy, LIMIT_POLICY);
+    BOUND(lapse_v1_Sweep, reason, LIMIT_REASON);
+    BOUND(lapse_v1_Sweep, by, LIMIT_PRINCIPAL);
+    BOUND(lapse_v1_RevokeMatchingRequest, request_id, LIMIT_REQUEST_ID);
+    BOUND(lapse_v1_RevokeMatchingRequest, reason, LIMIT_REASON);
     BOUND(lapse_v1_DecisionRequest, request_id, LIMIT_REQUEST_ID);
     BOUND(lapse_v1_DecisionRequest, comment, LIMIT_REASON);
     BOUND(lapse_v1_EndRequest, reason, LIMIT_REASON);

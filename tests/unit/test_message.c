@@ -100,6 +100,9 @@ static struct message full(enum message_type type, struct buf *list)
     case MESSAGE_PROBE:
     case MESSAGE_PROBE_ACK:
         break;
+    case MESSAGE_LEASE:
+        message.data = slice_str("lease frame");
+        break;
     }
     blob_unref(data);
     return message;

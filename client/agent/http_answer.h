@@ -1,0 +1,22 @@
+/* Answers of the agent's HTTP ends, and the question in JSON that one of them takes. */
+#ifndef LAPSE_CLIENT_AGENT_HTTP_ANSWER_H
+#define LAPSE_CLIENT_AGENT_HTTP_ANSWER_H
+
+#include <microhttpd.h>
+
+#include "client/agent/decide.h"
+
+enum MHD_Result http_answer_text(struct MHD_Connection *connection, unsigned status, const char *text);
+/* 200, 401 or 403 with the X-Lapse- headers. */
+enum MHD_Result http_answer_auth(struct MHD_Connection *connection, const struct agent_answer *answer);
+/* 200 for permits and denials: {"permit": true, "reason": "ALLOWS", "grant": ...}. */
+enum MHD_Result http_answer_json(struct MHD_Connection *connection, const struct agent_answer *answer);
+enum MHD_Result http_answer_readiness(struct MHD_Connection *connection, struct lapse_guard *guard);
+enum MHD_Result http_answer_metrics(struct MHD_Connection *connection, struct agent_decider *decider);
+
+/* {"subject", "resource", "action", and optionally "spiffe_id", "certificate_sha256" (hex), "address", "revision"}.
+ * INVALID_ARGUMENT with what is wrong; unknown members are refused. */
+lapse_result http_question_parse(struct slice json, struct agent_question *question,
+                                 struct lapse_error *error) LAPSE_MUST_USE;
+
+#endif

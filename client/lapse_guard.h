@@ -1,0 +1,131 @@
+/* The guard: an enforcement point in your own process. It keeps the grants of its scope in memory, decides without the
+ * network in well under a microsecond, and denies everything when it can no longer know.
+ *
+ *   struct lapse_guard_options options = {.client = {.endpoints = ..., ...}, .id = "orders-db-1",
+ *                                         .scope = (const char *const[]){"db/prod/orders"}, .n_scope = 1};
+ *   struct lapse_guard *guard;
+ *   if (!lapse_is_ok(lapse_guard_open(&options, &callbacks, arg, &guard, &error))) ...
+ *   struct lapse_guard_query query = {.subject = "user:dev1@example.com", .resource = "db/prod/orders", .action = "read"};
+ *   struct lapse_guard_decision decision;
+ *   if (lapse_guard_check(guard, &query, &decision)) serve(); else refuse(decision.verdict);
+ *
+ * What a revocation means here. When the cluster revokes a grant, the guard denies it at once, has the sessions under it
+ * ended (on_end_session), and confirms. If it is cut off for longer than its lease, it denies everything by itself, and
+ * the cluster counts on that. So a revocation that was confirmed holds here, whatever happened to this process, to its
+ * machine or to the network.
+ *
+ * Conventions are those of lapse.h. Time is this machine's CLOCK_BOOTTIME: a suspended machine wakes up denying. */
+#ifndef LAPSE_GUARD_H
+#define LAPSE_GUARD_H
+
+#include "client/lapse.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct lapse_guard;
+struct lapse_guard_session;
+
+struct lapse_guard_options {
+    struct lapse_client_options client; /* calls_max is not used */
+    const char *id;                     /* of this enforcement point, unique in the cluster; at most 64 bytes */
+    const char *const *scope;           /* resources that it guards: paths or subtrees; 1 to 8 */
+    size_t n_scope;
+    uint32_t lease_ms;       /* how long it may decide without hearing from the cluster; 0: 3000; 1000 to 60,000 */
+    uint32_t grants_max;     /* in the cache; past it the guard denies and says so; 0: 1,000,000 */
+    uint32_t use_share;      /* uses of a grant with max_uses that are taken at a time; 0: 1. What is left of a share when the grant ends is lost */
+    uint32_t session_end_ms; /* a session that is not ended so long after on_end_session is reported as FAILED; 0: 2000 */
+    bool end_sessions_when_stale; /* also call on_end_session for all sessions when the guard lapses */
+};
+
+enum lapse_guard_state {
+    LAPSE_GUARD_STARTING = 1, /* no complete cache yet: denies everything */
+    LAPSE_GUARD_DECIDING = 2,
+    LAPSE_GUARD_STALE = 3,  /* its lease ran out: denies everything, reconnects by itself */
+    LAPSE_GUARD_FENCED = 4, /* another process has registered under its id: denies everything, for good */
+    LAPSE_GUARD_FAILED = 5  /* what can't be mended by waiting (a role is missing, the scope is foreign): denies everything; still retries, slowly */
+};
+/* "STARTING", ...; never NULL. */
+const char *lapse_guard_state_name(enum lapse_guard_state state);
+
+/* NULL members are not called. All run on the guard's own thread; they must not block. */
+struct lapse_guard_callbacks {
+    void (*on_state)(void *arg, enum lapse_guard_state state, const char *message);
+    /* The grant of this session has ended (`reason`: "REVOKED", "EXPIRED", ..., or "STALE"): end it, and call
+     * lapse_guard_session_ended, here or later from any thread. Without this callback sessions count as ended at once. */
+    void (*on_end_session)(void *arg, struct lapse_guard_session *session, const char *grant_id, const char *reason);
+    /* A grant in scope has become active, changed, or ended, and the cache has it. */
+    void (*on_grant)(void *arg, const struct lapse_grant *grant);
+};
+
+/* INVALID_ARGUMENT (an option), UNAUTHENTICATED (a certificate that can't be used). Returns at once; the guard is
+ * STARTING until its cache is complete: lapse_guard_wait_ready. */
+lapse_result lapse_guard_open(const struct lapse_guard_options *options, const struct lapse_guard_callbacks *callbacks,
+                              void *arg, struct lapse_guard **guard, struct lapse_error *error) LAPSE_MUST_USE;
+/* Denies from now on, says goodbye (so that no revocation has to wait for this guard), and frees. No other call may be
+ * under way or follow. Sessions that are open are reported as ended by the goodbye. Accepts NULL. Not from a callback. */
+void lapse_guard_close(struct lapse_guard *guard);
+/* UNAVAILABLE when it is not DECIDING after `timeout_ms`, with the reason. */
+lapse_result lapse_guard_wait_ready(struct lapse_guard *guard, uint32_t timeout_ms, struct lapse_error *error) LAPSE_MUST_USE;
+
+struct lapse_guard_query {
+    const char *subject;
+    const char *resource;
+    const char *action;
+    /* What the presenter showed, where a grant is bound; NULL or empty: nothing. */
+    const char *spiffe_id;
+    struct lapse_bytes certificate_sha256;
+    const char *address;
+};
+
+struct lapse_guard_decision {
+    bool permit;
+    /* "ALLOWS", or why not: "NO_GRANT", "STARTING", "STALE", "FENCED", "FAILED", "USES" (the grant counts its uses: lapse_guard_use decides),
+     * or a grant's: "PAST_DEADLINE", "OTHER_ACTION", "BINDING_MISSING", ... Static. */
+    const char *verdict;
+    char grant[27]; /* the one that allows it, or the nearest miss; "" when there is none */
+    uint64_t epoch;
+    uint64_t revision;    /* what the cache holds */
+    int64_t staleness_ms; /* since the cluster was last heard; -1: never */
+    int64_t valid_for_ms; /* how long this answer holds without asking again: until the grant's deadline or the lease's end; 0 for a denial */
+};
+
+/* Any thread, any number of them: lock-free, no allocation, no system call. Returns decision->permit. */
+bool lapse_guard_check(struct lapse_guard *guard, const struct lapse_guard_query *query,
+                       struct lapse_guard_decision *decision);
+/* The same for grants that count their uses: one use is spent, with a round trip to the cluster when no share is left.
+ * For a grant without max_uses as lapse_guard_check. UNAVAILABLE, DEADLINE_EXCEEDED: not known whether the use was spent, and
+ * not permitted. A denial is OK with permit false. */
+lapse_result lapse_guard_use(struct lapse_guard *guard, const struct lapse_guard_query *query, uint32_t timeout_ms,
+                             struct lapse_guard_decision *decision, struct lapse_error *error) LAPSE_MUST_USE;
+/* Waits until the cache holds `revision` (of an approval, say), so that a new grant works on first use.
+ * DEADLINE_EXCEEDED otherwise. */
+lapse_result lapse_guard_wait_revision(struct lapse_guard *guard, uint64_t revision, uint32_t timeout_ms,
+                                       struct lapse_error *error) LAPSE_MUST_USE;
+
+/* A use of a grant that lasts: reported to the cluster, ended when the grant ends. FAILED_PRECONDITION when the grant
+ * doesn't allow anything any more (it has ended since the check). RESOURCE_EXHAUSTED. `data` is the application's. */
+lapse_result lapse_guard_session_begin(struct lapse_guard *guard, const char *grant_id, const char *description, void *data,
+                                       struct lapse_guard_session **session, struct lapse_error *error) LAPSE_MUST_USE;
+void *lapse_guard_session_data(const struct lapse_guard_session *session);
+/* It is over (of itself, or after on_end_session); `failure` NULL, or why it could not be ended. Frees the session, exactly once. */
+void lapse_guard_session_ended(struct lapse_guard_session *session, const char *failure);
+
+struct lapse_guard_status {
+    enum lapse_guard_state state;
+    const char *message; /* static or until the next call from this thread */
+    const char *endpoint;
+    uint64_t epoch, revision;
+    int64_t staleness_ms, valid_for_ms;
+    uint64_t grants, sessions;
+    uint64_t checks_permitted, checks_denied; /* approximate */
+    uint64_t resyncs, reconnects, registrations;
+};
+void lapse_guard_get_status(struct lapse_guard *guard, struct lapse_guard_status *status);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,82 @@
+/* The inside of the oracle's part for enforcement points: oracle_points.c (grants, instances, promises, permits) and
+ * oracle_barriers.c (barriers, receipts, what callers are told). */
+#ifndef LAPSE_SIM_ORACLE_POINTS_INTERNAL_H
+#define LAPSE_SIM_ORACLE_POINTS_INTERNAL_H
+
+#include "tests/sim/oracle_internal.h"
+
+struct known_grant {
+    struct grant_id id, parent;
+    char subject[32], resource[32], requester[32];
+    enum grant_state state;
+    int64_t deadline_ms;
+    uint64_t revision; /* of its last event that concerns points */
+    bool told;         /* a caller was told that no point permits it any more */
+};
+
+struct known_instance {
+    struct random_id id;
+    const struct sim_point *point;
+    uint64_t registered, ended; /* revisions */
+    int64_t promised_until_us;  /* true time */
+    int64_t longest_promise_us;
+    uint64_t received, enforced; /* what it said itself */
+    struct grant_id failed[POINT_SESSIONS_MAX];
+    uint32_t n_failed;
+    bool left;
+};
+
+struct expected {
+    uint32_t instance;
+    uint32_t level; /* 0: no receipt yet */
+};
+
+struct known_barrier {
+    uint64_t id, revision; /* revision 0: a sweep is at work */
+    char scope[32];
+    struct grant_id *grants;
+    uint32_t n_grants;
+    struct expected *expected;
+    uint32_t n_expected;
+    int64_t opened_us;
+    bool done;
+    bool closing;     /* ENFORCED was told by the command that is being applied */
+    uint32_t counted; /* its points, by that event */
+};
+
+struct points_model {
+    struct sim *sim;
+    const struct clock_model *clock;
+    struct known_grant *grants;
+    uint32_t n_grants, grants_max;
+    uint32_t *slots; /* open addressing: place in `grants` + 1 */
+    uint32_t n_slots;
+    struct known_instance *instances;
+    uint32_t n_instances, instances_max;
+    struct known_barrier *barriers;
+    uint32_t n_barriers, barriers_max;
+    int64_t *elected_us; /* by term: when somebody first led it; 0: nobody has */
+    uint64_t terms_max;
+    struct oracle_point_counts counts;
+};
+
+/* Room for one more. */
+void *model_grown(void *array, uint32_t n, uint32_t *max, size_t size);
+struct known_grant *model_find_grant(const struct points_model *model, struct grant_id id);
+/* Whether `id` is `above` or below it. */
+bool model_is_below(const struct points_model *model, struct grant_id id, struct grant_id above);
+struct known_instance *model_find_instance(const struct points_model *model, struct random_id id);
+/* Registered, and not ended. */
+bool model_is_live(const struct known_instance *instance);
+
+/* --- oracle_barriers.c --- */
+
+void model_sweep_begins(struct points_model *model, const struct sweep *sweep);
+void model_sweep_ends(struct points_model *model, const struct sweep *sweep, uint64_t revision);
+void model_barrier_closes(struct points_model *model, const struct store_event *event);
+/* Somebody counts on it that this point has no promise any more. */
+void model_check_waited_out(struct points_model *model, const struct known_instance *instance);
+void model_note_level(struct points_model *model, struct known_barrier *barrier, struct known_instance *instance,
+                      uint32_t level);
+
+#endif
