@@ -103,8 +103,7 @@ static int on_value(void *arg, const char *section, const char *key, const char 
 {
     struct reader *reader = arg;
     struct lapse_error inner;
-    if (reader->fault == 0 &&
-        !lapse_is_ok(reader->setting(reader->arg, section, key, value, reader->line, &inner)))
+    if (reader->fault == 0 && !lapse_is_ok(reader->setting(reader->arg, section, key, value, reader->line, &inner)))
         fail_at(reader, reader->line, inner.message);
     return reader->fault == 0;
 }

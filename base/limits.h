@@ -108,7 +108,7 @@
 /* What one slice of the others looks at, beside ending LIMIT_ADVANCE_BATCH: members of an index, which lie anywhere in
  * memory, or live grants in the order of memory (1 ms each). */
 #define LIMIT_SWEEP_LOOKS 10000u
-#define LIMIT_SWEEP_SCAN 40000u
+#define LIMIT_SWEEP_SCAN 25000u
 
 /* Commands and entries. The largest command is a request with every field full, about 16 KiB. */
 #define LIMIT_COMMAND_BYTES (24u * 1024)

@@ -98,6 +98,23 @@ static void walk(const struct guard_table *table, uint64_t hash, const struct gr
     }
 }
 
+/* Nothing of a grant, except its arrays, whose lengths say that they are empty: those are most of its 1.5 KiB. */
+static void blank(struct grant *grant)
+{
+    memset(grant, 0, offsetof(struct grant, actions));
+    memset(&grant->n_actions, 0, offsetof(struct grant, approvals) - offsetof(struct grant, n_actions));
+    grant->n_approvals = 0;
+    grant->binding.n_networks = 0;
+    memset(&grant->n_labels, 0, sizeof *grant - offsetof(struct grant, n_labels));
+}
+
+static bool is_settled(const struct guard_match *match)
+{
+    return match->entry != NULL && match->verdict == GRANT_ALLOWS && match->entry->max_uses == 0;
+}
+
+/* The question's path is judged before a subtree may cover it: "db/prod/../hr" must not lie below "db/prod". A grant of
+ * exactly this path was judged when it was requested. */
 struct guard_match guard_cache_find(const struct guard_cache *cache, const struct grant_query *query, int64_t now_ms)
 {
     const struct guard_table *table = atomic_load_explicit(&cache->table, memory_order_acquire);
@@ -105,14 +122,14 @@ struct guard_match guard_cache_find(const struct guard_cache *cache, const struc
     struct grant grant;
     struct ways ways;
 
-    if (!lapse_is_ok(resource_validate(query->resource, false, NULL)))
+    if (query->resource.len == 0 || query->resource.len > LIMIT_RESOURCE)
         return best;
-    memset(&grant, 0, sizeof grant);
     ways_of(cache, table, query, &ways);
-    for (uint32_t i = 0; i < ways.n; i++) {
+    blank(&grant);
+    walk(table, ways.hashes[0], query, now_ms, &grant, &best);
+    if (is_settled(&best) || !lapse_is_ok(resource_validate(query->resource, false, NULL)))
+        return best;
+    for (uint32_t i = 1; i < ways.n && !is_settled(&best); i++)
         walk(table, ways.hashes[i], query, now_ms, &grant, &best);
-        if (best.entry != NULL && best.verdict == GRANT_ALLOWS && best.entry->max_uses == 0)
-            break;
-    }
     return best;
 }

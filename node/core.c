@@ -357,7 +357,10 @@ static lapse_result open_replica(struct core *core, struct log_state *state, str
     core->replica = replica_new(&options, &replica_io, &replica_observer, core);
     core_barriers_open(core);
     core_lease_open(core);
-    return replica_start(core->replica, state, error);
+    lapse_result result = replica_start(core->replica, state, error);
+    if (lapse_is_ok(result))
+        core_lease_on_store_replaced(core);
+    return result;
 }
 
 /* A newcomer knows no member yet, and its answers need a way back. */

@@ -1,6 +1,5 @@
 #include "node/core_lease.h"
 
-#include <openssl/rand.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -99,12 +98,11 @@ static const struct lease_leader_io leader_io = {
 
 void core_lease_open(struct core *core)
 {
-    const struct store *store = replica_store(core->replica);
     int64_t now_us = clock_boot_us();
     core->lease = mem_calloc(1, sizeof *core->lease);
     core->lease->node =
-        lease_node_new(core->config.node_id, replica_life(core->replica), store, now_us, &node_io, core);
-    core->lease->leader = lease_leader_new(store, now_us, LEASE_BROKEN_NOTHING, &leader_io, core);
+        lease_node_new(core->config.node_id, replica_life(core->replica), NULL, now_us, &node_io, core);
+    core->lease->leader = lease_leader_new(NULL, now_us, LEASE_BROKEN_NOTHING, &leader_io, core);
 }
 
 void core_lease_close(struct core *core)

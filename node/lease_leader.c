@@ -111,9 +111,10 @@ void lease_leader_end(struct lease_leader *leader)
 
 void lease_leader_set_store(struct lease_leader *leader, const struct store *store)
 {
-    CHECK(!leader->leading); /* leaders don't install snapshots */
+    /* A process begins without one, and may lead before it has it; leaders don't install snapshots. */
+    CHECK(!leader->leading || leader->store == NULL);
+    leader->store_replaced = leader->store != NULL;
     leader->store = store;
-    leader->store_replaced = true;
 }
 
 void lease_leader_applied(struct lease_leader *leader, bool ready, int64_t now_us)

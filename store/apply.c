@@ -503,6 +503,18 @@ static int64_t tick(struct store *store, int64_t time_ms)
     return store->time_ms;
 }
 
+/* What a view left behind of points, barriers and sessions. */
+static void drain_points(struct store *store)
+{
+    struct slabs *slabs[] = {&store->points.items, &store->sessions.items, &store->barriers.items,
+                             &store->barriers.tracks};
+    for (size_t i = 0; i < ARRAY_LEN(slabs); i++)
+        if (slabs[i]->retired != NULL)
+            slabs_drain(slabs[i], SLABS_PER_APPLY);
+    if (store->barriers.aside != NULL)
+        barriers_drain(&store->barriers, BLOCKS_PER_APPLY);
+}
+
 void store_apply(struct store *store, const struct command *command, int64_t time_ms, store_event_cb on_event,
                  void *arg, struct store_outcome *outcome)
 {
@@ -517,11 +529,7 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
     outcome->time_ms = apply.now_ms;
     strings_drain(&store->strings, STRINGS_PER_APPLY);
     records_drain(&store->records, SLABS_PER_APPLY);
-    slabs_drain(&store->points.items, SLABS_PER_APPLY);
-    slabs_drain(&store->sessions.items, SLABS_PER_APPLY);
-    slabs_drain(&store->barriers.items, SLABS_PER_APPLY);
-    slabs_drain(&store->barriers.tracks, SLABS_PER_APPLY);
-    barriers_drain(&store->barriers, BLOCKS_PER_APPLY);
+    drain_points(store);
     keys_evict(&store->keys, 0, KEYS_PER_APPLY, apply.now_ms, &store->sum);
     barriers_evict(store, BARRIERS_PER_APPLY, apply.now_ms);
     slot_paths(store, command, &paths);

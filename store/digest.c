@@ -1,6 +1,5 @@
 #include "store/digest.h"
 
-#include "base/check.h"
 #include "store/hash.h"
 
 struct store_digest digest_of(enum digest_part part, const void *data, size_t len)
@@ -21,22 +20,6 @@ void digest_sub(struct store_digest *sum, struct store_digest part)
     uint64_t borrow = sum->words[0] < part.words[0];
     sum->words[0] -= part.words[0];
     sum->words[1] -= part.words[1] + borrow;
-}
-
-void digest_put(struct digest_message *message, const void *data, size_t len)
-{
-    CHECK(len <= sizeof message->bytes - message->len);
-    memcpy(message->bytes + message->len, data, len);
-    message->len += len;
-}
-
-void digest_put_string(struct digest_message *message, uint8_t *const *chunks, string_id id)
-{
-    struct slice text = string_at(chunks, id);
-    uint16_t len = (uint16_t)text.len;
-    digest_put(message, &len, sizeof len);
-    if (text.len > 0)
-        digest_put(message, text.data, text.len);
 }
 
 struct store_digest digest_of_message(enum digest_part part, const struct digest_message *message)

@@ -6,6 +6,7 @@
 #ifndef LAPSE_STORE_DIGEST_H
 #define LAPSE_STORE_DIGEST_H
 
+#include "base/check.h"
 #include "store/records.h"
 #include "store/store.h"
 
@@ -35,8 +36,20 @@ struct digest_message {
     size_t len;
     uint8_t bytes[sizeof(struct grant_id) + STRING_BYTES_MAX + 6 * (LIMIT_JUSTIFICATION + LIMIT_TASK + 8)];
 };
-void digest_put(struct digest_message *message, const void *data, size_t len);
-void digest_put_string(struct digest_message *message, uint8_t *const *chunks, string_id id);
+static inline void digest_put(struct digest_message *message, const void *data, size_t len)
+{
+    CHECK(len <= sizeof message->bytes - message->len);
+    memcpy(message->bytes + message->len, data, len);
+    message->len += len;
+}
+static inline void digest_put_string(struct digest_message *message, uint8_t *const *chunks, string_id id)
+{
+    struct slice text = string_at(chunks, id);
+    uint16_t len = (uint16_t)text.len;
+    digest_put(message, &len, sizeof len);
+    if (text.len > 0)
+        digest_put(message, text.data, text.len);
+}
 struct store_digest digest_of_message(enum digest_part part, const struct digest_message *message);
 
 /* A grant's four parts. The terms never change; the numbers do with each event; one is added for each approval, and one

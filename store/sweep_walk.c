@@ -253,8 +253,8 @@ static bool slice_end(struct apply *apply, struct sweep_entry *entry, struct swe
     while (budget->grants > 0) {
         if (!take_oldest(walk, &match))
             return true;
-        /* Another grant may have moved in. */
-        if (requested(store, match.slot) != match.revision || !is_due(store, entry, match.slot, apply->now_ms))
+        /* Should another grant have moved in, it was requested after the sweep began and isn't taken. */
+        if (!is_due(store, entry, match.slot, apply->now_ms))
             continue;
         end_one(apply, entry, match.slot, budget);
     }

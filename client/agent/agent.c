@@ -66,11 +66,8 @@ static lapse_result open_guard(struct agent *agent, struct lapse_error *error)
 static lapse_result start_http(struct agent *agent, enum agent_http_use use, const char *address,
                                struct agent_http **http, struct lapse_error *error)
 {
-    const struct agent_http_options options = {.use = use,
-                                               .address = address,
-                                               .config = agent->config,
-                                               .decider = agent->decider,
-                                               .pool = agent->pool};
+    const struct agent_http_options options = {
+        .use = use, .address = address, .config = agent->config, .decider = agent->decider, .pool = agent->pool};
     lapse_result result = *address == '\0' ? lapse_ok() : agent_http_start(&options, http, error);
     if (lapse_is_ok(result) && *http != NULL)
         log_info(use == AGENT_HTTP_CHECKS ? "listening for checks" : "listening for metrics",

@@ -80,8 +80,8 @@ static bool is_local_address(const char *text)
 
 static bool is_header_name(const char *text)
 {
-    return *text != '\0' && strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") ==
-                                strlen(text);
+    return *text != '\0' &&
+           strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_") == strlen(text);
 }
 
 static lapse_result set_text(void *member, size_t size, const char *value, struct lapse_error *error)
@@ -239,9 +239,8 @@ void agent_config_free(struct agent_config *config)
 
 lapse_result agent_config_check(const struct agent_config *config, struct lapse_error *error)
 {
-    const char *const files[][2] = {{"certificate", config->certificate},
-                                    {"key", config->key},
-                                    {"authorities", config->authorities}};
+    const char *const files[][2] = {
+        {"certificate", config->certificate}, {"key", config->key}, {"authorities", config->authorities}};
     for (size_t i = 0; i < ARRAY_LEN(files); i++)
         if (access(files[i][1], R_OK) != 0)
             return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "cluster.%s: %s: can't be read: %s", files[i][0],
@@ -257,15 +256,14 @@ bool agent_config_same_but_maps(const struct agent_config *a, const struct agent
 
 /* ---- The example */
 
-static const char example_maps[] =
-    "\n# The first map that matches decides what is asked; none: denied.\n"
-    "[map reports]\n"
-    "match.path = /reports/*\n"
-    "subject = user:${header:X-Forwarded-User}\n"
-    "resource = web/reports/${path:2}\n"
-    "action.GET = read\n"
-    "action.HEAD = read\n"
-    "action.* = write\n";
+static const char example_maps[] = "\n# The first map that matches decides what is asked; none: denied.\n"
+                                   "[map reports]\n"
+                                   "match.path = /reports/*\n"
+                                   "subject = user:${header:X-Forwarded-User}\n"
+                                   "resource = web/reports/${path:2}\n"
+                                   "action.GET = read\n"
+                                   "action.HEAD = read\n"
+                                   "action.* = write\n";
 
 static const char *example_value(const struct setting *setting)
 {

@@ -148,8 +148,8 @@ void agent_decide_waiting(struct agent_decider *decider, const struct agent_ques
 {
     struct lapse_error error;
     struct lapse_guard_query query = query_of(question);
-    if (question->revision > 0 && !lapse_is_ok(lapse_guard_wait_revision(decider->guard, question->revision,
-                                                                         LIMIT_AGENT_WAIT_MS, &error))) {
+    if (question->revision > 0 &&
+        !lapse_is_ok(lapse_guard_wait_revision(decider->guard, question->revision, LIMIT_AGENT_WAIT_MS, &error))) {
         deny(decider, question, answer, "BEHIND", &error);
         return;
     }
@@ -175,7 +175,8 @@ lapse_result agent_metrics_render(struct agent_decider *decider, struct buf *out
         const char *name, *type, *help;
         int64_t value;
     } rows[] = {
-        {"deciding", "gauge", "1 while the guard decides; 0: it denies everything", status.state == LAPSE_GUARD_DECIDING},
+        {"deciding", "gauge", "1 while the guard decides; 0: it denies everything",
+         status.state == LAPSE_GUARD_DECIDING},
         {"state", "gauge", "1 starting, 2 deciding, 3 stale, 4 fenced, 5 failed", status.state},
         {"staleness_milliseconds", "gauge", "Since the cluster was last heard; -1: never", status.staleness_ms},
         {"valid_for_milliseconds", "gauge", "How long the guard may still decide", status.valid_for_ms},
@@ -188,8 +189,8 @@ lapse_result agent_metrics_render(struct agent_decider *decider, struct buf *out
     };
     lapse_result result = tally_render(&decider->tally, out);
     for (size_t i = 0; i < ARRAY_LEN(rows) && lapse_is_ok(result); i++)
-        result = buf_printf(out, "# HELP lapse_agent_%s %s\n# TYPE lapse_agent_%s %s\nlapse_agent_%s %lld\n",
-                            rows[i].name, rows[i].help, rows[i].name, rows[i].type, rows[i].name,
-                            (long long)rows[i].value);
+        result =
+            buf_printf(out, "# HELP lapse_agent_%s %s\n# TYPE lapse_agent_%s %s\nlapse_agent_%s %lld\n", rows[i].name,
+                       rows[i].help, rows[i].name, rows[i].type, rows[i].name, (long long)rows[i].value);
     return result;
 }

@@ -3,8 +3,8 @@
  *   agent_decide ------------------------------------------------> answer
  *        \-- answer->waits (a use to be counted, a revision) --> agent_decide_waiting, on a worker --> answer
  *
- * Any thread, any number of them; the maps may be replaced at any time. It fails closed: an answer permits only when the
- * guard said so for exactly this question. */
+ * Any thread, any number of them; the maps may be replaced at any time. It fails closed: an answer permits only when
+ * the guard said so for exactly this question. */
 #ifndef LAPSE_CLIENT_AGENT_DECIDE_H
 #define LAPSE_CLIENT_AGENT_DECIDE_H
 
@@ -24,7 +24,7 @@ struct agent_decider;
 
 /* Borrows the guard, takes the maps over. */
 struct agent_decider *agent_decider_new(struct lapse_guard *guard, struct agent_maps *maps);
-void agent_decider_free(struct agent_decider *decider); /* accepts NULL */
+void agent_decider_free(struct agent_decider *decider);                              /* accepts NULL */
 void agent_decider_set_maps(struct agent_decider *decider, struct agent_maps *maps); /* takes them over */
 struct lapse_guard *agent_decider_guard(const struct agent_decider *decider);
 

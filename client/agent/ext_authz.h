@@ -12,7 +12,8 @@ struct ext_authz;
 
 /* Borrows all. UNAVAILABLE. */
 lapse_result ext_authz_start(uv_loop_t *loop, const char *address, struct agent_decider *decider,
-                             struct agent_pool *pool, struct ext_authz **made, struct lapse_error *error) LAPSE_MUST_USE;
+                             struct agent_pool *pool, struct ext_authz **made,
+                             struct lapse_error *error) LAPSE_MUST_USE;
 uint16_t ext_authz_port(const struct ext_authz *ext_authz);
 /* Takes no new connections any more, and closes the open ones when their calls are done. Accepts NULL. */
 void ext_authz_shutdown(struct ext_authz *ext_authz);

@@ -7,8 +7,8 @@
 /* ---- CheckRequest */
 
 /* Calls `take` for each field that is a message, a string or bytes. */
-static bool each_field(struct slice message, void (*take)(const struct wire_field *field, struct agent_request *request,
-                                                          bool *good),
+static bool each_field(struct slice message,
+                       void (*take)(const struct wire_field *field, struct agent_request *request, bool *good),
                        struct agent_request *request)
 {
     struct wire_reader reader = wire_reader(message);
@@ -121,7 +121,8 @@ bool ext_authz_decode(struct slice message, struct agent_request *request)
 
 /* google.rpc.Code. */
 enum { RPC_PERMISSION_DENIED = 7, RPC_UNAUTHENTICATED = 16 };
-/* HeaderValueOption.HeaderAppendAction: what stands there under the name is replaced, so that nobody can bring it along. */
+/* HeaderValueOption.HeaderAppendAction: what stands there under the name is replaced, so that nobody can bring it
+ * along. */
 #define OVERWRITE_IF_EXISTS_OR_ADD 2
 
 /* HeaderValueOption: header = 1 {key = 1, value = 2}, append_action = 3. Older Envoys overwrite by themselves. */

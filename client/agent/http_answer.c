@@ -102,8 +102,8 @@ static bool add_decision(struct MHD_Response *response, const struct agent_answe
 enum MHD_Result http_answer_auth(struct MHD_Connection *connection, const struct agent_answer *answer)
 {
     char line[AGENT_DETAIL_SIZE + 64];
-    int len = snprintf(line, sizeof line, "%s%s%s\n", answer->reason, answer->detail[0] == '\0' ? "" : ": ",
-                       answer->detail);
+    int len =
+        snprintf(line, sizeof line, "%s%s%s\n", answer->reason, answer->detail[0] == '\0' ? "" : ": ", answer->detail);
     struct MHD_Response *response = response_new(slice_of(line, (size_t)len), TYPE_TEXT);
     if (response != NULL && !add_decision(response, answer)) {
         MHD_destroy_response(response);
@@ -120,8 +120,8 @@ enum MHD_Result http_answer_json(struct MHD_Connection *connection, const struct
                              "revision", (json_int_t)decision->revision, "staleness_ms",
                              (json_int_t)decision->staleness_ms, "valid_for_ms", (json_int_t)decision->valid_for_ms);
     char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
-    enum MHD_Result sent = send_response(connection, MHD_HTTP_OK,
-                                         text == NULL ? NULL : response_new(slice_str(text), TYPE_JSON));
+    enum MHD_Result sent =
+        send_response(connection, MHD_HTTP_OK, text == NULL ? NULL : response_new(slice_str(text), TYPE_JSON));
     free(text);
     json_decref(json);
     return sent;
@@ -139,8 +139,8 @@ static lapse_result take_text(const json_t *value, const char *key, char *out, s
 
 static lapse_result take_thumbprint(const json_t *value, struct agent_question *question, struct lapse_error *error)
 {
-    if (!json_is_string(value) || !value_parse_hex(json_string_value(value), question->certificate_sha256,
-                                                   sizeof question->certificate_sha256))
+    if (!json_is_string(value) ||
+        !value_parse_hex(json_string_value(value), question->certificate_sha256, sizeof question->certificate_sha256))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "certificate_sha256 must be 32 bytes in hexadecimal digits");
     question->has_certificate = true;
     return lapse_ok();
@@ -199,9 +199,8 @@ lapse_result http_question_parse(struct slice json, struct agent_question *quest
         result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "the body is not a JSON object%s%.160s",
                             object == NULL ? ": " : "", object == NULL ? where.text : "");
     else
-        json_object_foreach(object, key, value)
-            if (lapse_is_ok(result))
-                result = take_member(key, value, &taken, error);
+        json_object_foreach(object, key, value) if (lapse_is_ok(result)) result =
+            take_member(key, value, &taken, error);
     json_decref(object);
     if (lapse_is_ok(result))
         *question = taken;

@@ -61,8 +61,8 @@ static enum agent_refusal refuse(enum agent_refusal refusal, char *detail, const
     return refusal;
 }
 
-static enum agent_refusal draw(const char *part, const struct agent_template *template,
-                               const struct agent_facts *facts, char *out, size_t size, char *detail)
+static enum agent_refusal draw(const char *part, const struct agent_template *template, const struct agent_facts *facts,
+                               char *out, size_t size, char *detail)
 {
     struct slice what = {NULL, 0};
     enum agent_drawn drawn = agent_template_draw(template, facts, out, size, &what);

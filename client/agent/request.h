@@ -1,5 +1,6 @@
 /* What a proxy tells the agent about a request that it holds back, however it told it (HTTP headers, ext_authz): the
- * input of the mapping. Everything is borrowed, as the proxy wrote it, and believed only as far as it is well-formed. */
+ * input of the mapping. Everything is borrowed, as the proxy wrote it, and believed only as far as it is well-formed.
+ */
 #ifndef LAPSE_CLIENT_AGENT_REQUEST_H
 #define LAPSE_CLIENT_AGENT_REQUEST_H
 

@@ -7,9 +7,10 @@
 
 /* Every reason that there is; the last one stands for those of a newer guard. */
 static const char *const names[] = {
-    "ALLOWS", "NO_GRANT", "STARTING", "STALE", "FENCED", "FAILED", "NOT_ACTIVE", "NOT_YET", "PAST_DEADLINE", "USED_UP",
-    "OTHER_SUBJECT", "OTHER_RESOURCE", "OTHER_ACTION", "BINDING_MISSING", "USES", "BAD_REQUEST", "NO_MAP", "NO_SUBJECT",
-    "NO_VALUE", "UNCLEAR_VALUE", "BAD_VALUE", "NO_ACTION", "BUSY", "NOT_KNOWN", "BEHIND", "OTHER"};
+    "ALLOWS",    "NO_GRANT",      "STARTING",  "STALE",         "FENCED",         "FAILED",        "NOT_ACTIVE",
+    "NOT_YET",   "PAST_DEADLINE", "USED_UP",   "OTHER_SUBJECT", "OTHER_RESOURCE", "OTHER_ACTION",  "BINDING_MISSING",
+    "USES",      "BAD_REQUEST",   "NO_MAP",    "NO_SUBJECT",    "NO_VALUE",       "UNCLEAR_VALUE", "BAD_VALUE",
+    "NO_ACTION", "BUSY",          "NOT_KNOWN", "BEHIND",        "OTHER"};
 _Static_assert(ARRAY_LEN(names) <= TALLY_REASONS, "one counter for each reason");
 
 static const uint32_t bounds_us[] = {1, 2, 5, 10, 25, 50, 100, 250, 1000, 10000, 100000, 1000000};
@@ -42,8 +43,9 @@ bool tally_count(struct tally *tally, const char *reason, int64_t took_us, int64
 static lapse_result render_histogram(struct tally *tally, struct buf *out)
 {
     uint64_t total = 0;
-    lapse_result result = buf_printf(out, "# HELP lapse_agent_decision_seconds Time of a decision, without HTTP or gRPC\n"
-                                          "# TYPE lapse_agent_decision_seconds histogram\n");
+    lapse_result result =
+        buf_printf(out, "# HELP lapse_agent_decision_seconds Time of a decision, without HTTP or gRPC\n"
+                        "# TYPE lapse_agent_decision_seconds histogram\n");
     for (size_t i = 0; i < ARRAY_LEN(bounds_us) && lapse_is_ok(result); i++) {
         total += atomic_load_explicit(&tally->buckets[i], memory_order_relaxed);
         result = buf_printf(out, "lapse_agent_decision_seconds_bucket{le=\"%u.%06u\"} %llu\n", bounds_us[i] / 1000000,
@@ -65,8 +67,8 @@ lapse_result tally_render(struct tally *tally, struct buf *out)
     lapse_result result = buf_printf(out, "# HELP lapse_agent_decisions_total Decisions by reason\n"
                                           "# TYPE lapse_agent_decisions_total counter\n");
     for (size_t i = 0; i < ARRAY_LEN(names) && lapse_is_ok(result); i++)
-        result = buf_printf(
-            out, "lapse_agent_decisions_total{reason=\"%s\"} %llu\n", names[i],
-            (unsigned long long)atomic_load_explicit(&tally->reasons[i].decisions, memory_order_relaxed));
+        result =
+            buf_printf(out, "lapse_agent_decisions_total{reason=\"%s\"} %llu\n", names[i],
+                       (unsigned long long)atomic_load_explicit(&tally->reasons[i].decisions, memory_order_relaxed));
     return lapse_is_ok(result) ? render_histogram(tally, out) : result;
 }

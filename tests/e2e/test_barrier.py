@@ -1,6 +1,7 @@
 #!/usr/bin/python3
 """G5 with real processes: a revocation that waits says OK when every enforcement point in its scope denies, and otherwise who does not."""
 
+import signal
 import time
 import unittest
 import uuid
@@ -220,6 +221,45 @@ class Barrier(unittest.TestCase):
             finally:
                 leader.start()
                 cluster.wait_ready()
+
+    def waits(self, node, n):
+        eventually(f"{n} calls wait at node {node.id}", lambda: node.metric("lapse_barrier_waits") == n)
+
+    def begin(self, grant, node, request_id):
+        end = messages("grants").EndRequest(request_id=request_id, grant_id=grant.id, reason="over", wait=WAIT["ENFORCED"])
+        return self.cluster.stub("operator", "Grants", node).Revoke.future(end, timeout=60)
+
+    def test_who_goes_away_frees_the_wait_and_a_node_that_stops_sends_the_others_to_another(self):
+        cluster = self.cluster
+        node, other = cluster.nodes[1], cluster.nodes[2]
+        with Point(cluster, "mute", node=cluster.nodes[0], lease_ms=20000) as mute:
+            mute.acknowledges = False
+            grant = cluster.request_active()
+            eventually("the point has the grant", lambda: grant.id in mute.grants)
+            request_id = str(uuid.uuid4())
+            gone, stays = self.begin(grant, node, request_id), self.begin(grant, node, request_id)
+            end = messages("grants").EndRequest(request_id=request_id, grant_id=grant.id, reason="over")
+            stream = self.follow(node, timeout=60, revoke=end)
+            self.assertTrue(next(stream).committed)
+            self.waits(node, 3)
+            gone.cancel()
+            self.waits(node, 2)
+            eventually("its metrics tell", lambda: node.metric("lapse_barriers_open") == 1 and node.metric("lapse_barrier_oldest_ms") > 0)
+            self.assertEqual(node.kill(signal.SIGTERM), 0, node.log()[-3000:])
+            with refused(self, grpc.StatusCode.UNAVAILABLE, "same request_id"):
+                stays.result()
+            with refused(self, grpc.StatusCode.UNAVAILABLE, "same request_id"):
+                list(stream)
+            node.start()
+            cluster.wait_ready()
+            cluster.renew("operator", node)
+            again = self.begin(grant, other, request_id)
+            self.waits(other, 1)
+            mute.acknowledges = True
+            mute.acknowledge()
+            self.assertEqual(again.result().barrier.enforced, 1)
+            mute.goodbye()
+            eventually("it has left", lambda: "mute" not in [p.id for p in self.points("operator")])
 
     def attempt(self, grant, request_id, node):
         try:

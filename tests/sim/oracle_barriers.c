@@ -19,7 +19,7 @@ static struct known_barrier *open_barrier(struct points_model *model, uint64_t i
 {
     model->barriers = model_grown(model->barriers, model->n_barriers, &model->barriers_max, sizeof(*model->barriers));
     struct known_barrier *barrier = &model->barriers[model->n_barriers++];
-    *barrier = (struct known_barrier){.id = id, .opened_us = model->sim->now_us};
+    *barrier = (struct known_barrier){.id = id, .first = id, .opened_us = model->sim->now_us};
     CHECK(slice_to_cstr(scope, barrier->scope, sizeof(barrier->scope)));
     return barrier;
 }
@@ -126,10 +126,20 @@ static void close_barrier(struct points_model *model, struct known_barrier *barr
 
 /* --- Receipts --- */
 
+static bool has_ended(const struct points_model *model, const struct known_barrier *barrier, struct grant_id id)
+{
+    const struct known_grant *grant = model_find_grant(model, id);
+    return barrier->first <= grant->ended && grant->ended <= barrier->revision;
+}
+
+/* Whether it said that it could not end a session under what this barrier ended. */
 static bool has_failed(const struct points_model *model, const struct known_instance *instance,
                        const struct known_barrier *barrier)
 {
     for (uint32_t f = 0; f < instance->n_failed; f++) {
+        if (!has_ended(model, barrier, instance->failed[f])) {
+            continue;
+        }
         for (uint32_t g = 0; g < barrier->n_grants; g++) {
             if (model_is_below(model, instance->failed[f], barrier->grants[g])) {
                 return true;
@@ -213,13 +223,14 @@ static void note_receipts(struct points_model *model, struct slice receipts)
     }
 }
 
-static void revoked(struct points_model *model, const struct command *command, uint64_t revision)
+static void revoked(struct points_model *model, const struct command *command, const struct store_outcome *outcome)
 {
     const struct known_grant *grant = model_find_grant(model, command->grant);
     CHECK(grant != NULL);
-    struct known_barrier *barrier = open_barrier(model, revision, slice_str(grant->resource));
+    struct known_barrier *barrier = open_barrier(model, outcome->revision, slice_str(grant->resource));
+    barrier->first = outcome->revision - outcome->n_events + 1;
     barrier_ends(barrier, grant->id);
-    expect_points(model, barrier, revision);
+    expect_points(model, barrier, outcome->revision);
     barrier->done = barrier->n_expected == 0;
 }
 
@@ -228,7 +239,7 @@ void points_model_applied(struct points_model *model, const struct command *comm
 {
     bool works = outcome->error.code == LAPSE_OK && !outcome->repeated;
     if (command->type == COMMAND_REVOKE && works) {
-        revoked(model, command, outcome->revision);
+        revoked(model, command, outcome);
     } else if (command->type == COMMAND_RECEIPTS) {
         points_model_decided(model, command);
         note_receipts(model, command->receipts);

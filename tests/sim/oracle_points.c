@@ -106,6 +106,7 @@ static void grant_event(struct points_model *model, const struct store_event *ev
         known->revision = event->revision;
     }
     known->state = grant->state;
+    known->ended = grant_state_is_ended(grant->state) ? event->revision : 0;
 }
 
 /* Whether a caller was told that this grant, or one above it, is denied everywhere. */

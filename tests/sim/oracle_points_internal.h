@@ -11,6 +11,7 @@ struct known_grant {
     enum grant_state state;
     int64_t deadline_ms;
     uint64_t revision; /* of its last event that concerns points */
+    uint64_t ended;    /* the revision of its end */
     bool told;         /* a caller was told that no point permits it any more */
 };
 
@@ -32,7 +33,7 @@ struct expected {
 };
 
 struct known_barrier {
-    uint64_t id, revision; /* revision 0: a sweep is at work */
+    uint64_t id, first, revision; /* what its command or sweep did; revision 0: a sweep is at work */
     char scope[32];
     struct grant_id *grants;
     uint32_t n_grants;

@@ -172,7 +172,7 @@ static void dial(void *arg, uint64_t tag)
         return;
     }
     struct sim_node *node = sim->nodes[sim_below(sim, sim->n_nodes)];
-    if (!node->up) {
+    if (!node->up || (sim->healed && !node_votes(node))) {
         wait_to_dial(point, 60 * SIM_MILLISECOND);
         return;
     }
@@ -238,6 +238,15 @@ static void take_snapshot_end(struct sim_point *point, const struct point_messag
     sessions_end_missing(point, earliest);
 }
 
+static void start_again(void *arg, uint64_t tag)
+{
+    struct sim_point *point = arg;
+    if (point->incarnation == tag) {
+        point_crash(point, true);
+        point_start(point);
+    }
+}
+
 static void take_ended(struct sim_point *point, enum lease_end why)
 {
     sim_trace(point->sim, 0, "point-ended", point->number, why, 0);
@@ -252,12 +261,18 @@ static void take_ended(struct sim_point *point, enum lease_end why)
     if (why != LEASE_END_FENCED) {
         draw_instance(point);
         wait_to_dial(point, 40 * SIM_MILLISECOND);
+    } else if (point->sim->healed) {
+        /* By a twin that is gone, whose registration was still under way. Somebody looks after it. */
+        sim_after(point->sim, 10 * SIM_MILLISECOND, start_again, point, point->incarnation);
     }
 }
 
 static void take_pong(struct sim_point *point, const struct point_message *message)
 {
-    point->heard_us = point->sim->now_us;
+    /* A node that goes on answering without any promise has lost the cluster. */
+    if (message->ttl_ms > 0) {
+        point->heard_us = point->sim->now_us;
+    }
     guard_state_pong(&point->state, message->sequence, message->ttl_ms, message->time_us);
 }
 
@@ -331,9 +346,11 @@ void point_receive(struct sim_point *point, struct point_link *link, const struc
 
 /* --- Turns --- */
 
+/* A change of leader without a move; a dead node before the lease runs out, mostly. */
 static int64_t patience_us(const struct sim_point *point)
 {
-    return point->lease_ms * SIM_MILLISECOND / 2;
+    int64_t lease_us = point->lease_ms * SIM_MILLISECOND;
+    return point->stage == POINT_JOINING ? lease_us / 2 + 2 * SIM_SECOND : lease_us * 3 / 4;
 }
 
 static void look_after_stream(struct sim_point *point)
@@ -343,7 +360,7 @@ static void look_after_stream(struct sim_point *point)
         return;
     }
     int64_t silent_us = sim->now_us - point->heard_us;
-    if (silent_us > patience_us(point) + (point->stage == POINT_JOINING ? 2 * SIM_SECOND : 0)) {
+    if (silent_us > patience_us(point)) {
         lose(point, sim_chance(sim, 500000));
     } else if (point->stage == POINT_STREAMING && sim_chance(sim, 350000)) {
         ping(point);

@@ -72,7 +72,7 @@ struct sim_point {
     struct point_link *link;
     uint64_t attempt; /* tag of timers: older ones are stale */
     uint64_t told_received, told_enforced;
-    int64_t heard_us; /* true time of the last pong or of the dialling */
+    int64_t heard_us; /* true time of the last promise or of the dialling */
     struct inbox_item *inbox, **inbox_tail;
 };
 

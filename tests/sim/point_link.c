@@ -197,8 +197,12 @@ void link_read(struct point_link *link)
 
 void link_cut(struct point_link *link, enum link_side side, bool hold)
 {
-    link->ways[side].cut = true;
-    link->ways[side].hold = hold;
+    struct way *way = &link->ways[side];
+    way->hold = hold && (!way->cut || way->hold); /* what is lost once can't be made up for */
+    way->cut = true;
+    if (!way->hold) {
+        held_drop(way);
+    }
 }
 
 /* What was lost is lost: a connection with a gap never delivers again what comes behind it. */
@@ -213,10 +217,12 @@ void link_mend(struct point_link *link)
         struct flight *flight = way->held;
         way->held = NULL;
         way->held_tail = &way->held;
+        link_ref(link);
         while (flight != NULL) {
             struct flight *next = flight->next;
-            launch(flight, link->sim->now_us + 1);
+            arrive(flight, 0); /* before what is still under way */
             flight = next;
         }
+        link_unref(link);
     }
 }

@@ -19,9 +19,9 @@ struct lapse_guard {
     struct fake_grant grants[FAKE_GUARD_GRANTS];
     uint32_t n_grants;
     _Atomic(uint64_t) revision;
-    bool use_fails;             /* the cluster can't be reached */
-    _Atomic(bool) hold;         /* uses wait until it is false */
-    _Atomic(uint32_t) holding;  /* how many do */
+    bool use_fails;            /* the cluster can't be reached */
+    _Atomic(bool) hold;        /* uses wait until it is false */
+    _Atomic(uint32_t) holding; /* how many do */
 };
 
 void fake_guard_init(struct lapse_guard *guard);

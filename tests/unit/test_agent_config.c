@@ -83,8 +83,8 @@ Test(agent_config, several_scopes_may_be_given)
 Test(agent_config, only_local_addresses_are_listened_on)
 {
     struct lapse_error error;
-    const char *const refused[] = {"0.0.0.0:7480", "[::]:7480", "192.0.2.1:7480", "localhost:7480", "127.0.0.1",
-                                   "unix:relative", "127.0.0.1:70000", "[::1]", "127.0.0.1:7480x"};
+    const char *const refused[] = {"0.0.0.0:7480",  "[::]:7480",       "192.0.2.1:7480", "localhost:7480", "127.0.0.1",
+                                   "unix:relative", "127.0.0.1:70000", "[::1]",          "127.0.0.1:7480x"};
     const char *const taken[] = {"127.0.0.1:7480", "127.1.2.3:1", "[::1]:7480", "unix:/run/lapse/x.sock"};
     char text[1024];
     for (size_t i = 0; i < ARRAY_LEN(refused); i++) {
@@ -99,7 +99,8 @@ Test(agent_config, only_local_addresses_are_listened_on)
 
 Test(agent_config, faults_are_reported_with_file_and_line)
 {
-    assert_refused(HEAD "[point]\nlease-ms = 10\n", ":12: point.lease-ms: \"10\"; accepted: a number from 1000 to 60000");
+    assert_refused(HEAD "[point]\nlease-ms = 10\n",
+                   ":12: point.lease-ms: \"10\"; accepted: a number from 1000 to 60000");
     assert_refused(HEAD "[point]\nlease = 10\n", ":12: there is no setting point.lease; accepted: id, scope, lease-ms");
     assert_refused(HEAD "[pint]\nlease = 10\n", ":12: there is no section [pint]");
     assert_refused(HEAD "[point]\nid = x\n", ":12: point.id: is set a second time, the first was in line 7");
@@ -112,8 +113,9 @@ Test(agent_config, faults_are_reported_with_file_and_line)
 Test(agent_config, what_must_be_set_is_named)
 {
     assert_refused("[point]\nid = x\n", "cluster.endpoints must be set");
-    assert_refused("[cluster]\nendpoints = a:1\ncertificate = a\nkey = b\nauthorities = c\n[point]\nid = web1\nscope = web/*\n",
-                   "nobody could ask");
+    assert_refused(
+        "[cluster]\nendpoints = a:1\ncertificate = a\nkey = b\nauthorities = c\n[point]\nid = web1\nscope = web/*\n",
+        "nobody could ask");
 }
 
 Test(agent_config, maps_are_kept_in_their_order_and_checked)
@@ -135,7 +137,8 @@ Test(agent_config, maps_are_kept_in_their_order_and_checked)
     assert_refused(HEAD "[map b]\naction.GET = Read\n", "lower-case");
     assert_refused(HEAD "[map b]\nreason = x\n", "accepted: match.path, match.host");
     assert_refused(HEAD "[map b]\nmatch.host = Example.org\n", "lower case");
-    assert_refused(HEAD "[map abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz]\nsubject = x\n", ":11: the line is too long");
+    assert_refused(HEAD "[map abcdefghijklmnopqrstuvwxyzabcdefghijklmnopqrstuvwxyz]\nsubject = x\n",
+                   ":11: the line is too long");
 }
 
 Test(agent_config, a_failure_leaves_what_was_there)

@@ -192,8 +192,8 @@ static struct grpc_request *begin_call(struct slice bytes)
 {
     static const struct grpc_request_handler handler = {.on_message = on_answer, .on_end = on_end};
     struct grpc_request *request = NULL;
-    cr_assert(lapse_is_ok(grpc_channel_call(t.channel, "/envoy.service.auth.v3.Authorization/Check", bytes, false, 60000,
-                                            &handler, NULL, &request)));
+    cr_assert(lapse_is_ok(grpc_channel_call(t.channel, "/envoy.service.auth.v3.Authorization/Check", bytes, false,
+                                            60000, &handler, NULL, &request)));
     return request;
 }
 

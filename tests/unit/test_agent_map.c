@@ -127,13 +127,34 @@ Test(agent_map, nobody_reaches_another_resource_by_spelling)
     add_map("public", "/public/*", "web/public");
     add_map("all", "/*", "web/${path}");
     const char *const refused[] = {
-        "/public/../admin",     "/public/%2e%2e/admin", "/public/.%2E/admin", "/public/..%2fadmin",
-        "/public//admin",       "/public%2Fadmin",      "/public/./x",        "/public\\admin",
-        "/public/%5c..%5cx",    "/public/..;/admin",    "/admin;x/y",         "/public/%00",
-        "/public/x%00/../y",    "/public/%0d%0aX: y",   "/public/%zz",        "/public/%",
-        "/public/%2",           "/public/%252e%252e/x", "/public/%ff",        "http://other/public",
-        "//public",             "*",                    "",                   "public",
-        "/public/x#y",          "/public/%23",          "/public/%3f",        "/public/..",
+        "/public/../admin",
+        "/public/%2e%2e/admin",
+        "/public/.%2E/admin",
+        "/public/..%2fadmin",
+        "/public//admin",
+        "/public%2Fadmin",
+        "/public/./x",
+        "/public\\admin",
+        "/public/%5c..%5cx",
+        "/public/..;/admin",
+        "/admin;x/y",
+        "/public/%00",
+        "/public/x%00/../y",
+        "/public/%0d%0aX: y",
+        "/public/%zz",
+        "/public/%",
+        "/public/%2",
+        "/public/%252e%252e/x",
+        "/public/%ff",
+        "http://other/public",
+        "//public",
+        "*",
+        "",
+        "public",
+        "/public/x#y",
+        "/public/%23",
+        "/public/%3f",
+        "/public/..",
     };
     for (size_t i = 0; i < ARRAY_LEN(refused); i++)
         cr_assert_eq(ask(refused[i]), AGENT_BAD_REQUEST, "%s was taken", refused[i]);
@@ -270,7 +291,8 @@ Test(agent_map, the_clients_certificate_tells_who_it_is)
     cr_assert_not_null(mkdtemp(dir));
     (void)snprintf(path, sizeof path, "%s/dev1.pem", dir);
     cr_assert(lapse_is_ok(pki_init(dir, "example.org", 1, &error)), "%s", error.message);
-    cr_assert(lapse_is_ok(pki_issue(dir, &(struct pki_request){.principal = "user/dev1", .name = "dev1", .days = 1}, &error)));
+    cr_assert(lapse_is_ok(
+        pki_issue(dir, &(struct pki_request){.principal = "user/dev1", .name = "dev1", .days = 1}, &error)));
     read_file(path, pem, sizeof pem);
     escape(pem, escaped);
     (void)snprintf(command, sizeof command, "rm -rf %s", dir);
