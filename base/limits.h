@@ -89,7 +89,7 @@
 #define LIMIT_GUARD_USES 1024u
 /* Messages of a point a second, well below what a node takes from one stream, and as many at once as gather in 100 ms. */
 #define LIMIT_GUARD_MESSAGES_PER_SECOND 4000u
-/* Calls that wait for a barrier on one node, and barriers that it follows for them (3 KiB each): a revocation beyond it
+/* Calls that wait for a barrier on one node, and barriers that it follows for them (8 KiB each): a revocation beyond it
  * takes effect and is answered PENDING at once. */
 #define LIMIT_BARRIER_WAITS 8192u
 /* One stream of a point. Pings: five times what its lease needs at the shortest. Messages of any kind: a batch of events

@@ -43,15 +43,10 @@ void lease_barriers_clear(struct lease_leader *leader)
 static void open_barrier(struct lease_leader *leader, const struct barrier *from, int64_t now_us)
 {
     uint32_t given = from->enforced + from->failed + from->lapsed + from->left;
-    uint64_t grants = from->grants > 0 ? from->grants : 1;
-    uint64_t first = from->revision >= grants ? from->revision + 1 - grants : 1;
     leader->barriers =
         lease_grow(leader->barriers, leader->n_barriers, &leader->barriers_capacity, sizeof *leader->barriers);
-    leader->barriers[leader->n_barriers++] = (struct lease_barrier){.id = from->id,
-                                                                    .first = first < from->id ? first : from->id,
-                                                                    .revision = from->revision,
-                                                                    .opened_us = now_us,
-                                                                    .needed = from->points - given};
+    leader->barriers[leader->n_barriers++] = (struct lease_barrier){
+        .id = from->id, .revision = from->revision, .opened_us = now_us, .needed = from->points - given};
     int64_t due_us = leader->points.n <= FEW_POINTS ? now_us : now_us + BARRIER_LOOK_US;
     if (due_us < leader->look_due_us)
         leader->look_due_us = due_us;
@@ -248,7 +243,7 @@ static const struct leader_failure *failure_in(const struct lease_point *point, 
     const struct leader_failure *failure;
     STAILQ_FOREACH(failure, &point->failures, next)
     {
-        if (failure->first <= barrier->revision && barrier->first <= failure->last)
+        if (failure->first <= barrier->revision && barrier->revision <= failure->last)
             return failure;
     }
     return NULL;
@@ -282,7 +277,9 @@ void lease_settle_failure(struct lease_leader *leader, struct lease_point *point
     uint64_t from = failure->first > point->settled + 1 ? failure->first : point->settled + 1;
     for (uint32_t i = first_above(leader, from - 1); i < leader->n_barriers; i++) {
         struct lease_barrier *barrier = &leader->barriers[i];
-        if (barrier->first <= failure->last && waits(leader, barrier, point))
+        if (barrier->revision > failure->last)
+            break;
+        if (waits(leader, barrier, point))
             lease_receipt_add(leader, barrier, point, RECEIPT_FAILED, failure->reason, now_us);
     }
 }

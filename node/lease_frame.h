@@ -40,7 +40,7 @@ struct lease_frame {
 
 enum lease_state { LEASE_ADMITTED = 0, LEASE_WANTED = 1, LEASE_CUT = 2, LEASE_GONE = 3 };
 
-/* Revisions whose ends could not be carried out. */
+/* A session under a grant whose end is one of these revisions could not be ended. */
 struct lease_failure {
     uint64_t first, last;
     struct slice reason;

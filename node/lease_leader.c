@@ -139,6 +139,9 @@ static void merge_oldest(struct lease_point *point)
 static bool knows_failure(const struct lease_point *point, const struct lease_failure *failure)
 {
     const struct leader_failure *known;
+    /* Said once more on another stream: what it concerned was confirmed up to there, with that failure. */
+    if (failure->first <= point->enforced)
+        return true;
     STAILQ_FOREACH(known, &point->failures, next)
     {
         if (known->first <= failure->first && failure->last <= known->last)

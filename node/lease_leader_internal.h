@@ -110,7 +110,7 @@ struct lease_want {
 /* An open barrier with a revision. */
 struct lease_barrier {
     uint64_t id;
-    uint64_t first, revision; /* what its command or sweep did */
+    uint64_t revision;
     int64_t opened_us;
     uint32_t needed, ready; /* receipts missing when it was seen, and those that are on their way */
     bool done, scanned;

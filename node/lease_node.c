@@ -262,7 +262,10 @@ void lease_node_fail(struct lease_node *node, struct lease_stream *stream, uint6
     if (seat->n_failures == LEASE_FAILURES_MAX)
         merge_oldest(seat);
     struct failure *failure = mem_calloc(1, sizeof *failure);
-    failure->first = failure->last = revision;
+    /* It may stand for an end that the point has missed, somewhere above `revision`: so it concerns all that is not
+     * confirmed yet. */
+    failure->first = revision > seat->enforced ? revision : seat->enforced + 1;
+    failure->last = store_revision(node->store) > failure->first ? store_revision(node->store) : failure->first;
     if (!slice_is_text(reason, false) || !slice_to_cstr(reason, failure->reason, sizeof failure->reason))
         (void)slice_to_cstr(slice_str("a session could not be ended"), failure->reason, sizeof failure->reason);
     STAILQ_INSERT_TAIL(&seat->failures, failure, next);

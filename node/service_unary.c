@@ -35,12 +35,20 @@ static void reply(struct unary_call *call)
         grpc_call_finish(call->grpc, error->code, error->message);
 }
 
-/* A page is as long as it is only once it has been made: until then its longest is held. */
+/* The longest answer of those that may be long; 0 for the others. */
+static uint64_t longest_answer(enum core_op op)
+{
+    if (op == CORE_LIST)
+        return LIMIT_PAGE_BYTES + LIMIT_SNAPSHOT_RECORD;
+    return op == CORE_POINTS || op == CORE_BARRIER ? LIMIT_MESSAGE_OUT : 0;
+}
+
+/* An answer is as long as it is only once it has been made: until then its longest is held. */
 static lapse_result hold(struct unary_call *call, const struct core_call *core, struct lapse_error *error)
 {
-    if (core->op != CORE_LIST)
+    uint64_t bytes = longest_answer(core->op);
+    if (bytes == 0)
         return lapse_ok();
-    uint64_t bytes = LIMIT_PAGE_BYTES + LIMIT_SNAPSHOT_RECORD;
     lapse_result result = admission_hold(call->admission, call->entry, bytes, error);
     if (lapse_is_ok(result))
         call->held = bytes;

@@ -337,6 +337,7 @@ void world_elect(struct world *world, uint32_t index)
     world->term++;
     world->leader = index;
     cr_assert(!node->cut_off);
+    node->stuck = false;
     for (uint32_t i = 0; i < WORLD_NODES; i++) {
         if (!world->nodes[i].cut_off)
             learn_term(world, &world->nodes[i]);
@@ -374,7 +375,8 @@ static void hear_majority(struct world *world, struct world_node *node)
 {
     uint32_t heard = 0;
     for (uint32_t i = 0; i < WORLD_NODES; i++)
-        heard += node->id == i + 1 || (!node->cut_off && !world->nodes[i].cut_off && world->nodes[i].term == node->term);
+        heard +=
+            node->id == i + 1 || (!node->cut_off && !world->nodes[i].cut_off && world->nodes[i].term == node->term);
     if (heard > WORLD_NODES / 2)
         node->evidence_us = world_clock(node);
 }

@@ -26,7 +26,7 @@ struct world_node {
     struct lease_node *node;
     struct lease_leader *leader;
     bool leads;
-    uint32_t ready_at; /* entries that must be applied */
+    uint32_t ready_at;   /* entries that must be applied */
     int64_t evidence_us; /* when a majority was last heard, on its clock */
     bool cut_off, stuck; /* from the network; does not apply */
     uint32_t admitted, ended, progress;
@@ -61,7 +61,7 @@ struct world {
     struct {
         struct buf bytes;
         int64_t time_ms;
-    } *log;
+    } * log;
     uint32_t n_log, log_capacity;
     struct world_frame *frames;
     uint64_t term;
@@ -74,7 +74,8 @@ struct world {
     struct buf held[8];
     uint32_t n_held;
     uint64_t n_grants;
-    /* The oracle: LAPSED or FENCED was proposed for a point that could still decide, or ENFORCED for one that had not. */
+    /* The oracle: LAPSED or FENCED was proposed for a point that could still decide, or ENFORCED for one that had not.
+     */
     uint32_t violations;
     uint32_t proposals, receipts[RECEIPT_LEFT + 1];
 };
