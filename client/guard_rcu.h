@@ -10,7 +10,6 @@
 #ifndef LAPSE_CLIENT_GUARD_RCU_H
 #define LAPSE_CLIENT_GUARD_RCU_H
 
-#include <urcu/static/urcu-bp.h>
 #include <urcu/urcu-bp.h>
 
 #include "base/bytes.h"
@@ -35,16 +34,15 @@ extern char guard_grace;
 #define GUARD_GRACE_AFTER() ((void)0)
 #endif
 
-/* Compiled in, as their authors allow for functions this short: the library's calls would double their cost. */
 static inline void guard_read_begin(void)
 {
-    _urcu_bp_read_lock();
+    urcu_bp_read_lock();
 }
 
 static inline void guard_read_end(void)
 {
     GUARD_GRACE_BEFORE();
-    _urcu_bp_read_unlock();
+    urcu_bp_read_unlock();
 }
 
 /* Waits until all that were reading have ended. Not while reading. */

@@ -138,9 +138,10 @@ static void run_check(struct core_call *call)
     struct grant grant;
     bool found = false;
     if (!may_check(call)) {
-        core_call_refuse(call, LAPSE_PERMISSION_DENIED,
-                         "only enforcers (of that resource), approvers, operators and auditors may check others: ask an "
-                         "operator for the role");
+        core_call_refuse(
+            call, LAPSE_PERMISSION_DENIED,
+            "only enforcers (of that resource), approvers, operators and auditors may check others: ask an "
+            "operator for the role");
         return;
     }
     enum grant_verdict verdict = store_check(core_call_store(call), &call->query, call->time_ms, &grant, &found);
@@ -161,8 +162,9 @@ static void run_guard_open(struct core_call *call)
     if (store_may_guard(core_call_store(call), slice_str(call->principal), call->scope))
         core_call_answer(call);
     else
-        core_call_refuse(call, LAPSE_PERMISSION_DENIED,
-                         "not an enforcer of all of this scope: an operator gives the role with `lapse cluster roles set`");
+        core_call_refuse(
+            call, LAPSE_PERMISSION_DENIED,
+            "not an enforcer of all of this scope: an operator gives the role with `lapse cluster roles set`");
 }
 
 /* --- at once ------------------------------------------------------------------------------------------------------ */

@@ -24,13 +24,14 @@ enum core_op {
     CORE_ADD_NODE,    /* `node_id`, `address` -> AddNodeResponse; likewise on the leader only */
     CORE_REMOVE_NODE, /* `node_id` -> RemoveNodeResponse */
     CORE_WATCH_OPEN,  /* -> `revision`, `epoch`, `time_ms`, and what the caller may see; linearizable */
-    CORE_GUARD_OPEN,  /* the same for an enforcement point; PERMISSION_DENIED unless the caller may guard all of `scope` */
+    CORE_GUARD_OPEN,  /* the same for an enforcement point; PERMISSION_DENIED unless the caller may guard all of `scope`
+                       */
     CORE_REVOKE_MATCHING, /* `command` -> RevokeMatchingResponse */
     CORE_REVOKE_FOLLOW,   /* `command` of a revocation -> its first RevokeProgress, `barrier` and `version` */
-    CORE_FOLLOW,          /* `barrier`, `version` -> a newer RevokeProgress when there is one, or the `last`: core_barrier.h */
-    CORE_POINTS,          /* -> ListPointsResponse */
-    CORE_BARRIER,         /* `grant`, or if that is zero `barrier` -> GetBarrierResponse */
-    CORE_SCAN, /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
+    CORE_FOLLOW,  /* `barrier`, `version` -> a newer RevokeProgress when there is one, or the `last`: core_barrier.h */
+    CORE_POINTS,  /* -> ListPointsResponse */
+    CORE_BARRIER, /* `grant`, or if that is zero `barrier` -> GetBarrierResponse */
+    CORE_SCAN,    /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_OPS
 };
 
@@ -60,7 +61,7 @@ struct core_call {
     uint32_t page;
     uint64_t node_id;
     struct slice address;
-    uint64_t barrier; /* the answer of a revocation; the question of FOLLOW and BARRIER */
+    uint64_t barrier;      /* the answer of a revocation; the question of FOLLOW and BARRIER */
     uint64_t version;      /* CORE_FOLLOW: of the progress that was seen last; 0: none */
     uint32_t wait;         /* lapse.v1.WaitLevel; revocations only */
     int64_t wait_until_us; /* boot time at which the wait is over */
@@ -76,13 +77,13 @@ struct core_call {
     uint32_t roles; /* of the caller; an enforcer's with the resources that it may guard: */
     bool guards_all;
     struct buf guards; /* patterns, one space between each; empty unless its role is limited to them */
-    bool more; /* SCAN: `cursor` was advanced and there is more */
+    bool more;         /* SCAN: `cursor` was advanced and there is more */
     bool last; /* FOLLOW: `response` is the last message, and `error` the status behind it, which may not be OK */
 
     /* The core's. */
     struct replica_write write;
     struct replica_read read;
-    bool repeated; /* the outcome of an earlier call */
+    bool repeated;           /* the outcome of an earlier call */
     struct tracked *tracked; /* the barrier that it waits for; NULL: it doesn't */
     struct core_call *next_wait, *prev_wait;
     int64_t not_before_us; /* FOLLOW: no answer before */
@@ -93,8 +94,8 @@ struct core_call {
  * always fit: CORE_CALL_TEXT_SIZE is checked against their limits in core_question.c. */
 struct slice core_call_keep(struct core_call *call, const char *text, size_t len);
 
-/* Any thread, for a call that was asked and is not answered yet: nobody waits for it any more. If it waits for a barrier
- * it is answered at once (CANCELLED); any other goes on. */
+/* Any thread, for a call that was asked and is not answered yet: nobody waits for it any more. If it waits for a
+ * barrier it is answered at once (CANCELLED); any other goes on. */
 void core_call_abandon(struct core_call *call);
 
 struct core_call *core_call_new(enum core_op op, const char *principal, int64_t timeout_ms);

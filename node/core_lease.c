@@ -100,8 +100,7 @@ void core_lease_open(struct core *core)
 {
     int64_t now_us = clock_boot_us();
     core->lease = mem_calloc(1, sizeof *core->lease);
-    core->lease->node =
-        lease_node_new(core->config.node_id, replica_life(core->replica), NULL, now_us, &node_io, core);
+    core->lease->node = lease_node_new(core->config.node_id, replica_life(core->replica), NULL, now_us, &node_io, core);
     core->lease->leader = lease_leader_new(NULL, now_us, LEASE_BROKEN_NOTHING, &leader_io, core);
 }
 

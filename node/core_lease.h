@@ -12,8 +12,8 @@
 #include "node/core_internal.h"
 #include "node/core_point.h"
 
-/* Between replica_new and replica_start: the replica tells its members and its leadership on its start. It has its store
- * only then: core_lease_on_store_replaced gives it to the leases. */
+/* Between replica_new and replica_start: the replica tells its members and its leadership on its start. It has its
+ * store only then: core_lease_on_store_replaced gives it to the leases. */
 void core_lease_open(struct core *core);
 /* Ends all streams and forgets all promises; the replica is still there. What is proposed comes back later. */
 void core_lease_close(struct core *core);

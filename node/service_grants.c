@@ -1,4 +1,5 @@
-/* lapse.v1.Grants but for its streams (Watch, RevokeAndFollow): each method turns its message into a question to the core. */
+/* lapse.v1.Grants but for its streams (Watch, RevokeAndFollow): each method turns its message into a question to the
+ * core. */
 #include <stdlib.h>
 
 #include "base/check.h"

@@ -20,6 +20,7 @@
 #define KEYS_PER_APPLY 8u
 #define BARRIERS_PER_APPLY 8u
 #define BLOCKS_PER_APPLY 4u
+#define SESSIONS_PER_APPLY 64u
 
 static struct lapse_error *error_of(struct apply *apply)
 {
@@ -503,7 +504,7 @@ static int64_t tick(struct store *store, int64_t time_ms)
     return store->time_ms;
 }
 
-/* What a view left behind of points, barriers and sessions. */
+/* What a view left behind of points, barriers and sessions, and what is left of sessions whose point is over. */
 static void drain_points(struct store *store)
 {
     struct slabs *slabs[] = {&store->points.items, &store->sessions.items, &store->barriers.items,
@@ -513,6 +514,8 @@ static void drain_points(struct store *store)
             slabs_drain(slabs[i], SLABS_PER_APPLY);
     if (store->barriers.aside != NULL)
         barriers_drain(&store->barriers, BLOCKS_PER_APPLY);
+    for (uint32_t n = 0; n < SESSIONS_PER_APPLY && store->sessions.n_gone > 0; n++)
+        strings_unref(&store->strings, sessions_reap(&store->sessions));
 }
 
 void store_apply(struct store *store, const struct command *command, int64_t time_ms, store_event_cb on_event,

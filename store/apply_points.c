@@ -164,23 +164,13 @@ lapse_result apply_register(struct apply *apply)
 
 /* RECEIPTS, END_POINT */
 
-static void drop_session(struct store *store, uint32_t session)
-{
-    struct sessions *sessions = &store->sessions;
-    const struct session_item *item = session_at(sessions, session);
-    const struct point_item *point = points_at(&store->points, item->point);
-    digest_sub(&store->sum, session_digest(item, point, store->strings.chunks));
-    strings_unref(&store->strings, item->description);
-    sessions_erase(sessions, &store->points, session);
-}
-
 /* It is no longer registered. What receipts name it by stays. */
 static void retire_point(struct store *store, uint32_t item)
 {
     struct points *points = &store->points;
     uint8_t *const *chunks = store->strings.chunks;
-    while (points_at(points, item)->first_session != 0)
-        drop_session(store, points_at(points, item)->first_session);
+    digest_sub(&store->sum, points_at(points, item)->sessions_sum);
+    sessions_leave(&store->sessions, points_at(points, item));
     points_unlist(points, chunks, item);
     struct point_item *point = slabs_edit(&points->items, item);
     digest_sub(&store->sum, point_digest(point, chunks));
@@ -315,7 +305,7 @@ lapse_result apply_session_begin(struct apply *apply)
     lapse_result result = find_reporter(apply, &point);
     if (!lapse_is_ok(result))
         return result;
-    uint32_t item = sessions_find(&store->sessions, &command->session);
+    uint32_t item = sessions_find(&store->sessions, &store->points, &command->session);
     if (item != 0)
         return repeat_session(apply, item, point);
     result = check_session_grant(apply, point);
@@ -330,10 +320,22 @@ lapse_result apply_session_begin(struct apply *apply)
         .id = command->session,
         .grant = command->grant,
     };
-    item = sessions_insert(&store->sessions, &store->points, &session);
-    digest_add(&store->sum, session_digest(&session, points_at(&store->points, point), store->strings.chunks));
+    struct store_digest digest = session_digest(&session, points_at(&store->points, point), store->strings.chunks);
+    item = sessions_insert(&store->sessions, &store->points, &session, digest);
+    digest_add(&store->sum, digest);
     tell_session(apply, STORE_EVENT_SESSION_BEGAN, item);
     return lapse_ok();
+}
+
+static void drop_session(struct store *store, uint32_t session)
+{
+    struct sessions *sessions = &store->sessions;
+    const struct session_item *item = session_at(sessions, session);
+    const struct point_item *point = points_at(&store->points, item->point);
+    struct store_digest digest = session_digest(item, point, store->strings.chunks);
+    digest_sub(&store->sum, digest);
+    strings_unref(&store->strings, item->description);
+    sessions_erase(sessions, &store->points, session, digest);
 }
 
 lapse_result apply_session_end(struct apply *apply)
@@ -343,7 +345,7 @@ lapse_result apply_session_end(struct apply *apply)
     lapse_result result = find_reporter(apply, &point);
     if (!lapse_is_ok(result))
         return result;
-    uint32_t item = sessions_find(&store->sessions, &apply->command->session);
+    uint32_t item = sessions_find(&store->sessions, &store->points, &apply->command->session);
     if (item == 0 || session_at(&store->sessions, item)->point != point)
         return lapse_fail(error_of(apply), LAPSE_NOT_FOUND, "this instance has no such session open");
     apply->outcome->grant = session_at(&store->sessions, item)->grant;

@@ -19,10 +19,11 @@ enum point_state { POINT_LIVE = 1, POINT_FENCED = 2, POINT_OVER = 3 };
 struct point_item {
     uint32_t next; /* in the hash chain of instances */
     /* Derived, written in place. */
-    uint32_t waits;         /* open barriers that have no receipt of it yet */
-    uint32_t named;         /* places in all barriers */
-    uint32_t sessions;      /* how many */
-    uint32_t first_session; /* of its chain */
+    uint32_t waits;                   /* open barriers that have no receipt of it yet */
+    uint32_t named;                   /* places in all barriers */
+    uint32_t sessions;                /* how many */
+    uint32_t first_session;           /* of its chain */
+    struct store_digest sessions_sum; /* of their digests: it goes with the point in one step */
     /* State. */
     uint8_t state; /* enum point_state; 0: the item is free */
     struct u48 revision, registered_ms;

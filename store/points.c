@@ -49,7 +49,7 @@ bool store_guards(const struct store *store, struct slice principal, struct slic
 
 bool store_session_get(const struct store *store, struct random_id id, struct session *session)
 {
-    uint32_t item = sessions_find(&store->sessions, &id);
+    uint32_t item = sessions_find(&store->sessions, &store->points, &id);
     if (item == 0)
         return false;
     session_read(&store->sessions, &store->points, item, store->strings.chunks, session);

@@ -404,8 +404,9 @@ const char *restore_session(struct store *store, struct restored_points *read, s
         .id = session.id,
         .grant = session.grant,
     };
-    (void)sessions_insert(&store->sessions, &store->points, &item);
-    digest_add(&store->sum, session_digest(&item, points_at(&store->points, point), store->strings.chunks));
+    struct store_digest digest = session_digest(&item, points_at(&store->points, point), store->strings.chunks);
+    (void)sessions_insert(&store->sessions, &store->points, &item, digest);
+    digest_add(&store->sum, digest);
     read->session = session.id;
     read->n_sessions++;
     return NULL;

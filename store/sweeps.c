@@ -204,6 +204,7 @@ static void work_at_once(struct apply *apply, struct sweep_entry *entry)
     sweep_walk_begin(apply->store, entry, &walk);
     bool done = sweep_walk_slice(apply, entry, &walk, LIMIT_SWEEP_AT_ONCE);
     CHECK(done);
+    sweep_walk_free(&walk);
     finish(apply, entry);
 }
 

@@ -58,15 +58,16 @@ static int compare_ids(const void *a, const void *b)
 }
 
 /* Fills `sorted` with what `read` finds in use, which must be `n` items, and sorts it. */
-static struct sorted_item *sort(const struct frozen_slabs *frozen, uint32_t n,
-                                bool (*read)(const void *item, struct sorted_item *sorted),
+static struct sorted_item *sort(const struct points_view *view, const struct frozen_slabs *frozen, uint32_t n,
+                                bool (*read)(const struct points_view *view, const void *item,
+                                             struct sorted_item *sorted),
                                 int (*compare)(const void *a, const void *b))
 {
     struct sorted_item *sorted = mem_alloc(n * sizeof sorted[0]);
     uint32_t found = 0;
     for (uint32_t item = 1; item < frozen->n_items; item++) {
         struct sorted_item next = {.item = item};
-        if (!read(frozen_at(frozen, item), &next))
+        if (!read(view, frozen_at(frozen, item), &next))
             continue;
         CHECK(found < n);
         sorted[found++] = next;
@@ -77,25 +78,27 @@ static struct sorted_item *sort(const struct frozen_slabs *frozen, uint32_t n,
     return sorted;
 }
 
-static bool read_point(const void *item, struct sorted_item *sorted)
+static bool read_point(const struct points_view *view, const void *item, struct sorted_item *sorted)
 {
+    (void)view;
     const struct point_item *point = item;
     sorted->revision = u48_get(point->revision);
     return point->state != 0;
 }
 
-static bool read_barrier(const void *item, struct sorted_item *sorted)
+static bool read_barrier(const struct points_view *view, const void *item, struct sorted_item *sorted)
 {
+    (void)view;
     const struct barrier_item *barrier = item;
     sorted->revision = u48_get(barrier->id);
     return sorted->revision != 0;
 }
 
-static bool read_session(const void *item, struct sorted_item *sorted)
+static bool read_session(const struct points_view *view, const void *item, struct sorted_item *sorted)
 {
     const struct session_item *session = item;
     sorted->id = session->id;
-    return session->point != 0;
+    return session_is_live(session, frozen_at(&view->points, session->point));
 }
 
 static const struct track_item *track_of(const struct points_view *view, const struct barrier_item *barrier)
@@ -125,9 +128,9 @@ static void make_batches(struct points_view *view)
 
 void points_view_sort(struct points_view *view)
 {
-    view->sorted_points = sort(&view->points, view->n_points, read_point, compare_revisions);
-    view->sorted_barriers = sort(&view->barriers, view->n_barriers, read_barrier, compare_revisions);
-    view->sorted_sessions = sort(&view->sessions, view->n_sessions, read_session, compare_ids);
+    view->sorted_points = sort(view, &view->points, view->n_points, read_point, compare_revisions);
+    view->sorted_barriers = sort(view, &view->barriers, view->n_barriers, read_barrier, compare_revisions);
+    view->sorted_sessions = sort(view, &view->sessions, view->n_sessions, read_session, compare_ids);
     make_batches(view);
 }
 

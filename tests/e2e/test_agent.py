@@ -3,6 +3,7 @@
 protocol spoken by a client that Lapse did not write. What a revocation that waits for ENFORCED promises is asserted of the very next request."""
 
 import base64
+import hashlib
 import http.client
 import http.server
 import json
@@ -10,6 +11,7 @@ import os
 import pathlib
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -65,6 +67,9 @@ class Application(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), self.Handler)
         self.daemon_threads = True
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def handle_error(self, *_):
+        """A proxy that closes its connection is none."""
 
 
 class Process:
@@ -122,7 +127,7 @@ class AgentTest(unittest.TestCase):
         cls.dir.chmod(0o755)  # nginx' worker is another user
         cls.application = Application()
         cls.addClassCleanup(cls.application.shutdown)
-        cls.http_port, cls.metrics_port, cls.authz_port, cls.nginx_port, cls.haproxy_port = free_ports(5)
+        cls.http_port, cls.metrics_port, cls.authz_port, cls.nginx_port, cls.haproxy_port, cls.tls_port = free_ports(6)
         cls.write_agent_config()
         cls.agent = Process("agent", cls.dir, LAPSE, "agent", "--config", cls.dir / "agent.conf").start()
         cls.nginx = Process("nginx", cls.dir, "nginx", "-p", cls.dir, "-e", cls.dir / "nginx-error.log", "-c", cls.write_nginx_config()).start()
@@ -159,6 +164,11 @@ listen = 127.0.0.1:{cls.http_port}
 listen = 127.0.0.1:{cls.authz_port}
 [metrics]
 listen = 127.0.0.1:{cls.metrics_port}
+[map by certificate]
+match.host = localhost
+subject = ${{client.certificate.spiffe-id}}
+resource = {resource}
+action = read
 [map all]
 subject = spiffe://{harness.DOMAIN}/user/${{header:X-Forwarded-User}}
 resource = {resource}
@@ -178,6 +188,7 @@ action.* = write
         }.items():
             assert shipped in site, shipped
             site = site.replace(shipped, here)
+        site += cls.tls_site(site)
         (cls.dir / "users").write_text("dev1:{PLAIN}pw\ndev2:{PLAIN}pw\n")
         (cls.dir / "users").chmod(0o644)
         temporary = "".join(f"{kind}_temp_path {cls.dir}/nginx-{kind};\n" for kind in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi"))
@@ -185,6 +196,15 @@ action.* = write
         root = "user root;\n" if os.geteuid() == 0 else ""
         path.write_text(f"{root}daemon off;\nworker_processes 2;\npid {cls.dir}/nginx.pid;\nevents {{}}\nhttp {{\naccess_log off;\n{temporary}{site}}}\n")
         return path
+
+    @classmethod
+    def tls_site(cls, site):
+        """The same for clients with certificates."""
+        certificate, key, ca = cls.cluster.pki.files("node1")
+        server = site[site.index("server {\n"):]
+        server = server.replace(f"listen 127.0.0.1:{cls.nginx_port};", f"listen 127.0.0.1:{cls.tls_port} ssl;\nssl_certificate {certificate};\n"
+                                f"ssl_certificate_key {key};\nssl_client_certificate {ca};\nssl_verify_client on;")
+        return "\n".join(line for line in server.splitlines() if "auth_basic" not in line) + "\n"
 
     @classmethod
     def write_haproxy_config(cls):
@@ -272,6 +292,27 @@ action.* = write
             for path in ("/public/../secret", "/public/%2e%2e/secret", "/public/..%2fsecret", "/public//secret", "/public/;x/../secret", "/public/%00",
                          "/public/.%2e;/secret", "/public/%252e%252e/secret"):
                 self.assertIn(self.through(port, path)[0], (400, 403), f"{path} passed")
+
+    def test_a_client_is_known_by_its_certificate(self):
+        def fetch_as(name, path):
+            certificate, key, ca = self.cluster.pki.files(name)
+            context = ssl.create_default_context(cafile=str(ca))
+            context.load_cert_chain(certificate, key)
+            connection = http.client.HTTPSConnection("localhost", self.tls_port, timeout=60, context=context)
+            try:
+                connection.request("GET", path, headers={"X-Forwarded-User": "dev1", "X-Client-Certificate": "none"})
+                return connection.getresponse().status
+            finally:
+                connection.close()
+
+        der = ssl.PEM_cert_to_DER_cert(self.cluster.pki.files("dev1")[0].read_text())
+        thumbprint = hashlib.sha256(der).digest()
+        bound = self.cluster.request_active(resource="web/bound", binding={"certificate_sha256": thumbprint})
+        answer = self.check("web/bound", revision=bound.revision)
+        self.assertEqual((answer["permit"], answer["reason"]), (False, "BINDING_MISSING"))
+        self.assertEqual(fetch_as("dev1", "/bound"), 200)
+        self.assertEqual(fetch_as("dev2", "/bound"), 403)
+        self.assertEqual(self.through(self.nginx_port, "/bound")[0], 403, "a password is not the certificate")
 
     def test_a_reload_of_nginx_lets_nothing_through(self):
         grant = self.grant("web/reload")

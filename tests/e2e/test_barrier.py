@@ -281,5 +281,28 @@ class Barrier(unittest.TestCase):
         cluster.call("operator", "Cluster", "SetRoles", binding={"member": principal("stranger")})
 
 
+class Alone(unittest.TestCase):
+    def test_G5_a_sole_node_leads_promises_and_confirms_also_after_its_restart(self):
+        with Cluster(nodes=1) as cluster:
+            node = cluster.nodes[0]
+            for restart in (False, True):
+                if restart:
+                    self.assertEqual(node.kill(signal.SIGTERM), 0, node.log()[-3000:])
+                    node.start()
+                    cluster.wait_ready()
+                    for user in ("operator", "dev1", "oncall", "proxy1"):
+                        cluster.renew(user, node)
+                with Point(cluster, f"edge-{restart}", lease_ms=1000) as edge:
+                    grant = cluster.request_active()
+                    eventually("the point has the grant", lambda: grant.id in edge.grants)
+                    answer = cluster.grants("operator", "Revoke", grant_id=grant.id, wait=2)
+                    self.assertEqual((answer.barrier.enforced, answer.barrier.done), (1, True))
+                    edge.acknowledges = False
+                    mute = cluster.request_active()
+                    answer = cluster.grants("operator", "Revoke", grant_id=mute.id, wait=2)
+                    self.assertEqual((answer.barrier.lapsed, answer.barrier.done), (1, True))
+                    self.assertFalse(edge.promised())
+
+
 if __name__ == "__main__":
     unittest.main()

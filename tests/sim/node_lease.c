@@ -48,8 +48,7 @@ static void on_send(void *arg, uint64_t to, struct slice frame)
 
 static void on_admitted(void *arg, void *owner, uint64_t revision, bool again)
 {
-    struct node_lease *lease = arg;
-    sim_trace(lease->node->sim, lease->node->id, "admitted", revision, again, 0);
+    (void)arg;
     if (!again) {
         stream_on_admitted(owner, revision);
     }

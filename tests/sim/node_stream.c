@@ -46,7 +46,7 @@ static void on_registered(struct replica_write *write, const struct store_outcom
         return;
     }
     struct point point;
-    sim_trace(node->sim, node->id, "registered", outcome->error.code, outcome->revision, 0);
+    sim_trace(node->sim, node->id, "registered", link_point(stream->link)->number, outcome->error.code, outcome->revision);
     if (outcome->error.code != LAPSE_OK || !store_point_get(store_of(stream), stream->instance, &point)) {
         /* Its instance was registered once, and is over. */
         bool over = outcome->error.code == LAPSE_OK || outcome->error.code == LAPSE_FAILED_PRECONDITION;
@@ -114,6 +114,7 @@ static void answer_ping(struct node_stream *stream, const struct point_message *
         ttl_ms = lease_node_promise(node_lease_node(stream->lease), stream->promises, node_boot_us(node));
     }
     replica_get_status(node->replica, &status);
+    sim_trace(node->sim, node->id, "promise", link_point(stream->link)->number, ttl_ms, ping->sequence);
     if (ttl_ms > 0) {
         points_model_promised(node->sim->points_oracle, stream->instance, status.term, ping->sent_us, ttl_ms);
     }
@@ -154,6 +155,8 @@ void stream_take(struct node_stream *stream, const struct point_message *message
 
 void stream_on_admitted(struct node_stream *stream, uint64_t revision)
 {
+    struct sim_node *node = node_of(stream);
+    sim_trace(node->sim, node->id, "admitted", link_point(stream->link)->number, revision, 0);
     stream->wanted = revision;
     stream->admitted = true;
 }

@@ -103,10 +103,27 @@ static struct world_point *point_of(struct world *world, const struct random_id 
     return NULL;
 }
 
+static void violate(struct world *world, const struct world_point *point, const char *what)
+{
+    world->violations++;
+    if (world->broken == LEASE_BROKEN_NOTHING)
+        cr_log_error("at %lld ms: point %llu %s; its promise ends at %lld ms", (long long)world->now_us / 1000,
+                     (unsigned long long)(point != NULL ? point->number : 0), what,
+                     (long long)(point != NULL ? point->promise_until_us / 1000 : 0));
+}
+
 static void check_over(struct world *world, const struct random_id *instance)
 {
     const struct world_point *point = point_of(world, instance);
-    world->violations += point == NULL || point->promise_until_us > world->now_us;
+    if (point == NULL || point->promise_until_us > world->now_us)
+        violate(world, point, "is declared over");
+}
+
+static void check_word(struct world *world, const struct world_point *point, uint64_t mark, uint64_t barrier,
+                       const char *what)
+{
+    if (mark < world_barrier(world, barrier).revision)
+        violate(world, point, what);
 }
 
 static void check_receipts(struct world *world, const struct command *command)
@@ -119,9 +136,9 @@ static void check_receipts(struct world *world, const struct command *command)
         if (receipt.level == RECEIPT_LAPSED)
             check_over(world, &receipt.instance);
         if (receipt.level == RECEIPT_ENFORCED)
-            world->violations += point == NULL || point->enforced < world_barrier(world, receipt.barrier).revision;
+            check_word(world, point, point != NULL ? point->enforced : 0, receipt.barrier, "has not confirmed");
         if (receipt.level == RECEIPT_FAILED)
-            world->violations += point == NULL || point->received < world_barrier(world, receipt.barrier).revision;
+            check_word(world, point, point != NULL ? point->received : 0, receipt.barrier, "has not received");
     }
 }
 
@@ -167,9 +184,11 @@ static void on_propose(void *arg, const struct command *command)
     struct world_node *node = arg;
     struct world *world = node->world;
     world->proposals++;
+    /* Of a term that is over: it never enters the log, and may say what it likes. */
+    if (node->term != world->term)
+        return;
     check_proposal(world, command);
-    /* Of a term that is over: it never enters the log. */
-    if (node->term != world->term || world->refuse)
+    if (world->refuse)
         return;
     struct buf bytes = encode(command);
     if (world->hold && world->n_held < ARRAY_LEN(world->held))
@@ -199,7 +218,9 @@ static void tell_points(struct world *world, const struct world_node *node)
         struct world_point *point = &world->points[i];
         if (point->node != node->id - 1 || point->stream == NULL || point->deaf || point->silent)
             continue;
-        point->received = store_revision(node->store);
+        /* A cache never goes back, also on a node that is behind. */
+        if (store_revision(node->store) > point->received)
+            point->received = store_revision(node->store);
         if (!point->busy)
             point->enforced = point->received;
         lease_node_ack(node->node, point->stream, point->received, point->enforced);

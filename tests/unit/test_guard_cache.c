@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -30,10 +31,10 @@ static uint32_t next_random(uint64_t *state)
 
 static const char *id_of(uint32_t number)
 {
-    static _Thread_local char texts[4][GRANT_ID_TEXT_SIZE];
+    static _Thread_local char texts[32][GRANT_ID_TEXT_SIZE];
     static _Thread_local unsigned next;
     uint8_t random[10] = {[8] = (uint8_t)(number >> 8), [9] = (uint8_t)number};
-    char *text = texts[next++ % 4];
+    char *text = texts[next++ % 32];
     grant_id_format(grant_id_make(1700000000000, random), text);
     return text;
 }
