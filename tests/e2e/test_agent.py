@@ -329,7 +329,8 @@ action.* = write
         self.agent.stop(signal.SIGKILL)
         for _ in range(20):
             self.assertEqual(self.through(self.nginx_port, "/killed")[0], 500)
-            self.assertEqual(self.through(self.haproxy_port, "/killed")[0], 403)
+        status, headers, _ = self.through(self.haproxy_port, "/killed")  # it tries for 3 s
+        self.assertEqual((status, headers["X-Lapse-Reason"]), (403, "AGENT_UNREACHABLE"))
         self.restart_agent()
         for port in (self.nginx_port, self.haproxy_port):
             self.assertEqual(self.through(port, "/killed")[0], 200)

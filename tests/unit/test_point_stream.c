@@ -503,6 +503,20 @@ Test(point_stream, G5_enforced_above_received_ends_the_stream)
     cr_assert_eq(f.n_told, 0);
 }
 
+Test(point_stream, in_another_epoch_nothing_of_the_old_one_may_be_acknowledged)
+{
+    be_served();
+    ring_reset(f.ring, EPOCH + 1, 50); /* the cluster was restored from a backup */
+    feed_pump_all(&f.edge);
+    fixture_run();
+    cr_assert_eq(count_seen(KIND(resync)), 1);
+    cr_assert_eq(last_seen(KIND(snapshot_end))->epoch, EPOCH + 1);
+    say_ack(50, 50);
+    cr_assert_not(f.ended);
+    say_ack(100, 50);
+    assert_ended(LAPSE_INVALID_ARGUMENT, "100");
+}
+
 Test(point_stream, what_was_received_elsewhere_may_be_acknowledged_again)
 {
     (void)append_event(STORE_EVENT_REVOKED, GRANT_REVOKED, "db/prod/a");
