@@ -232,7 +232,7 @@ static void with_few_points(void)
     for (uint64_t i = 2; i < 6; i++)
         add_sessions(store, LIMIT_SESSIONS_PER_POINT, i, grant);
     measure_freeze(store);
-    measure_end("end of a point with 65,536 sessions", store, 2);
+    measure_end("the same, and 65,536 sessions", store, 2);
     store_free(store);
 }
 

@@ -317,6 +317,7 @@ static void admit(struct lease_leader *leader, struct lease_slot *slot, struct l
     slot->admissions =
         lease_grow(slot->admissions, slot->n_admissions, &slot->admissions_capacity, sizeof *slot->admissions);
     slot->admissions[slot->n_admissions++] = (struct lease_admission){point->link.id, point->want[i]};
+    point->granted[i] = point->want[i];
     point->want[i] = 0;
     slot->answer_due = true;
 }

@@ -58,6 +58,7 @@ struct lease_point {
      */
     uint16_t present, admitted, unmentioned;
     uint64_t want[LIMIT_PEERS];    /* 0: none */
+    uint64_t granted[LIMIT_PEERS]; /* the want that was admitted last */
     int64_t bound_us[LIMIT_PEERS]; /* not admitted there: no promise of that node runs longer; NEVER: none runs */
     int64_t floor_us;              /* likewise for nodes that were removed */
     int64_t absent_us;             /* since when it has no stream anywhere */

@@ -253,6 +253,9 @@ void lease_table_report(struct lease_leader *leader, struct lease_point *point, 
 {
     point->unmentioned &= (uint16_t) ~(1u << slot);
     set_present(point, slot, item->state != LEASE_GONE, now_us);
+    /* Said before our admission of that very want arrived: it may be promising by now. */
+    if (item->state == LEASE_WANTED && item->want == point->granted[slot])
+        return;
     if (item->state != LEASE_ADMITTED)
         set_unadmitted(leader, point, slot, item->left_us, now_us);
     point->want[slot] = item->want;

@@ -71,6 +71,7 @@ new_grant() { # STATE [FLAGS...]: sets GRANT to a fresh one in that state
     GRANT=$(as dev1 lapse request --resource db/prod/orders --action read,connect --duration 1h --justification test \
         --output id "$@") || { echo "FAIL: can't request"; exit 1; }
     [[ $state == PENDING ]] || as oncall lapse approve "$GRANT" >/dev/null || { echo "FAIL: can't approve"; exit 1; }
+    [[ $state != REVOKED ]] || as operator lapse revoke "$GRANT" >/dev/null || { echo "FAIL: can't revoke"; exit 1; }
     export GRANT
 }
 
@@ -175,7 +176,7 @@ operators_run_the_cluster() {
     says spiffe://dev.lapse/user/dev1
     expect 0 "set roles" as operator lapse cluster roles set spiffe://dev.lapse/user/dev7 requester approver
     expect 0 "roles again" as operator lapse cluster roles list --output json
-    says '{"member":"spiffe://dev.lapse/user/dev7","roles":["requester","approver"]}'
+    says '{"member":"spiffe://dev.lapse/user/dev7","roles":["requester","approver"],"scope":[]}'
     expect 0 "remove roles" as operator lapse cluster roles set spiffe://dev.lapse/user/dev7 --remove
     expect 2 "only operators set roles" as dev1 lapse cluster roles set spiffe://dev.lapse/user/dev1 operator
     expect 64 "no such role" as operator lapse cluster roles set x king

@@ -2,6 +2,7 @@
  * bytes that decode to the same. */
 #include "base/check.h"
 #include "store/store.h"
+#include "tests/fuzz/fuzz_command.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -11,6 +12,40 @@ static void apply(struct store *store, const struct command *command, int64_t ti
     uint64_t before = store_revision(store);
     store_apply(store, command, time_ms, NULL, NULL, &outcome);
     CHECK(store_revision(store) - before == outcome.n_events);
+}
+
+/* A point with a session under an active grant, and a barrier that waits for it. */
+static void add_point(struct store *store)
+{
+    struct command bind = {.type = COMMAND_SET_ROLES, .principal = slice_str("user:a"), .roles = ROLE_APPROVER};
+    struct command join = {.type = COMMAND_REGISTER, .principal = slice_str("user:a"), .text = slice_str("edge-1")};
+    struct command request = {.type = COMMAND_REQUEST, .principal = slice_str("user:a")};
+    struct command approve = {.type = COMMAND_APPROVE, .principal = slice_str("user:c")};
+    struct command session = {.type = COMMAND_SESSION_BEGIN, .principal = slice_str("user:a")};
+    struct command revoke = {.type = COMMAND_REVOKE, .principal = slice_str("user:a"), .grant = {{5}}};
+    bind.member = slice_str("user:c");
+    apply(store, &bind, 1000);
+    join.instance.bytes[0] = 1;
+    join.scope = slice_str("db/*");
+    join.lease_ms = 3000;
+    apply(store, &join, 1000);
+    request.terms.subject = slice_str("user:b");
+    request.terms.resource = slice_str("db/x");
+    request.terms.actions[0] = slice_str("read");
+    request.terms.n_actions = 1;
+    request.terms.justification = slice_str("to be used");
+    request.terms.duration_ms = 1000000;
+    for (uint8_t id = FUZZ_ACTIVE_GRANT; id <= 5; id++) {
+        request.grant.bytes[0] = approve.grant.bytes[0] = id;
+        apply(store, &request, 1000);
+        apply(store, &approve, 1000);
+    }
+    session.instance = join.instance;
+    session.session.bytes[0] = 1;
+    session.grant.bytes[0] = FUZZ_ACTIVE_GRANT;
+    apply(store, &session, 1000);
+    apply(store, &revoke, 1000);
+    CHECK(store_revision(store) == FUZZ_BARRIER);
 }
 
 static struct store *seeded_store(void)
@@ -24,10 +59,13 @@ static struct store *seeded_store(void)
     request.terms.resource = slice_str("db/*");
     request.terms.actions[0] = slice_str("read");
     request.terms.n_actions = 1;
+    request.terms.justification = slice_str("to be asked");
     request.terms.duration_ms = 1000;
     apply(store, &request, 1000);
     request.grant.bytes[0] = 2;
     apply(store, &request, 1000);
+    add_point(store);
+    CHECK(store_barriers_open(store) == 1);
     return store;
 }
 

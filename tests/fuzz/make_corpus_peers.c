@@ -295,7 +295,7 @@ static void seed_frames(struct slice configuration)
 
 static void seed_entries(void)
 {
-    enum command_type types[COMMAND_INIT];
+    enum command_type types[COMMAND_REVOKE_MATCHING];
     for (size_t i = 0; i < ARRAY_LEN(types); i++)
         types[i] = (enum command_type)(COMMAND_REQUEST + i);
     struct blob *one = batch(types, 1), *all = batch(types, ARRAY_LEN(types));

@@ -5,6 +5,7 @@
 #include "base/check.h"
 #include "raft/entry.h"
 #include "raft/members.h"
+#include "tests/fuzz/fuzz_command.h"
 #include "tests/fuzz/make_corpus.h"
 #include "tests/unit/log_fixture.h"
 #include "tests/unit/store_fixture.h"
@@ -14,10 +15,22 @@
 const char *sample_command_name(enum command_type type)
 {
     static const char *const names[] = {
-        [COMMAND_REQUEST] = "request", [COMMAND_APPROVE] = "approve", [COMMAND_DENY] = "deny",
-        [COMMAND_CANCEL] = "cancel",   [COMMAND_USE] = "use",         [COMMAND_COMPLETE] = "complete",
-        [COMMAND_REVOKE] = "revoke",   [COMMAND_ADVANCE] = "advance", [COMMAND_SET_ROLES] = "set-roles",
+        [COMMAND_REQUEST] = "request",
+        [COMMAND_APPROVE] = "approve",
+        [COMMAND_DENY] = "deny",
+        [COMMAND_CANCEL] = "cancel",
+        [COMMAND_USE] = "use",
+        [COMMAND_COMPLETE] = "complete",
+        [COMMAND_REVOKE] = "revoke",
+        [COMMAND_ADVANCE] = "advance",
+        [COMMAND_SET_ROLES] = "set-roles",
         [COMMAND_INIT] = "init",
+        [COMMAND_REGISTER] = "register",
+        [COMMAND_RECEIPTS] = "receipts",
+        [COMMAND_END_POINT] = "end-point",
+        [COMMAND_SESSION_BEGIN] = "session-begin",
+        [COMMAND_SESSION_END] = "session-end",
+        [COMMAND_REVOKE_MATCHING] = "revoke-matching",
     };
     return names[type];
 }
@@ -31,6 +44,42 @@ static struct command about_grant(enum command_type type)
     else
         command.text = slice_str("as asked");
     return command;
+}
+
+/* About the point that fuzz_command.c has in its store; its revocation has opened the barrier. */
+static struct command about_point(enum command_type type)
+{
+    struct command command = {.type = type, .principal = slice_str("user:a"), .instance = {{1}}};
+    switch (type) {
+    case COMMAND_REGISTER:
+        command.text = slice_str("edge-1");
+        command.instance.bytes[0] = 2;
+        command.scope = slice_str("db/* web/shop");
+        command.lease_ms = LIMIT_LEASE_MS_DEFAULT;
+        return command;
+    case COMMAND_RECEIPTS:
+        return fixture_receipt(FUZZ_BARRIER, 1, RECEIPT_FAILED, T0);
+    case COMMAND_END_POINT:
+        return (struct command){.type = type, .instance = {{1}}, .count = POINT_END_LAPSED};
+    case COMMAND_SESSION_BEGIN:
+        command.text = slice_str("sshd pts/3");
+        command.grant.bytes[0] = FUZZ_ACTIVE_GRANT;
+        /* fall through */
+    default:
+        command.session.bytes[0] = type == COMMAND_SESSION_BEGIN ? 2 : 1;
+        return command;
+    }
+}
+
+static struct command sweep(void)
+{
+    return (struct command){.type = COMMAND_REVOKE_MATCHING,
+                            .key = fixture_key(9),
+                            .principal = slice_str("user:a"),
+                            .text = slice_str("they left"),
+                            .filter = {.subject = slice_str("user:b"),
+                                       .resource = slice_str("db/*"),
+                                       .states = 1u << GRANT_PENDING | 1u << GRANT_ACTIVE}};
 }
 
 struct command sample_command(enum command_type type)
@@ -60,8 +109,10 @@ struct command sample_command(enum command_type type)
                                 .cluster = slice_str(FIXTURE_CLUSTER),
                                 .member = slice_str("user:a"),
                                 .roles = ROLE_ALL};
+    case COMMAND_REVOKE_MATCHING:
+        return sweep();
     default:
-        return about_grant(type);
+        return type >= COMMAND_REGISTER ? about_point(type) : about_grant(type);
     }
 }
 
@@ -96,7 +147,7 @@ static struct command widest_request(void)
 
 void seed_commands(void)
 {
-    for (enum command_type type = COMMAND_REQUEST; type <= COMMAND_INIT; type++) {
+    for (enum command_type type = COMMAND_REQUEST; type <= COMMAND_REVOKE_MATCHING; type++) {
         struct command command = sample_command(type);
         seed_command(sample_command_name(type), &command);
     }
@@ -183,6 +234,41 @@ static struct store *store_of_a_family(void)
     return store;
 }
 
+static struct command session(uint64_t number, uint64_t instance, uint64_t grant)
+{
+    return (struct command){.type = COMMAND_SESSION_BEGIN,
+                            .principal = slice_str("user:ep"),
+                            .text = slice_str("sshd pts/3"),
+                            .grant = fixture_id(grant),
+                            .instance = fixture_random_id(instance),
+                            .session = fixture_random_id(number)};
+}
+
+/* Points in each state, barriers open and done, receipts of each level but one, sessions. */
+static struct store *store_of_points(void)
+{
+    struct store *store = fixture_store(NULL);
+    uint64_t barriers[3];
+    fixture_must(store, fixture_register("edge-1", 1, "db/*"), T0);
+    fixture_must(store, fixture_register("edge-1", 2, "db/*"), T0);
+    fixture_must(store, fixture_register("edge-2", 3, "db/prod/orders web/*"), T0);
+    for (uint64_t i = 1; i <= 4; i++) {
+        request(store, i, (struct grant){0});
+        about(store, COMMAND_APPROVE, i, "user:app1");
+    }
+    fixture_must(store, session(1, 2, 4), T0 + 1000);
+    fixture_must(store, session(2, 3, 4), T0 + 1000);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct command revoke = fixture_about(COMMAND_REVOKE, i + 1, "user:ops");
+        barriers[i] = fixture_must(store, revoke, T0 + 1000).revision;
+    }
+    fixture_must(store, fixture_receipt(barriers[0], 1, RECEIPT_LAPSED, T0 + 1000), T0 + 1000);
+    fixture_must(store, fixture_receipt(barriers[0], 2, RECEIPT_ENFORCED, T0 + 1000), T0 + 1000);
+    fixture_must(store, fixture_receipt(barriers[0], 3, RECEIPT_FAILED, T0 + 1000), T0 + 1000);
+    fixture_must(store, fixture_receipt(barriers[1], 2, RECEIPT_ENFORCED, T0 + 1000), T0 + 1000);
+    return store;
+}
+
 static struct store *store_of_nothing(void)
 {
     return store_new(NULL);
@@ -199,7 +285,7 @@ static const struct {
 } stores[] = {
     {"empty", store_of_nothing},         {"roles-only", store_of_roles},
     {"one-grant", store_of_one_grant},   {"parent-and-child", store_of_a_family},
-    {"all-states", store_of_all_states},
+    {"all-states", store_of_all_states}, {"points", store_of_points},
 };
 
 void seed_snapshots(void)

@@ -71,6 +71,105 @@ Test(command, every_command_survives_its_bytes)
     }
 }
 
+static struct command full_register(void)
+{
+    return fixture_register("edge-1", 7, "db/* web/shop");
+}
+
+static struct command full_receipts(void)
+{
+    return fixture_receipt(1ULL << 40, 7, RECEIPT_FAILED, T0);
+}
+
+static struct command full_session(enum command_type type)
+{
+    struct command command = fixture_about(type, 3, "user:ep");
+    command.instance = fixture_random_id(7);
+    command.session = fixture_random_id(8);
+    command.text = slice_str("sshd pts/3");
+    return command;
+}
+
+static struct command full_sweep(void)
+{
+    struct command command = {.type = COMMAND_REVOKE_MATCHING, .principal = slice_str("user:ops")};
+    command.key = fixture_key(3);
+    command.text = slice_str("they left");
+    command.filter = (struct store_filter){.subject = slice_str("user:dev1"),
+                                           .resource = slice_str("db/*"),
+                                           .requester = slice_str("user:req1"),
+                                           .approver = slice_str("user:app1"),
+                                           .ticket = slice_str("OPS-1"),
+                                           .policy = slice_str("prod"),
+                                           .parent = fixture_id(4),
+                                           .states = 1u << GRANT_ACTIVE};
+    return command;
+}
+
+Test(command, the_commands_of_enforcement_survive_their_bytes)
+{
+    const struct command commands[] = {full_register(), full_receipts(), full_session(COMMAND_SESSION_BEGIN),
+                                       full_session(COMMAND_SESSION_END), full_sweep()};
+    for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
+        cr_assert_eq(command_validate(&commands[i], NULL).code, LAPSE_OK, "%zu", i);
+        survives(&commands[i]);
+    }
+}
+
+Test(command, decoded_commands_of_enforcement_have_what_was_encoded)
+{
+    struct command wanted = full_sweep(), decoded;
+    struct buf bytes = encode(&wanted);
+    lapse_result result = command_decode(buf_slice(&bytes), &decoded);
+    cr_assert(lapse_is_ok(result));
+    cr_assert(slice_equal(decoded.filter.approver, slice_str("user:app1")));
+    cr_assert(slice_equal(decoded.filter.policy, slice_str("prod")));
+    cr_assert_eq(grant_id_compare(decoded.filter.parent, fixture_id(4)), 0);
+    cr_assert_eq(decoded.filter.states, 1u << GRANT_ACTIVE);
+    buf_free(&bytes);
+    wanted = full_receipts();
+    bytes = encode(&wanted);
+    result = command_decode(buf_slice(&bytes), &decoded);
+    cr_assert(lapse_is_ok(result));
+    struct receipt receipt;
+    struct random_id instance = fixture_random_id(7);
+    cr_assert(receipts_next(&decoded.receipts, &receipt));
+    cr_assert_eq(receipt.barrier, 1ULL << 40);
+    cr_assert_eq(receipt.level, RECEIPT_FAILED);
+    cr_assert_eq(receipt.time_ms, T0);
+    cr_assert_eq(memcmp(receipt.instance.bytes, instance.bytes, sizeof instance.bytes), 0);
+    cr_assert(slice_equal(receipt.reason, slice_str("a shell does not end")));
+    cr_assert_not(receipts_next(&decoded.receipts, &receipt));
+    buf_free(&bytes);
+}
+
+Test(command, a_command_takes_so_many_receipts_and_no_more)
+{
+    struct buf bytes;
+    struct receipt receipt = {UINT32_MAX, fixture_random_id(1), RECEIPT_ENFORCED, T0, {0}};
+    lapse_result result = lapse_ok();
+    uint32_t n = 0;
+    buf_init(&bytes, 1 << 20);
+    for (; lapse_is_ok(result); n++)
+        result = receipts_add(&bytes, &receipt);
+    cr_assert_eq(result.code, LAPSE_RESOURCE_EXHAUSTED);
+    cr_assert_eq(n - 1, LIMIT_RECEIPTS_PER_COMMAND);
+    /* With long reasons it is their bytes that count: what was taken fits in a command. */
+    static char reason[LIMIT_RECEIPT_REASON];
+    memset(reason, 'r', sizeof reason);
+    receipt.level = RECEIPT_FAILED;
+    receipt.reason = slice_of(reason, sizeof reason);
+    buf_clear(&bytes);
+    do
+        result = receipts_add(&bytes, &receipt);
+    while (lapse_is_ok(result));
+    struct command command = {.type = COMMAND_RECEIPTS, .receipts = buf_slice(&bytes)};
+    cr_assert_gt(bytes.len, LIMIT_COMMAND_BYTES / 2);
+    cr_assert_eq(command_validate(&command, NULL).code, LAPSE_OK);
+    survives(&command);
+    buf_free(&bytes);
+}
+
 Test(command, a_decoded_request_has_all_its_terms)
 {
     struct command request = full_request(), decoded;
@@ -110,17 +209,24 @@ Test(command, bytes_that_are_no_command_are_refused)
         const char *bytes;
         size_t len;
     } cases[] = {
-        {"", 0},                                     /* no type */
-        {"\x08\x00", 2},                             /* type 0 */
-        {"\x08\x11", 2},                             /* an unknown type */
-        {"\x08\x02\x78\x01", 4},                     /* an unknown field */
-        {"\x08\x02\x08\x02", 4},                     /* twice */
-        {"\x30\x01\x08\x08", 4},                     /* out of order */
-        {"\x08\x02\x22\x01x", 5},                    /* an id of one byte */
-        {"\x08\x02\x3A\x00", 4},                     /* terms, but no request */
-        {"\x08\x02\x1A\x05usr", 7},                  /* cut short */
-        {"\x08\x08\x32\x01x", 5},                    /* a number as bytes */
-        {"\x08\x08\x30\xFF\xFF\xFF\xFF\xFF\x01", 9}, /* a count past 32 bits */
+        {"", 0},                                              /* no type */
+        {"\x08\x00", 2},                                      /* type 0 */
+        {"\x08\x11", 2},                                      /* an unknown type */
+        {"\x08\x02\x78\x01", 4},                              /* an unknown field */
+        {"\x08\x02\x08\x02", 4},                              /* twice */
+        {"\x30\x01\x08\x08", 4},                              /* out of order */
+        {"\x08\x02\x22\x01x", 5},                             /* an id of one byte */
+        {"\x08\x02\x3A\x00", 4},                              /* terms, but no request */
+        {"\x08\x07\x62\x01x", 5},                             /* a scope, but a revocation */
+        {"\x08\x0B\x8A\x01\x00", 5},                          /* a filter, but a registration */
+        {"\x08\x10\x82\x01\x00", 5},                          /* receipts, but a sweep */
+        {"\x08\x0C\x82\x01\x02\x10\x01", 7},                  /* receipts with an unknown field */
+        {"\x08\x0C\x82\x01\x04\x0A\x02\x18\x05", 9},          /* a receipt of an unknown level */
+        {"\x08\x0C\x82\x01\x06\x0A\x04\x18\x01\x08\x01", 11}, /* a receipt out of order */
+        {"\x08\x10\x8A\x01\x02\x48\x01", 7},                  /* a filter with an unknown member */
+        {"\x08\x02\x1A\x05usr", 7},                           /* cut short */
+        {"\x08\x08\x32\x01x", 5},                             /* a number as bytes */
+        {"\x08\x08\x30\xFF\xFF\xFF\xFF\xFF\x01", 9},          /* a count past 32 bits */
     };
     struct command command;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -236,4 +342,82 @@ Test(command, every_limit_of_the_others_is_checked)
     cr_assert_eq(WITH(COMMAND_INIT, command.member = slice_str("user:ops"); command.epoch = 1), LAPSE_INVALID_ARGUMENT);
     cr_assert_eq(WITH(COMMAND_INIT, command.member = slice_str("user:ops"); command.cluster = slice_str("c")),
                  LAPSE_OUT_OF_RANGE);
+}
+
+#define CHANGED(made, change)                                                                                          \
+    ({                                                                                                                 \
+        struct command command = made;                                                                                 \
+        change;                                                                                                        \
+        validate(&command);                                                                                            \
+    })
+
+Test(command, every_limit_of_a_registration_is_checked)
+{
+    static char text[LIMIT_SCOPE + 1];
+    memset(text, 'a', sizeof text);
+    cr_assert_eq(CHANGED(full_register(), ), LAPSE_OK);
+    static const char *const ids[] = {"", "a b", "a/b", "a:b", "a*", "a\n", "\xC3\xA4"};
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++)
+        cr_assert_eq(CHANGED(full_register(), command.text = slice_str(ids[i])), LAPSE_INVALID_ARGUMENT, "%zu", i);
+    cr_assert_eq(CHANGED(full_register(), command.text = slice_of(text, LIMIT_POINT_ID)), LAPSE_OK);
+    cr_assert_eq(CHANGED(full_register(), command.text = slice_of(text, LIMIT_POINT_ID + 1)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_register(), memset(&command.instance, 0, 16)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_register(), command.lease_ms = LIMIT_LEASE_MS_MIN - 1), LAPSE_OUT_OF_RANGE);
+    cr_assert_eq(CHANGED(full_register(), command.lease_ms = LIMIT_LEASE_MS_MAX + 1), LAPSE_OUT_OF_RANGE);
+    static const char *const scopes[] = {"",       " ",     "db ", " db", "db  web",
+                                         "web db", "db db", "db/", "d*",  "a b c d e f g h i"};
+    for (size_t i = 0; i < ARRAY_LEN(scopes); i++)
+        cr_assert_eq(CHANGED(full_register(), command.scope = slice_str(scopes[i])), LAPSE_INVALID_ARGUMENT, "%zu", i);
+    cr_assert_eq(CHANGED(full_register(), command.scope = slice_str("a b c d e f g h")), LAPSE_OK);
+    cr_assert_eq(CHANGED(full_register(), command.scope = slice_of(text, sizeof text)), LAPSE_INVALID_ARGUMENT);
+}
+
+Test(command, every_limit_of_receipts_ends_and_sessions_is_checked)
+{
+    static char text[LIMIT_SESSION_DESCRIPTION + 1];
+    memset(text, 'a', sizeof text);
+    cr_assert_eq(CHANGED(fixture_receipt(0, 1, RECEIPT_ENFORCED, T0), ), LAPSE_OUT_OF_RANGE);
+    cr_assert_eq(CHANGED(fixture_receipt(1, 0, RECEIPT_ENFORCED, T0), ), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(fixture_receipt(1, 1, (enum receipt_level)0, T0), ), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(fixture_receipt(1, 1, RECEIPT_LEFT, LIMIT_TIME_MS_MAX + 1), ), LAPSE_OUT_OF_RANGE);
+    cr_assert_eq(CHANGED(full_receipts(), command.receipts.len = 0), LAPSE_OUT_OF_RANGE);
+    cr_assert_eq(CHANGED(full_receipts(), command.receipts.len--), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_receipts(), command.key = fixture_key(1)), LAPSE_INVALID_ARGUMENT);
+    struct command end = {.type = COMMAND_END_POINT, .instance = fixture_random_id(1), .count = POINT_END_FENCED};
+    cr_assert_eq(CHANGED(end, ), LAPSE_OK);
+    cr_assert_eq(CHANGED(end, command.count = POINT_END_FENCED + 1), LAPSE_OUT_OF_RANGE);
+    cr_assert_eq(CHANGED(end, command.count = 0), LAPSE_OUT_OF_RANGE);
+    cr_assert_eq(CHANGED(end, command.key = fixture_key(1)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(end, memset(&command.instance, 0, 16)), LAPSE_INVALID_ARGUMENT);
+    struct command begin = full_session(COMMAND_SESSION_BEGIN);
+    cr_assert_eq(CHANGED(begin, memset(&command.instance, 0, 16)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(begin, memset(&command.session, 0, 16)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(begin, memset(&command.grant, 0, 16)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(begin, command.text = slice_str("a\nb")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(begin, command.text = slice_of(text, sizeof text)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_session(COMMAND_SESSION_END), memset(&command.grant, 0, 16)), LAPSE_OK);
+}
+
+Test(command, every_member_of_a_filter_is_checked)
+{
+    cr_assert_eq(CHANGED(full_sweep(), memset(&command.filter, 0, sizeof command.filter)), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_sweep(), command.filter.states = 1u << GRANT_REVOKED), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_sweep(), command.filter.subject = slice_str("a b")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_sweep(), command.filter.resource = slice_str("a//b")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_sweep(), command.filter.requester = slice_str("*")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_sweep(), command.filter.approver = slice_str("'")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_sweep(), command.filter.ticket = slice_str("a\nb")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(full_sweep(), command.filter.policy = slice_str("\x01")), LAPSE_INVALID_ARGUMENT);
+}
+
+Test(command, a_scope_is_for_enforcers)
+{
+    struct command bind = fixture_about(COMMAND_SET_ROLES, 0, "user:ops");
+    bind.member = slice_str("user:ep");
+    bind.roles = ROLE_ENFORCER | ROLE_AUDITOR;
+    bind.scope = slice_str("db/* web");
+    cr_assert_eq(CHANGED(bind, ), LAPSE_OK);
+    survives(&bind);
+    cr_assert_eq(CHANGED(bind, command.roles = ROLE_AUDITOR), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(CHANGED(bind, command.scope = slice_str("web db")), LAPSE_INVALID_ARGUMENT);
 }
