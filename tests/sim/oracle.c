@@ -21,6 +21,7 @@ struct history_command {
 struct history_key {
     struct request_key key;
     uint64_t revision;
+    int64_t time_ms;
 };
 
 struct cursor {
@@ -275,14 +276,18 @@ static struct history_key *find_key(const struct oracle *oracle, struct request_
     return NULL;
 }
 
-/* A key takes effect once, however often it is sent. */
-static void note_key(struct oracle *oracle, struct request_key key, const struct store_outcome *outcome)
+/* A key takes effect once, however often it is sent, while it is remembered. */
+static void note_key(struct oracle *oracle, struct request_key key, const struct store_outcome *outcome,
+                     int64_t time_ms)
 {
     static const struct request_key none;
     if (memcmp(&key, &none, sizeof(key)) == 0 || outcome->error.code != LAPSE_OK) {
         return;
     }
     struct history_key *known = find_key(oracle, key);
+    if (known != NULL && !outcome->repeated && time_ms - known->time_ms >= LIMIT_REQUEST_ID_WINDOW_MS) {
+        known = NULL;
+    }
     if (outcome->repeated != (known != NULL)) {
         sim_fail(oracle->sim, "G4", "a request key %s",
                  known != NULL ? "took effect twice" : "is called a repetition of nothing");
@@ -295,7 +300,7 @@ static void note_key(struct oracle *oracle, struct request_key key, const struct
         oracle->keys_max = oracle->keys_max == 0 ? 256 : oracle->keys_max * 2;
         oracle->keys = mem_realloc(oracle->keys, oracle->keys_max * sizeof(*oracle->keys));
     }
-    oracle->keys[oracle->n_keys++] = (struct history_key){key, outcome->revision};
+    oracle->keys[oracle->n_keys++] = (struct history_key){key, outcome->revision, time_ms};
 }
 
 static void history_append(struct oracle *oracle, struct history_command command)
@@ -321,7 +326,7 @@ static void first_application(struct oracle *oracle, struct history_command appl
     }
     oracle->applied_time_ms = time_ms;
     history_append(oracle, applied);
-    note_key(oracle, command->key, outcome);
+    note_key(oracle, command->key, outcome, time_ms);
     points_model_applied(oracle->sim->points_oracle, command, outcome);
     if (command->type != COMMAND_INIT) {
         clock_model_at_least(&oracle->clock, time_ms);

@@ -63,16 +63,29 @@ void model_sweep_begins(struct points_model *model, const struct sweep *sweep)
     }
 }
 
-void model_sweep_ends(struct points_model *model, const struct sweep *sweep, uint64_t revision)
+/* Ended, or past its own time or that of one above it: the clock's end is still to come, and denied already. */
+static bool is_over(const struct points_model *model, const struct known_grant *grant, int64_t time_ms)
+{
+    while (grant != NULL) {
+        int64_t end_ms = grant->state == GRANT_PENDING ? grant->pending_until_ms : grant->deadline_ms;
+        if (grant_state_is_ended(grant->state) || (end_ms != 0 && end_ms <= time_ms)) {
+            return true;
+        }
+        grant = grant_id_is_zero(grant->parent) ? NULL : model_find_grant(model, grant->parent);
+    }
+    return false;
+}
+
+void model_sweep_ends(struct points_model *model, const struct sweep *sweep, const struct store_event *event)
 {
     struct known_barrier *barrier = find_barrier(model, sweep->id);
     for (uint32_t i = 0; i < barrier->n_grants; i++) {
-        if (!grant_state_is_ended(model_find_grant(model, barrier->grants[i])->state)) {
+        if (!is_over(model, model_find_grant(model, barrier->grants[i]), event->time_ms)) {
             sim_fail(model->sim, "G5", "a sweep that began at revision %" PRIu64 " is over and has left out a grant",
                      sweep->id);
         }
     }
-    expect_points(model, barrier, revision);
+    expect_points(model, barrier, event->revision);
     barrier->done = barrier->n_expected == 0;
 }
 

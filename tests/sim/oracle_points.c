@@ -102,6 +102,7 @@ static void grant_event(struct points_model *model, const struct store_event *ev
         known = add_grant(model, grant);
     }
     known->deadline_ms = grant->deadline_ms;
+    known->pending_until_ms = grant->pending_until_ms;
     if (known->state == GRANT_ACTIVE || grant->state == GRANT_ACTIVE) {
         known->revision = event->revision;
     }
@@ -290,7 +291,7 @@ void points_model_event(struct points_model *model, const struct store_event *ev
         model_sweep_begins(model, event->sweep);
         break;
     case STORE_EVENT_SWEEP_ENDED:
-        model_sweep_ends(model, event->sweep, event->revision);
+        model_sweep_ends(model, event->sweep, event);
         break;
     case STORE_EVENT_ENFORCED:
         model_barrier_closes(model, event);

@@ -9,7 +9,7 @@ struct known_grant {
     struct grant_id id, parent;
     char subject[32], resource[32], requester[32];
     enum grant_state state;
-    int64_t deadline_ms;
+    int64_t deadline_ms, pending_until_ms;
     uint64_t revision; /* of its last event that concerns points */
     uint64_t ended;    /* the revision of its end */
     bool told;         /* a caller was told that no point permits it any more */
@@ -73,7 +73,7 @@ bool model_is_live(const struct known_instance *instance);
 /* --- oracle_barriers.c --- */
 
 void model_sweep_begins(struct points_model *model, const struct sweep *sweep);
-void model_sweep_ends(struct points_model *model, const struct sweep *sweep, uint64_t revision);
+void model_sweep_ends(struct points_model *model, const struct sweep *sweep, const struct store_event *event);
 void model_barrier_closes(struct points_model *model, const struct store_event *event);
 /* Somebody counts on it that this point has no promise any more. */
 void model_check_waited_out(struct points_model *model, const struct known_instance *instance);
