@@ -139,7 +139,7 @@ static int follow(struct cli *cli, const struct lapse_follow_args *args)
 
 static enum lapse_wait wait_of(struct cli *cli)
 {
-    const char *level = cli_text(cli, "wait");
+    const char *level = cli_text(cli, "until");
     if (strcmp(level, "committed") == 0)
         return LAPSE_WAIT_COMMITTED;
     return strcmp(level, "received") == 0 ? LAPSE_WAIT_RECEIVED : LAPSE_WAIT_ENFORCED;

@@ -43,17 +43,14 @@ const struct cli_flag cli_global_flags[] = {
 
 /* What selects grants, for list, watch and revoke-matching. */
 #define FILTER_FLAGS \
-    SELECT_FLAGS, \
-    {.name = "state", .value = "STATE,...", .kind = CLI_CHOICES, .choices = STATES, .help = "only grants in one of these states"}
-
-#define SELECT_FLAGS \
     {.name = "subject", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only grants of this subject"}, \
     {.name = "resource", .value = "RESOURCE", .kind = CLI_TEXT, .help = "only this resource, or everything below it when it ends in /*"}, \
     {.name = "requester", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only what this principal requested"}, \
     {.name = "approver", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only what this principal approved"}, \
     {.name = "ticket", .value = "TICKET", .kind = CLI_TEXT, .help = "only grants with this ticket"}, \
     {.name = "policy", .value = "NAME", .kind = CLI_TEXT, .help = "only what this policy allowed"}, \
-    {.name = "parent", .value = GRANT_ID, .kind = CLI_TEXT, .help = "only children of this grant"}
+    {.name = "parent", .value = GRANT_ID, .kind = CLI_TEXT, .help = "only children of this grant"}, \
+    {.name = "state", .value = "STATE,...", .kind = CLI_CHOICES, .choices = STATES, .help = "only grants in one of these states"}
 
 #define REQUEST_ID_FLAG \
     {.name = "request-id", .value = "ID", .kind = CLI_TEXT, \
@@ -102,7 +99,7 @@ static const struct cli_flag end_flags[] = {
     {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
     REQUEST_ID_FLAG, END};
 #define WAIT_FLAGS(fallback_) \
-    {.name = "wait", .value = "LEVEL", .kind = CLI_CHOICE, .choices = "committed received enforced", .fallback = (fallback_), \
+    {.name = "until", .value = "LEVEL", .kind = CLI_CHOICE, .choices = "committed received enforced", .fallback = (fallback_), \
      .help = "what to wait for: that it is committed; that every enforcement point denies; that every session is ended, too"}, \
     {.name = "progress", .kind = CLI_SWITCH, .help = "tell who has confirmed and who is waited for"}
 
@@ -110,8 +107,7 @@ static const struct cli_flag revoke_flags[] = {
     {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
     WAIT_FLAGS("enforced"), REQUEST_ID_FLAG, END};
 static const struct cli_flag revoke_matching_flags[] = {
-    SELECT_FLAGS,
-    {.name = "state", .value = "STATE,...", .kind = CLI_CHOICES, .choices = "PENDING APPROVED ACTIVE", .help = "only grants in one of these states"},
+    FILTER_FLAGS,
     {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
     WAIT_FLAGS("enforced"), REQUEST_ID_FLAG, END};
 static const struct cli_flag use_flags[] = {
@@ -178,7 +174,7 @@ EXAMPLES(use_examples) = {
 EXAMPLES(revoke_examples) = {
     {"at once, everywhere: returns when nobody permits it any more", "lapse revoke $GRANT --reason \"laptop lost\"", OPERATOR, "ACTIVE", 0},
     {"the same, and see who confirms", "lapse revoke $GRANT --reason \"laptop lost\" --progress", OPERATOR, "ACTIVE", 0},
-    {"only commit it", "lapse revoke $GRANT --wait committed", OPERATOR, "ACTIVE", 0}, NO_EXAMPLES};
+    {"only commit it", "lapse revoke $GRANT --until committed", OPERATOR, "ACTIVE", 0}, NO_EXAMPLES};
 EXAMPLES(revoke_matching_examples) = {
     {"everything of somebody who leaves", "lapse revoke-matching --subject user:dev9@example.com --reason \"left the company\"", OPERATOR, NULL, 0},
     {"everything below db/prod that a ticket allowed", "lapse revoke-matching --resource 'db/prod/*' --ticket INC-1 --reason \"incident closed\"", OPERATOR, NULL, 0}, NO_EXAMPLES};

@@ -46,7 +46,8 @@ static void on_registered(struct replica_write *write, const struct store_outcom
         return;
     }
     struct point point;
-    sim_trace(node->sim, node->id, "registered", link_point(stream->link)->number, outcome->error.code, outcome->revision);
+    sim_trace(node->sim, node->id, "registered", link_point(stream->link)->number, outcome->error.code,
+              outcome->revision);
     if (outcome->error.code != LAPSE_OK || !store_point_get(store_of(stream), stream->instance, &point)) {
         /* Its instance was registered once, and is over. */
         bool over = outcome->error.code == LAPSE_OK || outcome->error.code == LAPSE_FAILED_PRECONDITION;

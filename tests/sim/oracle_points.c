@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "tests/sim/node.h"
 #include "tests/sim/oracle_points_internal.h"
 
 /* A node lease rests on evidence of a majority at most so old, and lasts so long; clocks may be wrong by 1 % each. */
@@ -303,12 +304,25 @@ void points_model_event(struct points_model *model, const struct store_event *ev
 
 /* --- What points permit --- */
 
+/* Cluster time as the oracle knows it: its leader's, to the millisecond, where nothing ever goes wrong; else what the
+ * history proves. */
+static int64_t cluster_time_ms(const struct points_model *model)
+{
+    const struct sim_node *leader = model->sim->profile->fault_gap_us == 0 ? nodes_leader(model->sim) : NULL;
+    struct replica_status status;
+    if (leader == NULL) {
+        return clock_model_low_ms(model->clock, model->sim->now_us);
+    }
+    replica_get_status(leader->replica, &status);
+    return status.time_ms;
+}
+
 void points_model_permitted(struct points_model *model, const struct sim_point *point, const struct point_grant *grant)
 {
     struct sim *sim = model->sim;
     const struct known_instance *instance = model_find_instance(model, point->instance);
     const struct known_grant *known = model_find_grant(model, grant->id);
-    int64_t low_ms = clock_model_low_ms(model->clock, sim->now_us);
+    int64_t low_ms = cluster_time_ms(model);
     model->counts.permits++;
     if (is_told(model, grant->id)) {
         sim_fail(sim, "G5", "point %u permits a grant after a caller was told that nobody does", point->number);

@@ -381,7 +381,7 @@ Test(cli, bash_completes_commands_flags_and_values)
         {"lapse cluster roles s", "set\n"},       {"lapse --output json clu", "cluster\n"},
         {"lapse --output ''", "table json id\n"}, {"lapse list --state EX", "EXPIRED EXHAUSTED\n"},
         {"lapse revoke G --rea", "--reason\n"},   {"lapse revoke G --reason x --req", "--request-id\n"},
-        {"lapse revoke G --wait e", "enforced\n"},
+        {"lapse revoke G --until e", "enforced\n"},
         {"lapse request --reason ''", "\n"},      {"lapse completion z", "zsh\n"}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char *reply = completed(cases[i].line);

@@ -80,6 +80,12 @@ static const struct lapse_guard_callbacks callbacks = {on_state, on_end_session,
                 usleep(1000);                                                                                          \
         } while (!met_);                                                                                               \
     } while (0)
+#define SET(edge, member, value)                                                                                       \
+    do {                                                                                                               \
+        pthread_mutex_lock(&(edge)->lock);                                                                             \
+        (edge)->member = (value);                                                                                      \
+        pthread_mutex_unlock(&(edge)->lock);                                                                           \
+    } while (0)
 #define WAIT_UNTIL(condition)                                                                                          \
     while (!(condition))                                                                                               \
     usleep(1000)
@@ -356,15 +362,11 @@ Test(guard, sees_on_the_next_stream_what_ended_meanwhile)
 {
     struct fixture f;
     begin(&f);
-    pthread_mutex_lock(&f.edge->lock);
-    f.edge->holds_registrations = true;
-    pthread_mutex_unlock(&f.edge->lock);
+    SET(f.edge, holds_registrations, true);
     fake_edge_cut(f.node);
     WAIT_FOR(f.edge, f.edge->words.n_registrations == 2);
     uint64_t revision = fake_edge_put(f.edge, &(struct fake_grant){.number = 1, .state = GRANT_REVOKED});
-    pthread_mutex_lock(&f.edge->lock);
-    f.edge->holds_registrations = false;
-    pthread_mutex_unlock(&f.edge->lock);
+    SET(f.edge, holds_registrations, false);
     WAIT_FOR(f.edge, f.edge->words.enforced >= revision);
     cr_assert_str_eq(verdict(&f), "NO_GRANT");
     end(&f);
@@ -389,9 +391,7 @@ Test(guard, decides_from_the_old_cache_until_a_snapshot_is_complete)
 {
     struct fixture f;
     begin(&f);
-    pthread_mutex_lock(&f.edge->lock);
-    f.edge->holds_snapshots = true;
-    pthread_mutex_unlock(&f.edge->lock);
+    SET(f.edge, holds_snapshots, true);
     fake_edge_put_silently(f.edge, &(struct fake_grant){.number = 1, .state = GRANT_REVOKED});
     fake_edge_put_silently(f.edge, &(struct fake_grant){.number = 2, .state = GRANT_ACTIVE, .action = "write"});
     fake_edge_resync(f.edge, 1, 500);
@@ -450,18 +450,14 @@ Test(guard, an_instance_that_was_waited_out_begins_anew_with_nothing)
 {
     struct fixture f;
     begin(&f);
-    pthread_mutex_lock(&f.edge->lock);
-    f.edge->holds_registrations = true;
-    pthread_mutex_unlock(&f.edge->lock);
+    SET(f.edge, holds_registrations, true);
     fake_edge_end(f.edge, 1, LAPSE_ABORTED);
     WAIT_FOR(f.edge, f.edge->words.n_registrations == 2);
     cr_assert_str_eq(verdict(&f), "STARTING");
     cr_assert_eq(status_of(&f).grants, 0);
     cr_assert_eq(f.edge->words.registrations[1].epoch, 0);
     cr_assert_arr_neq(f.edge->words.registrations[0].instance, f.edge->words.registrations[1].instance, 16);
-    pthread_mutex_lock(&f.edge->lock);
-    f.edge->holds_registrations = false;
-    pthread_mutex_unlock(&f.edge->lock);
+    SET(f.edge, holds_registrations, false);
     fake_edge_cut(f.node);
     ready(&f);
     cr_assert(permits(&f));
@@ -501,9 +497,7 @@ Test(guard, a_history_that_the_cluster_lost_is_begun_anew)
 {
     struct fixture f;
     begin(&f);
-    pthread_mutex_lock(&f.edge->lock);
-    f.edge->refuses = LAPSE_FAILED_PRECONDITION;
-    pthread_mutex_unlock(&f.edge->lock);
+    SET(f.edge, refuses, LAPSE_FAILED_PRECONDITION);
     fake_edge_cut(f.node);
     WAIT_FOR(f.edge, f.edge->words.n_registrations >= 3);
     pthread_mutex_lock(&f.edge->lock);
@@ -794,13 +788,12 @@ Test(guard, a_use_is_repeated_until_its_outcome_is_known)
     struct lapse_guard_decision decision;
     begin(&f);
     grant_uses(&f, 5);
-    f.edge->refuses_uses = LAPSE_UNAVAILABLE;
+    SET(f.edge, refuses_uses, LAPSE_UNAVAILABLE);
     cr_assert(lapse_is_ok(use(&f, 0, &decision)) && decision.permit);
-    cr_assert_eq(f.edge->words.n_uses, 2);
-    cr_assert_eq(f.edge->grants[7].uses, 1);
-    f.edge->holds_uses = true;
+    WAIT_FOR(f.edge, f.edge->words.n_uses == 2 && f.edge->grants[7].uses == 1);
+    SET(f.edge, holds_uses, true);
     cr_assert_eq(use(&f, 50, &decision).code, LAPSE_DEADLINE_EXCEEDED);
-    f.edge->holds_uses = false;
+    SET(f.edge, holds_uses, false);
     cr_assert(lapse_is_ok(use(&f, 0, &decision)) && decision.permit);
     end(&f);
 }
