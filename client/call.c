@@ -122,6 +122,13 @@ static bool may_repeat(const struct lapse_call *call, enum lapse_code code)
     return !call->cancelled && !call->client->ending && client_is_transient(code);
 }
 
+/* Not too late, but the answer of a revocation that waits: who has not confirmed (grants.proto). */
+static bool says_pending(enum lapse_code code, const char *message)
+{
+    static const char pending[] = "PENDING: ";
+    return code == LAPSE_DEADLINE_EXCEEDED && strncmp(message, pending, sizeof pending - 1) == 0;
+}
+
 static void finish_attempt(struct lapse_call *call, enum lapse_code code, const char *message)
 {
     if (call->client->ending)
@@ -130,7 +137,7 @@ static void finish_attempt(struct lapse_call *call, enum lapse_code code, const 
         finish_with(call, LAPSE_INTERNAL,
                     call->trouble.code == LAPSE_INTERNAL ? call->trouble.message
                                                          : "the node answered without a result");
-    else if (code == LAPSE_DEADLINE_EXCEEDED)
+    else if (code == LAPSE_DEADLINE_EXCEEDED && !says_pending(code, message))
         finish_late(call);
     else
         finish_with(call, code, message);

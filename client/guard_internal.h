@@ -65,8 +65,9 @@ struct guard_stream {
     struct grpc_request *request; /* NULL: none */
     struct link_connection *connection;
     bool admitted;
-    bool half_closed;                         /* after a goodbye */
-    bool full;                                /* nothing but what must be said, until it is writable */
+    bool settled;     /* something came after `registered`: had a resync followed, it would have been that */
+    bool half_closed; /* after a goodbye */
+    bool full;        /* nothing but what must be said, until it is writable */
     int64_t opened_us, heard_us, promised_us; /* promised: the newest ping that brought a promise, or its admission */
     int64_t pinged_us, ping_due_us;
     uint64_t received, enforced; /* said here */

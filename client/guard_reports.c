@@ -12,6 +12,8 @@
 #include "base/check.h"
 #include "client/guard_sessions.h"
 
+#define FAILURE_KEPT_US 10000000
+
 void session_reports_init(struct guard_sessions *sessions)
 {
     STAILQ_INIT(&sessions->reports);
@@ -111,20 +113,28 @@ const struct session_failure *session_failures_next(const struct guard_sessions 
     return STAILQ_FIRST(&sessions->failures);
 }
 
-void session_failures_sent(struct guard_sessions *sessions, uint64_t next_ping)
+void session_failures_sent(struct guard_sessions *sessions, uint64_t next_ping, int64_t now_us)
 {
     struct session_failure *failure = STAILQ_FIRST(&sessions->failures);
     CHECK(failure != NULL);
     STAILQ_REMOVE_HEAD(&sessions->failures, entry);
     failure->ping = next_ping;
+    failure->said_us = now_us;
     STAILQ_INSERT_TAIL(&sessions->failures_sent, failure, entry);
 }
 
-void session_reports_confirm(struct guard_sessions *sessions, uint64_t ping)
+/* A node that dies right after it has read a failure has not told the leader: it is kept, and said again, for a while.
+ */
+static bool is_known(const struct session_failure *failure, uint64_t ping, int64_t now_us)
+{
+    return failure->ping <= ping && now_us - failure->said_us >= FAILURE_KEPT_US;
+}
+
+void session_reports_confirm(struct guard_sessions *sessions, uint64_t ping, int64_t now_us)
 {
     while (!STAILQ_EMPTY(&sessions->reports_sent) && STAILQ_FIRST(&sessions->reports_sent)->ping <= ping)
         report_drop(sessions, &sessions->reports_sent);
-    while (!STAILQ_EMPTY(&sessions->failures_sent) && STAILQ_FIRST(&sessions->failures_sent)->ping <= ping)
+    while (!STAILQ_EMPTY(&sessions->failures_sent) && is_known(STAILQ_FIRST(&sessions->failures_sent), ping, now_us))
         failure_drop(sessions, &sessions->failures_sent);
 }
 

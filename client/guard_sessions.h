@@ -59,6 +59,7 @@ struct session_failure {
     STAILQ_ENTRY(session_failure) entry;
     uint64_t revision;
     uint64_t ping;
+    int64_t said_us;
     char reason[LIMIT_RECEIPT_REASON + 1];
 };
 STAILQ_HEAD(session_failures, session_failure);
@@ -123,9 +124,9 @@ void session_report_failure(struct guard_sessions *sessions, uint64_t revision, 
 const struct session_report *session_reports_next(const struct guard_sessions *sessions);
 void session_reports_sent(struct guard_sessions *sessions, uint64_t next_ping);
 const struct session_failure *session_failures_next(const struct guard_sessions *sessions);
-void session_failures_sent(struct guard_sessions *sessions, uint64_t next_ping);
+void session_failures_sent(struct guard_sessions *sessions, uint64_t next_ping, int64_t now_us);
 /* The node has answered this ping: it has all that was sent before it. */
-void session_reports_confirm(struct guard_sessions *sessions, uint64_t ping);
+void session_reports_confirm(struct guard_sessions *sessions, uint64_t ping, int64_t now_us);
 /* A new stream: what is not confirmed is sent again, and that each open session has begun. */
 void session_reports_again(struct guard_sessions *sessions);
 /* A new instance: the cluster has forgotten all about the former one's. */

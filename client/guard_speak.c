@@ -94,16 +94,20 @@ static void say_failure(struct lapse_guard *guard, const struct session_failure 
     say_end(guard, &saying);
 }
 
-/* A failure below what was acknowledged as enforced would come too late: here `enforced` has not moved yet. */
-static void say_failures(struct lapse_guard *guard)
+static uint64_t below(uint64_t enforced, uint64_t failed)
+{
+    return enforced < failed ? enforced : failed - 1;
+}
+
+/* A failure concerns what was not confirmed before it, and must come before what is confirmed in spite of it. */
+static void say_failures(struct lapse_guard *guard, int64_t now_us)
 {
     const struct session_failure *failure;
     pthread_mutex_lock(&guard->lock);
     while ((failure = session_failures_next(&guard->sessions)) != NULL) {
-        if (guard->state.received != guard->stream.received)
-            say_ack(guard, guard->state.received, guard->stream.enforced);
+        say_ack(guard, guard->state.received, below(guard->state.enforced, failure->revision));
         say_failure(guard, failure);
-        session_failures_sent(&guard->sessions, guard->state.next_ping);
+        session_failures_sent(&guard->sessions, guard->state.next_ping, now_us);
     }
     pthread_mutex_unlock(&guard->lock);
 }
@@ -119,12 +123,18 @@ static bool can_speak(const struct lapse_guard *guard)
     return stream->request != NULL && stream->admitted && !stream->half_closed && stream->fault.code == LAPSE_OK;
 }
 
+/* What the cache holds means nothing to a node that is about to send another history. */
+static bool can_confirm(const struct lapse_guard *guard)
+{
+    return guard->stream.settled && guard->state.complete && !guard->state.resyncing;
+}
+
 void guard_speak_acks(struct lapse_guard *guard, int64_t now_us)
 {
     refill(guard, now_us);
-    if (!can_speak(guard) || guard->tokens <= 0)
+    if (!can_speak(guard) || !can_confirm(guard) || guard->tokens <= 0)
         return;
-    say_failures(guard);
+    say_failures(guard, now_us);
     if (acks_due(guard))
         say_ack(guard, guard->state.received, guard->state.enforced);
 }
@@ -243,7 +253,7 @@ int64_t guard_speak(struct lapse_guard *guard, int64_t now_us)
     pthread_mutex_unlock(&guard->lock);
     if (stream->ping_due_us < due_us)
         due_us = stream->pinged_us + PING_GAP_US;
-    if ((waits || acks_due(guard)) && now_us + 1000 < due_us)
+    if ((waits || (acks_due(guard) && can_confirm(guard))) && now_us + 1000 < due_us)
         due_us = now_us + 1000; /* tokens come back */
     return due_us;
 }

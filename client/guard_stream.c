@@ -168,7 +168,7 @@ static void take_pong(struct lapse_guard *guard, const struct guard_pong *pong)
         stream->ping_due_us = guard_now_us(guard) + PING_AGAIN_US;
     }
     pthread_mutex_lock(&guard->lock);
-    session_reports_confirm(&guard->sessions, pong->sequence);
+    session_reports_confirm(&guard->sessions, pong->sequence, guard_now_us(guard));
     pthread_mutex_unlock(&guard->lock);
 }
 
@@ -185,6 +185,7 @@ static void take_ended(struct lapse_guard *guard, const struct guard_ended *ende
 
 static void take_admitted(struct lapse_guard *guard, const struct guard_message *message)
 {
+    guard->stream.settled = true;
     if (message->has_event)
         take_event(guard, message);
     else if (message->has_progress)

@@ -271,13 +271,15 @@ void lease_settle(struct lease_leader *leader, struct lease_point *point, uint64
     point->settled = upto;
 }
 
+/* FAILED says that it denies: of what it has not received yet lease_settle tells later. */
 void lease_settle_failure(struct lease_leader *leader, struct lease_point *point, const struct leader_failure *failure,
-                          int64_t now_us)
+                          uint64_t received, int64_t now_us)
 {
+    uint64_t upto = failure->last < received ? failure->last : received;
     uint64_t from = failure->first > point->settled + 1 ? failure->first : point->settled + 1;
     for (uint32_t i = first_above(leader, from - 1); i < leader->n_barriers; i++) {
         struct lease_barrier *barrier = &leader->barriers[i];
-        if (barrier->revision > failure->last)
+        if (barrier->revision > upto)
             break;
         if (waits(leader, barrier, point))
             lease_receipt_add(leader, barrier, point, RECEIPT_FAILED, failure->reason, now_us);

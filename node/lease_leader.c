@@ -155,6 +155,7 @@ static void take_failures(struct lease_leader *leader, struct lease_point *point
 {
     struct slice list = item->failure_list;
     struct lease_failure failure;
+    uint64_t received = item->received > point->received ? item->received : point->received;
     while (lease_failure_next(&list, &failure)) {
         if (knows_failure(point, &failure))
             continue;
@@ -166,7 +167,7 @@ static void take_failures(struct lease_leader *leader, struct lease_point *point
         (void)slice_to_cstr(failure.reason, known->reason, sizeof known->reason);
         STAILQ_INSERT_TAIL(&point->failures, known, next);
         point->n_failures++;
-        lease_settle_failure(leader, point, known, now_us);
+        lease_settle_failure(leader, point, known, received, now_us);
     }
 }
 

@@ -217,7 +217,7 @@ void lease_settle(struct lease_leader *leader, struct lease_point *point, uint64
                   int64_t now_us);
 /* FAILED for those barriers that a failure of the point falls in. */
 void lease_settle_failure(struct lease_leader *leader, struct lease_point *point, const struct leader_failure *failure,
-                          int64_t now_us);
+                          uint64_t received, int64_t now_us);
 /* The oldest open barrier that waits for the point and that it has not received; NULL when there is none. */
 struct lease_barrier *lease_barrier_blocked_by(const struct lease_leader *leader, const struct lease_point *point);
 /* The newest revision that a node must have applied to get a lease. */

@@ -113,6 +113,7 @@ void lease_table_retire(struct lease_leader *leader, uint32_t slot)
 {
     struct lease_point *point;
     uint16_t others = (uint16_t) ~(1u << slot);
+    /* Also to points that we will see registered only when we have applied what was committed before our term. */
     if (!leader->slots[slot].complete)
         leader->strangers = true;
     TAILQ_FOREACH(point, &leader->all, all)
@@ -220,7 +221,7 @@ void lease_table_sync(struct lease_leader *leader, int64_t now_us)
 {
     leader->sync_due_us = now_us + SYNC_US;
     leader->synced_us = now_us;
-    if (leader->synced_revision != store_revision(leader->store)) {
+    if (leader->store != NULL && leader->synced_revision != store_revision(leader->store)) {
         leader->synced_revision = store_revision(leader->store);
         take_all(leader, now_us);
     }

@@ -16,11 +16,11 @@ enum command_type {
     COMMAND_USE = 5,
     COMMAND_COMPLETE = 6,
     COMMAND_REVOKE = 7,
-    COMMAND_ADVANCE = 8,   /* internal: act on timers that are due at the entry's time, at most `limit` of them */
-    COMMAND_SET_ROLES = 9, /* who may do what; by an operator */
-    COMMAND_INIT = 10,     /* internal, the first command of a cluster: epoch, name and the first operator */
-    COMMAND_REGISTER = 11, /* an enforcement point's instance; by an enforcer */
-    COMMAND_RECEIPTS = 12, /* internal: what points have confirmed, or that they were waited out */
+    COMMAND_ADVANCE = 8,        /* internal: act on timers that are due at the entry's time, at most `limit` of them */
+    COMMAND_SET_ROLES = 9,      /* who may do what; by an operator */
+    COMMAND_INIT = 10,          /* internal, the first command of a cluster: epoch, name and the first operator */
+    COMMAND_REGISTER = 11,      /* an enforcement point's instance; by an enforcer */
+    COMMAND_RECEIPTS = 12,      /* internal: what points have confirmed, or that they were waited out */
     COMMAND_END_POINT = 13,     /* internal: an instance is over, for `count` (enum point_end) */
     COMMAND_SESSION_BEGIN = 14, /* a point reports; by the principal that registered it */
     COMMAND_SESSION_END = 15,
@@ -113,7 +113,8 @@ lapse_result command_encode(const struct command *command, struct buf *out) LAPS
 lapse_result command_decode(struct slice bytes, struct command *command) LAPSE_MUST_USE;
 
 /* Receipts in a command: appended one by one to a buffer that becomes its slice, at most LIMIT_RECEIPTS_PER_COMMAND;
- * read one by one. `receipts_next` is for what command_validate or command_decode accepted. */
+ * read one by one. RESOURCE_EXHAUSTED when it belongs into the next command. `receipts_next` is for what
+ * command_validate or command_decode accepted. */
 lapse_result receipts_add(struct buf *receipts, const struct receipt *receipt) LAPSE_MUST_USE;
 bool receipts_next(struct slice *receipts, struct receipt *receipt);
 

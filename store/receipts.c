@@ -14,21 +14,30 @@ enum { RECEIPT_BARRIER = 1, RECEIPT_INSTANCE = 2, RECEIPT_LEVEL = 3, RECEIPT_TIM
 /* The rest of a command of receipts, with room to spare. */
 #define COMMAND_REST_BYTES 64u
 
-static uint32_t count(struct slice receipts)
+/* The smallest one: tag and length, barrier, instance, level. */
+#define RECEIPT_BYTES_MIN 24u
+
+/* Whether there are as many as a command may have. Those in the buffer are our own, so their lengths can be trusted,
+ * and have at most two bytes: the leader does this for each of thousands. */
+static bool is_full(const struct buf *receipts)
 {
-    struct wire_reader reader = wire_reader(receipts);
-    struct wire_field field;
     uint32_t n = 0;
-    while (wire_next(&reader, &field))
-        n++;
-    return n;
+    if (receipts->len < LIMIT_RECEIPTS_PER_COMMAND * RECEIPT_BYTES_MIN)
+        return false;
+    for (size_t at = 0; at < receipts->len; n++) {
+        const uint8_t *bytes = receipts->data + at;
+        at += bytes[1] < 0x80 ? 2u + bytes[1] : 3u + (bytes[1] & 0x7F) + ((size_t)bytes[2] << 7);
+    }
+    return n >= LIMIT_RECEIPTS_PER_COMMAND;
 }
 
 lapse_result receipts_add(struct buf *receipts, const struct receipt *receipt)
 {
     struct wire_writer writer = wire_writer(receipts);
     size_t start = receipts->len;
-    if (count(buf_slice(receipts)) >= LIMIT_RECEIPTS_PER_COMMAND)
+    if (receipt->reason.len > LIMIT_RECEIPT_REASON)
+        return lapse_failed(LAPSE_INVALID_ARGUMENT);
+    if (is_full(receipts))
         return lapse_failed(LAPSE_RESOURCE_EXHAUSTED);
     size_t mark = wire_begin(&writer, RECEIPTS_RECEIPT);
     wire_put_uint(&writer, RECEIPT_BARRIER, receipt->barrier);

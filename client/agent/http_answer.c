@@ -112,13 +112,18 @@ enum MHD_Result http_answer_auth(struct MHD_Connection *connection, const struct
     return send_response(connection, answer->status, response);
 }
 
-enum MHD_Result http_answer_json(struct MHD_Connection *connection, const struct agent_answer *answer)
+json_t *http_answer_members(const struct agent_answer *answer)
 {
     const struct lapse_guard_decision *decision = &answer->decision;
-    json_t *json = json_pack("{s:b,s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "permit", answer->permit, "reason", answer->reason,
-                             "detail", answer->detail, "grant", decision->grant, "epoch", (json_int_t)decision->epoch,
-                             "revision", (json_int_t)decision->revision, "staleness_ms",
-                             (json_int_t)decision->staleness_ms, "valid_for_ms", (json_int_t)decision->valid_for_ms);
+    return json_pack("{s:b,s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "permit", answer->permit, "reason", answer->reason, "detail",
+                     answer->detail, "grant", decision->grant, "epoch", (json_int_t)decision->epoch, "revision",
+                     (json_int_t)decision->revision, "staleness_ms", (json_int_t)decision->staleness_ms,
+                     "valid_for_ms", (json_int_t)decision->valid_for_ms);
+}
+
+enum MHD_Result http_answer_json(struct MHD_Connection *connection, const struct agent_answer *answer)
+{
+    json_t *json = http_answer_members(answer);
     char *text = json == NULL ? NULL : json_dumps(json, JSON_COMPACT);
     enum MHD_Result sent =
         send_response(connection, MHD_HTTP_OK, text == NULL ? NULL : response_new(slice_str(text), TYPE_JSON));
@@ -187,22 +192,28 @@ static lapse_result take_member(const char *key, const json_t *value, struct age
                       key);
 }
 
-lapse_result http_question_parse(struct slice json, struct agent_question *question, struct lapse_error *error)
+lapse_result http_question_take(json_t *object, struct agent_question *question, struct lapse_error *error)
 {
-    json_error_t where;
     const char *key;
     json_t *value;
     lapse_result result = lapse_ok();
     struct agent_question taken = {.revision = 0};
-    json_t *object = json_loadb((const char *)json.data, json.len, JSON_REJECT_DUPLICATES, &where);
-    if (!json_is_object(object))
-        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "the body is not a JSON object%s%.160s",
-                            object == NULL ? ": " : "", object == NULL ? where.text : "");
-    else
-        json_object_foreach(object, key, value) if (lapse_is_ok(result)) result =
-            take_member(key, value, &taken, error);
-    json_decref(object);
+    json_object_foreach(object, key, value) if (lapse_is_ok(result)) result = take_member(key, value, &taken, error);
     if (lapse_is_ok(result))
         *question = taken;
+    return result;
+}
+
+lapse_result http_question_parse(struct slice json, struct agent_question *question, struct lapse_error *error)
+{
+    json_error_t where;
+    lapse_result result;
+    json_t *object = json_loadb((const char *)json.data, json.len, JSON_REJECT_DUPLICATES, &where);
+    if (json_is_object(object))
+        result = http_question_take(object, question, error);
+    else
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "the body is not a JSON object%s%.160s",
+                            object == NULL ? ": " : "", object == NULL ? where.text : "");
+    json_decref(object);
     return result;
 }

@@ -2,6 +2,7 @@
 #ifndef LAPSE_CLIENT_AGENT_HTTP_ANSWER_H
 #define LAPSE_CLIENT_AGENT_HTTP_ANSWER_H
 
+#include <jansson.h>
 #include <microhttpd.h>
 
 #include "client/agent/decide.h"
@@ -11,6 +12,8 @@ enum MHD_Result http_answer_text(struct MHD_Connection *connection, unsigned sta
 enum MHD_Result http_answer_auth(struct MHD_Connection *connection, const struct agent_answer *answer);
 /* 200 for permits and denials: {"permit": true, "reason": "ALLOWS", "grant": ...}. */
 enum MHD_Result http_answer_json(struct MHD_Connection *connection, const struct agent_answer *answer);
+/* That object; NULL when it can't be made. To be released. */
+json_t *http_answer_members(const struct agent_answer *answer);
 enum MHD_Result http_answer_readiness(struct MHD_Connection *connection, struct lapse_guard *guard);
 enum MHD_Result http_answer_metrics(struct MHD_Connection *connection, struct agent_decider *decider);
 
@@ -18,5 +21,9 @@ enum MHD_Result http_answer_metrics(struct MHD_Connection *connection, struct ag
  * INVALID_ARGUMENT with what is wrong; unknown members are refused. */
 lapse_result http_question_parse(struct slice json, struct agent_question *question,
                                  struct lapse_error *error) LAPSE_MUST_USE;
+
+/* The same from an object, which is not changed. */
+lapse_result http_question_take(json_t *object, struct agent_question *question,
+                                struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

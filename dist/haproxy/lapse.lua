@@ -40,7 +40,7 @@ local function check(txn, url)
   add(headers, "x-forwarded-user", txn:get_var("txn.lapse_user"))
   add(headers, "x-client-certificate", certificate(txn))
   local answer = core.httpclient():get({ url = url, headers = headers, timeout = 15000 })
-  if answer == nil then
+  if answer == nil or first(answer.headers, "x-lapse-reason") == "" then
     return
   end
   txn:set_var("txn.lapse_reason", first(answer.headers, "x-lapse-reason"))

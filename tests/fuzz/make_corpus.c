@@ -137,6 +137,7 @@ int main(int argc, char **argv)
     seed_log();
     seed_spiffe();
     seed_peers();
+    seed_lease();
     seed_messages();
     seed_h2();
     return 0;

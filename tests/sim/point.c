@@ -238,6 +238,12 @@ static void take_snapshot_end(struct sim_point *point, const struct point_messag
     sessions_end_missing(point, earliest);
 }
 
+/* The process that somebody started twice. */
+static bool is_twin(const struct sim_point *point)
+{
+    return point->number > 0 && strcmp(point->id, "ep0") == 0;
+}
+
 static void start_again(void *arg, uint64_t tag)
 {
     struct sim_point *point = arg;
@@ -261,7 +267,7 @@ static void take_ended(struct sim_point *point, enum lease_end why)
     if (why != LEASE_END_FENCED) {
         draw_instance(point);
         wait_to_dial(point, 40 * SIM_MILLISECOND);
-    } else if (point->sim->healed) {
+    } else if (point->sim->healed && !is_twin(point)) {
         /* By a twin that is gone, whose registration was still under way. Somebody looks after it. */
         sim_after(point->sim, 10 * SIM_MILLISECOND, start_again, point, point->incarnation);
     }
@@ -501,7 +507,7 @@ struct sim_points *sim_points_new(struct sim *sim)
     for (uint32_t i = 0; i < points->n; i++) {
         point_init(&points->all[i], sim, i);
         /* A twin comes when chaos wants it. */
-        if (i == 0 || strcmp(points->all[i].id, points->all[0].id) != 0) {
+        if (!is_twin(&points->all[i])) {
             sim_after(sim, sim_between(sim, 1, SIM_SECOND), start, &points->all[i], 0);
         }
     }
@@ -539,7 +545,7 @@ void sim_points_heal(struct sim_points *points)
 {
     for (uint32_t i = 0; i < points->n; i++) {
         struct sim_point *point = &points->all[i];
-        bool twin = i > 0 && strcmp(point->id, points->all[0].id) == 0;
+        bool twin = is_twin(point);
         point_resume(point);
         point->slow_sessions = false;
         if (point->link != NULL) {

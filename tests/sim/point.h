@@ -44,7 +44,7 @@ enum point_stage { POINT_WAITING, POINT_JOINING, POINT_STREAMING };
 struct sim_point {
     struct sim *sim;
     uint32_t number;
-    char id[16], principal[16];
+    char id[16], principal[24];
     const char *scope;
     uint32_t lease_ms;
 

@@ -16,7 +16,7 @@ static void undo_pause(void *arg, uint64_t tag)
 static void undo_crash(void *arg, uint64_t tag)
 {
     struct sim_point *point = arg;
-    if (!point->up && point->incarnation == tag) {
+    if (!point->up && point->incarnation == tag && !point->sim->healed) {
         point_start(point);
     }
 }

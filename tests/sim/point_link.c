@@ -157,10 +157,14 @@ void link_close(struct point_link *link, enum link_side side, bool told)
         link_send(link, side, &closed);
     }
     link->ways[1 - side].open = false;
+    held_drop(&link->ways[1 - side]);
     if (side == SIDE_NODE) {
         link->stream = NULL;
+    } else {
+        /* Nobody mends it any more: what was held back is lost. */
+        held_drop(&link->ways[SIDE_POINT]);
+        link->ways[SIDE_POINT].hold = link->ways[SIDE_NODE].hold = false;
     }
-    held_drop(&link->ways[1 - side]);
     link_unref(link);
 }
 

@@ -19,6 +19,7 @@ struct errand {
     STAILQ_ENTRY(errand) entry;
     enum { ERRAND_BYTES, ERRAND_RESYNC, ERRAND_FINISH, ERRAND_CUT } kind;
     enum lapse_code code;
+    uint64_t told; /* by these bytes */
     size_t len;
     uint8_t bytes[];
 };
@@ -27,6 +28,8 @@ struct fake_stream {
     TAILQ_ENTRY(fake_stream) entry;
     struct grpc_call *call;
     uint32_t sent; /* entries of the log */
+    uint64_t told; /* the highest revision that it was brought to */
+    uint64_t received, enforced;
 };
 
 struct connection {
@@ -173,6 +176,7 @@ static void push(struct fake_edge *edge, struct fake_stream *stream)
     for (; stream->sent < edge->n_log; stream->sent++) {
         encode_event(edge->epoch, edge->log[stream->sent].revision, &edge->log[stream->sent].grant, &bytes);
         send_buf(stream->call, &bytes);
+        stream->told = edge->log[stream->sent].revision;
     }
 }
 
@@ -226,6 +230,9 @@ static void on_registration(struct fake_edge_node *node, struct grpc_call *call,
         send_numbers(edge, call, 4, 0, 0, 0);
     if (!resume)
         send_snapshot(edge, call);
+    stream->told = resume || edge->holds_snapshots ? message->revision : edge->revision;
+    if (message->epoch != edge->epoch && edge->holds_snapshots)
+        stream->told = 0;
     stream->sent = behind(edge, resume ? message->revision : edge->revision);
     push(edge, stream);
 }
@@ -292,6 +299,24 @@ static void on_use(struct fake_edge_node *node, struct grpc_call *call, const la
     send_buf(call, &bytes);
 }
 
+static void check_told(struct fake_words *words, struct grpc_call *call, uint64_t revision)
+{
+    const struct fake_stream *stream = grpc_call_data(call);
+    if (revision <= stream->told)
+        return;
+    words->n_false++;
+    grpc_call_finish(call, LAPSE_INVALID_ARGUMENT, "acknowledge only what has arrived");
+}
+
+/* Within a stream watermarks never go back. */
+static void note_ack(struct fake_words *words, struct fake_stream *stream, const lapse_v1_Ack *ack)
+{
+    stream->received = ack->received > stream->received ? ack->received : stream->received;
+    stream->enforced = ack->enforced > stream->enforced ? ack->enforced : stream->enforced;
+    words->received = stream->received;
+    words->enforced = stream->enforced;
+}
+
 static void on_word(struct fake_edge_node *node, struct grpc_call *call, const lapse_v1_SubscribeRequest *request)
 {
     struct fake_words *words = &node->edge->words;
@@ -304,11 +329,12 @@ static void on_word(struct fake_edge_node *node, struct grpc_call *call, const l
         break;
     case lapse_v1_SubscribeRequest_ack_tag:
         words->n_acks++;
-        words->received = request->kind.ack.received;
-        words->enforced = request->kind.ack.enforced;
+        check_told(words, call, request->kind.ack.received);
+        note_ack(words, grpc_call_data(call), &request->kind.ack);
         break;
     case lapse_v1_SubscribeRequest_failure_tag:
         words->n_failures++;
+        check_told(words, call, request->kind.failure.revision);
         words->enforced_at_failure = words->enforced;
         words->failure_revision = request->kind.failure.revision;
         strcpy(words->failure, request->kind.failure.reason);
@@ -436,9 +462,12 @@ static void run_errand(struct fake_edge_node *node, const struct errand *errand)
             send_numbers(node->edge, stream->call, 4, 0, 0, 0);
             send_snapshot(node->edge, stream->call);
             stream->sent = node->edge->n_log;
+            stream->told = node->edge->revision;
+            stream->received = stream->enforced = 0; /* it may be another history */
         } else if (errand->kind == ERRAND_BYTES) {
             CHECK(lapse_is_ok(buf_append(&bytes, errand->bytes, errand->len)));
             send_buf(stream->call, &bytes);
+            stream->told = errand->told > stream->told ? errand->told : stream->told;
         } else if (errand->kind == ERRAND_FINISH) {
             grpc_call_finish(stream->call, errand->code, "ended");
         }
@@ -528,6 +557,7 @@ static void errand_add(struct fake_edge_node *node, int kind, enum lapse_code co
 {
     struct errand *errand = mem_calloc(1, sizeof *errand + bytes.len + 1);
     errand->kind = kind;
+    errand->told = node->edge->telling;
     errand->code = code;
     errand->len = bytes.len;
     if (bytes.len > 0)
@@ -605,7 +635,9 @@ void fake_edge_progress(struct fake_edge *edge, uint64_t revision)
     pthread_mutex_lock(&edge->lock);
     struct proto_point point = {edge->epoch, revision, 1};
     CHECK(lapse_is_ok(proto_encode_watch_progress(&point, &bytes)));
+    edge->telling = revision;
     errand_all(edge, ERRAND_BYTES, LAPSE_OK, buf_slice(&bytes));
+    edge->telling = 0;
     pthread_mutex_unlock(&edge->lock);
     buf_free(&bytes);
 }

@@ -43,6 +43,7 @@ struct fake_words {
     char failure[257];
     uint64_t failure_revision;
     uint32_t n_failures, n_began, n_ended;
+    uint32_t n_false; /* acks and failures of what the stream had not brought: it was ended for that */
     char began_grant[27], description[257];
 };
 
@@ -57,6 +58,7 @@ struct fake_edge {
         struct fake_grant grant;
     } log[FAKE_LOG_MAX];
     uint32_t n_log;
+    uint64_t telling;     /* the revision of the mark that is being made */
     int64_t time_base_us; /* cluster time - this machine's boot clock */
     struct fake_words words;
 

@@ -42,12 +42,24 @@ static void post(struct world *world, const struct world_node *from, uint64_t to
     world->frames = frame;
 }
 
+static void keep_if_gone(struct world_node *node, struct slice bytes)
+{
+    struct lease_frame frame;
+    struct lease_item item;
+    cr_assert(lease_frame_decode(bytes, &frame));
+    if (!lease_item_next(&frame.list, &item) || item.state != LEASE_GONE)
+        return;
+    buf_clear(&node->gone);
+    cr_assert(lapse_is_ok(buf_append(&node->gone, bytes.data, bytes.len)));
+}
+
 static void on_send(void *arg, uint64_t to, struct slice bytes)
 {
     struct world_node *node = arg;
     struct world *world = node->world;
     cr_assert(bytes.len <= LEASE_FRAME_MAX);
     node->frames++;
+    keep_if_gone(node, bytes);
     if (to != node->id) {
         if (node->cut_off || world->nodes[to - 1].cut_off || prng_chance(&world->prng, world->lose))
             return;
@@ -77,7 +89,7 @@ static bool deliver_due(struct world *world)
     struct world_frame **at = &world->frames;
     while (*at != NULL) {
         struct world_frame *frame = *at;
-        if (frame->due_us > world->now_us) {
+        if (frame->due_us > world->now_us || world->nodes[frame->to - 1].paused) {
             at = &frame->next;
             continue;
         }
@@ -230,7 +242,7 @@ static void tell_points(struct world *world, const struct world_node *node)
 static void apply(struct world *world, struct world_node *node)
 {
     bool any = false;
-    for (; node->applied < world->n_log && !node->stuck && !node->cut_off; any = true) {
+    for (; node->applied < world->n_log && !node->stuck && !node->cut_off && !node->paused; any = true) {
         struct command command;
         uint32_t i = node->applied++;
         cr_assert(lapse_is_ok(command_decode(buf_slice(&world->log[i].bytes), &command)));
@@ -358,9 +370,9 @@ void world_elect(struct world *world, uint32_t index)
     world->term++;
     world->leader = index;
     cr_assert(!node->cut_off);
-    node->stuck = false;
+    node->stuck = node->paused = false;
     for (uint32_t i = 0; i < WORLD_NODES; i++) {
-        if (!world->nodes[i].cut_off)
+        if (!world->nodes[i].cut_off && !world->nodes[i].paused)
             learn_term(world, &world->nodes[i]);
     }
     node->leads = true;
@@ -371,7 +383,7 @@ void world_elect(struct world *world, uint32_t index)
 
 void world_heal(struct world *world, uint32_t index)
 {
-    world->nodes[index].cut_off = false;
+    world->nodes[index].cut_off = world->nodes[index].paused = false;
     learn_term(world, &world->nodes[index]);
 }
 
@@ -387,7 +399,7 @@ void world_restart(struct world *world, uint32_t index)
             world->points[i].stream = NULL;
         }
     }
-    node->leads = false;
+    node->leads = node->paused = false;
     start(world, node);
 }
 
@@ -396,14 +408,16 @@ static void hear_majority(struct world *world, struct world_node *node)
 {
     uint32_t heard = 0;
     for (uint32_t i = 0; i < WORLD_NODES; i++)
-        heard +=
-            node->id == i + 1 || (!node->cut_off && !world->nodes[i].cut_off && world->nodes[i].term == node->term);
+        heard += node->id == i + 1 || (!node->cut_off && !world->nodes[i].cut_off && !world->nodes[i].paused &&
+                                       world->nodes[i].term == node->term);
     if (heard > WORLD_NODES / 2)
         node->evidence_us = world_clock(node);
 }
 
 static void flush_node(struct world *world, struct world_node *node)
 {
+    if (node->paused)
+        return;
     apply(world, node);
     lease_node_flush(node->node, world_clock(node));
     if (!node->leads)
@@ -430,7 +444,8 @@ static void flush_points(struct world *world)
 {
     for (uint32_t i = 0; i < world->n_points; i++) {
         struct world_point *point = &world->points[i];
-        if (point->stream != NULL && !point->silent && point->ping_due_us <= world->now_us)
+        if (point->stream != NULL && !point->silent && point->ping_due_us <= world->now_us &&
+            !world->nodes[point->node].paused)
             ping(world, point);
     }
 }
@@ -505,6 +520,7 @@ struct world *world_new(uint64_t seed, enum lease_broken broken)
         node->offset_us = (int64_t)prng_below(&world->prng, 1000000000);
         node->drift = (int)prng_below(&world->prng, 17) - 8;
         node->store = fixture_store(NULL);
+        buf_init(&node->gone, LEASE_FRAME_MAX);
         start(world, node);
     }
     /* Long enough after the start of all processes that earlier lives play no part. */
@@ -526,6 +542,7 @@ void world_free(struct world *world)
         lease_node_free(world->nodes[i].node);
         lease_leader_free(world->nodes[i].leader);
         store_free(world->nodes[i].store);
+        buf_free(&world->nodes[i].gone);
     }
     for (uint32_t i = 0; i < world->n_log; i++)
         buf_free(&world->log[i].bytes);

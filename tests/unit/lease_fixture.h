@@ -29,6 +29,8 @@ struct world_node {
     uint32_t ready_at;   /* entries that must be applied */
     int64_t evidence_us; /* when a majority was last heard, on its clock */
     bool cut_off, stuck; /* from the network; does not apply */
+    bool paused;         /* SIGSTOP: what is sent to it waits */
+    struct buf gone;     /* its newest report that began with a stream that is gone */
     uint32_t admitted, ended, progress;
     enum lease_end why;
     struct lease_progress last_progress; /* without the points */
@@ -88,6 +90,7 @@ struct world_point *world_point(struct world *world, uint32_t node);
 void world_connect(struct world *world, struct world_point *point, uint32_t node);
 void world_disconnect(struct world *world, struct world_point *point);
 void world_elect(struct world *world, uint32_t node);
+/* It hears of the present term. */
 void world_heal(struct world *world, uint32_t node);
 /* kill -9, and up again at once with an empty memory. */
 void world_restart(struct world *world, uint32_t node);

@@ -70,6 +70,16 @@ static void on_fatal(void *arg, const struct lapse_error *error)
     ((struct fixture_node *)arg)->fatals++;
 }
 
+static void on_lease(void *arg, uint64_t from, uint64_t life, uint64_t term, struct slice frame)
+{
+    struct fixture_node *node = arg;
+    node->leases++;
+    node->lease_from = from;
+    node->lease_life = life;
+    node->lease_term = term;
+    (void)slice_to_cstr(frame, node->lease, sizeof node->lease);
+}
+
 static void on_warning(void *arg, const struct lapse_error *error)
 {
     (void)error;
@@ -82,6 +92,7 @@ static const struct replica_observer observer = {.on_event = on_event,
                                                  .on_store_replaced = on_store_replaced,
                                                  .on_members = on_members,
                                                  .on_fatal = on_fatal,
+                                                 .on_lease = on_lease,
                                                  .on_warning = on_warning};
 
 /* --- Life --- */

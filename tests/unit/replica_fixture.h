@@ -28,6 +28,9 @@ struct fixture_node {
     /* What the observer saw. */
     uint32_t applied, expired, stores, warnings, fatals;
     uint32_t n_members, n_voters;
+    uint32_t leases; /* lease frames */
+    uint64_t lease_from, lease_life, lease_term;
+    char lease[32];
 };
 
 struct fixture {

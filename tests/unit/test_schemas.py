@@ -14,7 +14,7 @@ from grpc_tools import protoc
 
 ROOT = pathlib.Path(sys.argv[1])
 MAKE_CORPUS = sys.argv[2]
-FILES = ["lapse/disk/v1/command", "lapse/disk/v1/entry", "lapse/disk/v1/snapshot", "lapse/disk/v1/log", "lapse/peer/v1/peer"]
+FILES = ["lapse/disk/v1/command", "lapse/disk/v1/entry", "lapse/disk/v1/snapshot", "lapse/disk/v1/log", "lapse/peer/v1/peer", "lapse/peer/v1/lease"]
 
 
 def generated(file, name, out):
@@ -57,6 +57,8 @@ def main():
         # The first byte of these chooses the decoder.
         cases += [(path, path.read_bytes()[1:], entry) for path in (corpus / "peer_bytes").glob("entry-*")]
         cases += [(path, path.read_bytes()[1:], frame) for path in (corpus / "peer_bytes").glob("frame-*")]
+        lease = generated(FILES[5], "LeaseFrame", out)
+        cases += [(path, path.read_bytes(), lease) for path in (corpus / "lease").iterdir()]
         for path, data, kind in sorted(cases, key=lambda case: case[0]):
             fault = check(f"{path.parent.name}/{path.name}", data, kind)
             checked += 1
