@@ -113,6 +113,15 @@ static void list_all(struct listing *listing)
         (void)store_barrier_receipts(listing->leader->store, barrier->id, list_receipt, listing);
 }
 
+/* Until all points were looked through for it, nobody knows whether one that is not on the list waits. */
+static bool is_looked_through(const struct lease_leader *leader, uint64_t id)
+{
+    for (uint32_t i = 0; i < leader->n_barriers; i++)
+        if (leader->barriers[i].id == id)
+            return leader->barriers[i].scanned;
+    return false;
+}
+
 /* What is known is told again only when it has changed; how long it may take is no news. */
 static bool tell(struct lease_leader *leader, struct lease_follower *follower, int64_t now_us)
 {
@@ -122,6 +131,8 @@ static bool tell(struct lease_leader *leader, struct lease_follower *follower, i
         return follower->barrier > store_revision(leader->store); /* the node is ahead of us */
     if (listing.barrier.done)
         return false;
+    if (!is_looked_through(leader, follower->barrier))
+        return true;
     buf_init(&list, LEASE_FRAME_MAX);
     buf_init(&out, LEASE_FRAME_MAX);
     list_all(&listing);

@@ -20,6 +20,7 @@
  * its own. A barrier without any is done at once, with no event of its own.
  *   - A receipt for a barrier that is unknown, done, or has one of that instance already, or for an instance that is
  * not in scope, is ignored: leaders may repeat themselves.
+ *   - An instance that ended can't register again while a barrier that is kept names it (FAILED_PRECONDITION).
  *   - An instance that ends is taken out of all open barriers with a receipt LAPSED (LEFT after a goodbye), and its
  *     sessions are forgotten.
  *   - Only what takes the reader's side is dropped early: done barriers with their receipts leave when LIMIT_RECEIPTS
@@ -91,7 +92,7 @@ bool store_guards(const struct store *store, struct slice principal, struct slic
 bool store_barrier_next_open(const struct store *store, uint64_t after, struct barrier *barrier);
 uint32_t store_barriers_open(const struct store *store);
 bool store_barrier_get(const struct store *store, uint64_t id, struct barrier *barrier);
-/* The newest barrier of a grant. */
+/* The barrier of a grant that was revoked by itself (not with its parent, not by a sweep), while both are here. */
 bool store_barrier_of(const struct store *store, struct grant_id grant, struct barrier *barrier);
 /* Whether the instance is in scope of that open barrier and has no receipt yet. */
 bool store_barrier_waits_for(const struct store *store, uint64_t id, struct random_id instance);

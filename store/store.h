@@ -92,9 +92,9 @@ void store_free(struct store *store);
  *     which is due at once. They are REVOKED, or CANCELLED if still PENDING, for the reason "parent ended" and by whom
  *     ended the parent; one that is past its own time EXPIRES or LAPSES.
  *   - REVOKE_MATCHING takes the grants that are live and match when it is applied; each is revoked (a PENDING one
- *     cancelled) and those below it as above. One that is found with few others by an index is done in the same command,
- *     between SWEEP_BEGAN and SWEEP_ENDED; the others end in slices, with ADVANCE, which is due at once, one such command
- *     after the other. From SWEEP_BEGAN on, whose revision is the outcome's, what is taken counts as ended.
+ *     cancelled) and those below it as above. One that is found with few others by an index is done in the same
+ * command, between SWEEP_BEGAN and SWEEP_ENDED; the others end in slices, with ADVANCE, which is due at once, one such
+ * command after the other. From SWEEP_BEGAN on, whose revision is the outcome's, what is taken counts as ended.
  *   - An ended grant leaves when its retention is over, or earlier if too many ended ones are kept; never before its
  *     children. No event tells that. */
 

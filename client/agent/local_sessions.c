@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/epoll.h>
 #include <sys/random.h>
 #include <unistd.h>
 
@@ -15,11 +16,19 @@
 #define TERM_US 1000000       /* processes may end by themselves for so long */
 #define FAILED_US 1700000     /* then the failure is named, before the guard gives up by itself (session_end_ms) */
 #define GIVE_UP_US 60000000   /* what can't be killed in a minute hangs in the kernel */
+#define KILL_ROUNDS 8         /* of stopping what was found and looking for more, before it is killed */
 #define ENDING_STEP_MS 10
 #define ADOPTED_STEP_MS 200
 #define REFUSALS_BELIEVED 2u
 
 /* ---- Beginning */
+
+/* The client's exit wakes the loop, once. */
+static void watch_client(const struct local_session *session)
+{
+    struct epoll_event event = {.events = EPOLLIN | EPOLLONESHOT};
+    CHECK(epoll_ctl(session->owner->epoll, EPOLL_CTL_ADD, session->client.fd, &event) == 0);
+}
 
 static struct local_session *session_new(struct local_sessions *sessions, const struct local_record *record,
                                          const struct process_handle *client)
@@ -44,6 +53,7 @@ static void keep(struct local_session *session)
 {
     TAILQ_INSERT_TAIL(&session->owner->all, session, entry);
     session->owner->n++;
+    watch_client(session);
 }
 
 /* No callback of the guard comes any more. `failure` NULL: it is over. */
@@ -216,7 +226,7 @@ static void find_targets(struct local_session *session, struct process_table *ta
 static void send(struct local_session *session, const struct process_handle *process, int signal)
 {
     if (!process_signal(process, signal))
-        session->obstacle = strerrorname_np(errno);
+        session->obstacle = strerrordesc_np(errno);
 }
 
 static void drop_dead_targets(struct local_session *session)
@@ -230,20 +240,38 @@ static void drop_dead_targets(struct local_session *session)
     session->n_targets = n;
 }
 
-static void signal_targets(struct local_session *session, bool kill_now)
+static void ask_targets(struct local_session *session)
 {
     for (uint32_t i = 0; i < session->n_targets; i++) {
         struct local_target *target = &session->targets[i];
-        if (kill_now) {
-            send(session, &target->process, SIGKILL);
-        } else if (!target->told) {
-            send(session, &target->process, SIGHUP);
-            send(session, &target->process, SIGTERM);
-            send(session, &target->process, SIGCONT);
-            target->told = true;
-        }
+        if (target->told)
+            continue;
+        send(session, &target->process, SIGHUP);
+        send(session, &target->process, SIGTERM);
+        send(session, &target->process, SIGCONT);
+        target->told = true;
     }
-    if (kill_now && !session->closed && process_is_alive(&session->client))
+}
+
+static void send_all(struct local_session *session, int signal)
+{
+    for (uint32_t i = 0; i < session->n_targets; i++)
+        send(session, &session->targets[i].process, signal);
+}
+
+/* What is stopped can't start anything: so all are stopped before the first one is killed. */
+static void kill_targets(struct local_session *session, struct process_table *table)
+{
+    struct lapse_error error;
+    uint32_t found = 0;
+    for (int i = 0; i < KILL_ROUNDS && found < session->n_targets; i++) {
+        found = session->n_targets;
+        send_all(session, SIGSTOP);
+        if (lapse_is_ok(process_table_read(table, &error)))
+            find_targets(session, table);
+    }
+    send_all(session, SIGKILL);
+    if (!session->closed && process_is_alive(&session->client))
         send(session, &session->client, SIGKILL);
 }
 
@@ -276,23 +304,27 @@ static void finish(struct local_session *session, int64_t now_us)
     session->phase = LOCAL_OVER;
 }
 
-/* The table is fresh. */
 static void step_ending(struct local_session *session, struct process_table *table, int64_t now_us)
 {
-    int64_t past_us = now_us - session->ending_us;
     find_targets(session, table);
     drop_dead_targets(session);
-    if (session->n_targets == 0 && (session->closed || !process_is_alive(&session->client))) {
+    if (session->n_targets == 0 && (session->closed || !process_is_alive(&session->client)))
         finish(session, now_us);
-        return;
-    }
-    signal_targets(session, past_us >= TERM_US);
+    else if (now_us - session->ending_us < TERM_US)
+        ask_targets(session);
+    else
+        kill_targets(session, table);
+}
+
+static void look_at_clock(struct local_session *session, int64_t now_us)
+{
+    int64_t past_us = now_us - session->ending_us;
     if (past_us >= FAILED_US)
         report_failure(session);
-    if (past_us >= GIVE_UP_US) {
-        log_error("session given up", LOG_STR("session", session->record.id));
-        session->phase = LOCAL_OVER;
-    }
+    if (past_us < GIVE_UP_US)
+        return;
+    log_error("session given up", LOG_STR("session", session->record.id));
+    session->phase = LOCAL_OVER;
 }
 
 static void begin_ending(struct local_session *session, int64_t now_us)
@@ -352,9 +384,9 @@ static void adopt(void *arg, const struct local_record *record)
 /* ---- All of them */
 
 lapse_result local_sessions_init(struct local_sessions *sessions, struct lapse_guard *guard, const char *directory,
-                                 int wake, struct lapse_error *error)
+                                 int epoll, int wake, struct lapse_error *error)
 {
-    *sessions = (struct local_sessions){.guard = guard, .directory = directory, .wake = wake};
+    *sessions = (struct local_sessions){.guard = guard, .directory = directory, .epoll = epoll, .wake = wake};
     TAILQ_INIT(&sessions->all);
     return local_records_load(directory, adopt, sessions, error);
 }
@@ -378,11 +410,11 @@ static bool is_over(const struct local_session *session)
     return left && session->phase != LOCAL_ENDING;
 }
 
-static bool any_ending(const struct local_sessions *sessions)
+static bool any_in(const struct local_sessions *sessions, enum local_phase phase)
 {
     const struct local_session *session;
     TAILQ_FOREACH (session, &sessions->all, entry)
-        if (session->phase == LOCAL_ENDING)
+        if (session->phase == phase)
             return true;
     return false;
 }
@@ -401,26 +433,29 @@ static void step_states(struct local_sessions *sessions, int64_t now_us)
     }
 }
 
+/* Without a table nothing counts as ended. */
 static void step_all_ending(struct local_sessions *sessions, int64_t now_us)
 {
     struct lapse_error error;
     struct local_session *session;
-    if (!lapse_is_ok(process_table_read(&sessions->table, &error))) {
-        log_error("sessions can't be ended", LOG_STR("error", error.message));
-        sessions->table.n = 0;
-    }
-    TAILQ_FOREACH (session, &sessions->all, entry)
-        if (session->phase == LOCAL_ENDING)
+    TAILQ_FOREACH (session, &sessions->all, entry) {
+        if (session->phase != LOCAL_ENDING)
+            continue;
+        if (lapse_is_ok(process_table_read(&sessions->table, &error)))
             step_ending(session, &sessions->table, now_us);
+        else
+            session->obstacle = "/proc can't be read";
+        if (session->phase == LOCAL_ENDING)
+            look_at_clock(session, now_us);
+    }
 }
 
 int local_sessions_step(struct local_sessions *sessions, int64_t now_us)
 {
-    int again_ms = sessions->n == 0 ? -1 : ADOPTED_STEP_MS;
     step_states(sessions, now_us);
-    if (any_ending(sessions)) {
+    if (any_in(sessions, LOCAL_ENDING)) {
         step_all_ending(sessions, now_us);
-        again_ms = ENDING_STEP_MS;
+        return ENDING_STEP_MS;
     }
-    return again_ms;
+    return any_in(sessions, LOCAL_ADOPTED) ? ADOPTED_STEP_MS : -1;
 }

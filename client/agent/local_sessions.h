@@ -59,7 +59,8 @@ struct local_session {
 struct local_sessions {
     struct lapse_guard *guard;
     const char *directory;
-    int wake; /* an eventfd: a session must end */
+    int epoll; /* is woken, with no pointer, when a client exits */
+    int wake;  /* an eventfd: a session must end */
     TAILQ_HEAD(, local_session) all;
     uint32_t n;
     struct process_table table;
@@ -68,7 +69,7 @@ struct local_sessions {
 /* Adopts what `directory` tells of; makes it when it isn't there. Borrows everything. FAILED_PRECONDITION when the
  * directory can't be used. */
 lapse_result local_sessions_init(struct local_sessions *sessions, struct lapse_guard *guard, const char *directory,
-                                 int wake, struct lapse_error *error) LAPSE_MUST_USE;
+                                 int epoll, int wake, struct lapse_error *error) LAPSE_MUST_USE;
 /* After the guard's end, since it may speak of sessions up to then. The files stay. Accepts a zeroed struct. */
 void local_sessions_free(struct local_sessions *sessions);
 

@@ -242,8 +242,8 @@ def cli(cluster, user, *args, nodes=None):
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
 
 
-def end_request(grant, request_id=None, **fields):
-    return messages("grants").EndRequest(request_id=request_id or str(uuid.uuid4()), grant_id=grant.id, reason="over", wait="ENFORCED", **fields)
+def end_request(grant, request_id=None, wait="ENFORCED", **fields):
+    return messages("grants").EndRequest(request_id=request_id or str(uuid.uuid4()), grant_id=grant.id, reason="over", wait=wait, **fields)
 
 
 class WithProbes(unittest.TestCase):
@@ -257,10 +257,10 @@ class WithProbes(unittest.TestCase):
         self.addCleanup(self.close)
 
     def close(self):
-        failed = any(error for _, error in self._outcome.errors) if hasattr(self._outcome, "errors") else False
+        failure = None if self._outcome.success else AssertionError
         for probe in self.probes:
-            probe.__exit__(AssertionError if failed else None, None, None)
-        self.cluster.__exit__(AssertionError if failed else None, None, None)
+            probe.__exit__(failure, None, None)
+        self.cluster.__exit__(failure, None, None)
 
     def tearDown(self):
         self.verdicts.judge_all()
