@@ -201,6 +201,13 @@
 #define LIMIT_AGENT_WAITING 1024u
 #define LIMIT_AGENT_WAIT_MS 5000u
 #define LIMIT_AGENT_WORKERS 8u
+/* The agent's local socket: PAM asks and leaves, so few are connected at once. A datagram holds a question with every
+ * field full; sessions are looked through one by one. */
+#define LIMIT_LOCAL_CLIENTS 256u
+#define LIMIT_LOCAL_MESSAGE 4096u
+#define LIMIT_LOCAL_IDLE_MS 10000u
+#define LIMIT_LOCAL_SESSIONS 4096u
+#define LIMIT_LOCAL_UIDS 8u
 /* Denials that are logged for one reason in 10 s; the others are counted. */
 #define LIMIT_AGENT_DENIALS_LOGGED 10u
 

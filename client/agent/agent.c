@@ -10,6 +10,7 @@
 #include "base/check.h"
 #include "client/agent/ext_authz.h"
 #include "client/agent/http.h"
+#include "client/agent/local.h"
 
 struct agent {
     const char *file;
@@ -19,6 +20,7 @@ struct agent {
     struct agent_pool *pool;
     struct agent_http *http, *metrics;
     struct ext_authz *ext_authz;
+    struct agent_local *local;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hangup;
     bool stopping;
@@ -42,7 +44,8 @@ static void on_state(void *arg, enum lapse_guard_state state, const char *messag
 static lapse_result open_guard(struct agent *agent, struct lapse_error *error)
 {
     const struct agent_config *config = agent->config;
-    const struct lapse_guard_callbacks callbacks = {.on_state = on_state};
+    const struct lapse_guard_callbacks callbacks = {.on_state = on_state,
+                                                    .on_end_session = agent_local_on_end_session};
     const char *scope[LIMIT_SCOPE_PATTERNS];
     for (uint32_t i = 0; i < config->n_scope; i++)
         scope[i] = config->scope[i];
@@ -57,6 +60,7 @@ static lapse_result open_guard(struct agent *agent, struct lapse_error *error)
         .lease_ms = config->lease_ms,
         .grants_max = config->grants_max,
         .use_share = config->use_share,
+        .end_sessions_when_stale = config->end_when_stale,
     };
     return lapse_guard_open(&options, &callbacks, agent, &agent->guard, error);
 }
@@ -75,12 +79,26 @@ static lapse_result start_http(struct agent *agent, enum agent_http_use use, con
     return result;
 }
 
+static lapse_result start_local(struct agent *agent, struct lapse_error *error)
+{
+    const struct agent_local_options options = {
+        .config = agent->config, .decider = agent->decider, .pool = agent->pool};
+    if (agent->config->local[0] == '\0')
+        return lapse_ok();
+    lapse_result result = agent_local_start(&options, &agent->local, error);
+    if (lapse_is_ok(result))
+        log_info("listening for local programs", LOG_STR("address", agent->config->local));
+    return result;
+}
+
 static lapse_result start_listeners(struct agent *agent, struct lapse_error *error)
 {
     const struct agent_config *config = agent->config;
     lapse_result result = start_http(agent, AGENT_HTTP_CHECKS, config->http, &agent->http, error);
     if (lapse_is_ok(result))
         result = start_http(agent, AGENT_HTTP_METRICS, config->metrics, &agent->metrics, error);
+    if (lapse_is_ok(result))
+        result = start_local(agent, error);
     if (!lapse_is_ok(result) || config->ext_authz[0] == '\0')
         return result;
     result = ext_authz_start(&agent->loop, config->ext_authz, agent->decider, agent->pool, &agent->ext_authz, error);
@@ -149,6 +167,7 @@ static void stop(struct agent *agent)
     agent_pool_end(agent->pool);
     agent_http_stop(agent->http);
     agent_http_stop(agent->metrics);
+    agent_local_stop(agent->local);
     ext_authz_free(agent->ext_authz);
     uv_close((uv_handle_t *)&agent->terminate, NULL);
     uv_close((uv_handle_t *)&agent->interrupt, NULL);
@@ -157,6 +176,7 @@ static void stop(struct agent *agent)
     CHECK(uv_loop_close(&agent->loop) == 0);
     agent_pool_free(agent->pool);
     lapse_guard_close(agent->guard);
+    agent_local_free(agent->local);
     agent_decider_free(agent->decider);
 }
 

@@ -11,7 +11,7 @@
 #include "base/ini.h"
 #include "store/grant.h"
 
-enum kind { TEXT, ADDRESS, HEADER, NUMBER, SCOPE, LEVEL, FORMAT };
+enum kind { TEXT, ADDRESS, HEADER, NUMBER, SCOPE, UIDS, YES_NO, LEVEL, FORMAT };
 
 static const struct setting {
     const char *section, *key;
@@ -41,6 +41,12 @@ static const struct setting {
     {"http", "certificate-header", HEADER, MEMBER(certificate_header), "X-Client-Certificate", 0, 0,
      "the client's certificate, PEM, percent-encoded"},
     {"ext_authz", "listen", ADDRESS, MEMBER(ext_authz), "", 0, 0, "for Envoy: gRPC"},
+    {"local", "listen", ADDRESS, MEMBER(local), "", 0, 0, "for pam_lapse: unix:/PATH"},
+    {"local", "state", TEXT, MEMBER(local_state), "/run/lapse/sessions", 0, 0,
+     "a directory that remembers sessions over restarts of the agent"},
+    {"local", "uids", UIDS, MEMBER(local_uids), "0", 0, 0, "who may ask, with commas between"},
+    {"local", "end-when-stale", YES_NO, MEMBER(end_when_stale), "no", 0, 0,
+     "whether sessions end, too, when the agent has not heard from the cluster for its lease"},
     {"metrics", "listen", ADDRESS, MEMBER(metrics), "", 0, 0, "for Prometheus: /metrics, /healthz, /readyz"},
     {"log", "level", LEVEL, MEMBER(log_level), "info", 0, 0, "debug, info, warn or error"},
     {"log", "format", FORMAT, MEMBER(log_format), "text", 0, 0, "text or json"},
@@ -102,6 +108,26 @@ static lapse_result add_scope(struct agent_config *config, const char *value, st
     return set_text(config->scope[config->n_scope++], sizeof config->scope[0], value, error);
 }
 
+static lapse_result set_uids(struct agent_config *config, const char *value, struct lapse_error *error)
+{
+    uint32_t uids[LIMIT_LOCAL_UIDS] = {0}, n = 0;
+    const char *at = value;
+    do {
+        char uid[12];
+        size_t len = strcspn(at, ", ");
+        if (n == LIMIT_LOCAL_UIDS || !slice_to_cstr(slice_of(at, len), uid, sizeof uid) ||
+            !parse_number(uid, 0, UINT32_MAX, &uids[n++]))
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                              "\"%s\"; accepted: up to %u numbers of users, with commas between", value,
+                              LIMIT_LOCAL_UIDS);
+        at += len;
+        at += strspn(at, ", ");
+    } while (*at != '\0');
+    memcpy(config->local_uids, uids, sizeof uids);
+    config->n_local_uids = n;
+    return lapse_ok();
+}
+
 static lapse_result set(const struct setting *setting, const char *value, struct agent_config *config,
                         struct lapse_error *error)
 {
@@ -127,6 +153,13 @@ static lapse_result set(const struct setting *setting, const char *value, struct
         return lapse_ok();
     case SCOPE:
         return add_scope(config, value, error);
+    case UIDS:
+        return set_uids(config, value, error);
+    case YES_NO:
+        if (strcmp(value, "yes") != 0 && strcmp(value, "no") != 0)
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "\"%s\"; accepted: yes or no", value);
+        *(bool *)member = *value == 'y';
+        return lapse_ok();
     case LEVEL:
         if (!log_level_parse(value, member))
             return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "\"%s\"; accepted: %s", value, setting->help);
@@ -149,7 +182,7 @@ static lapse_result unknown(const char *section, const char *key, struct lapse_e
             len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", len == 0 ? "" : ", ", settings[i].key);
     if (len == 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "there is no section [%s]; accepted: cluster, point, http, ext_authz, metrics, log, map NAME",
+                          "there is no section [%s]; accepted: cluster, point, http, ext_authz, local, metrics, log, map NAME",
                           section);
     return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "there is no setting %s.%s; accepted: %s", section, key, known);
 }
@@ -210,9 +243,11 @@ static lapse_result complete(const char *file, const struct reading *reading, st
         if (!lapse_is_ok(agent_map_check(config->maps.maps[i], &inner)))
             return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "%s:%u: map %s: %s", file, config->maps.maps[i]->line,
                               config->maps.maps[i]->name, inner.message);
-    if (config->http[0] == '\0' && config->ext_authz[0] == '\0')
+    if (config->http[0] == '\0' && config->ext_authz[0] == '\0' && config->local[0] == '\0')
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
-                          "%s: neither http.listen nor ext_authz.listen is set: nobody could ask", file);
+                          "%s: none of http.listen, ext_authz.listen and local.listen is set: nobody could ask", file);
+    if (config->local[0] != '\0' && *config->local != 'u')
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "%s: local.listen must be unix:/PATH", file);
     return lapse_ok();
 }
 
@@ -281,6 +316,7 @@ static const char *example_value(const struct setting *setting)
     if (setting->kind == ADDRESS)
         return *setting->section == 'h'   ? "unix:/run/lapse-agent/http.sock"
                : *setting->section == 'e' ? "unix:/run/lapse-agent/ext_authz.sock"
+               : *setting->section == 'l' ? "unix:/run/lapse/local.sock"
                                           : "127.0.0.1:7482";
     return setting->fallback;
 }

@@ -68,6 +68,13 @@ static void client_close(struct local_client *client)
     client->local->n_clients--;
 }
 
+/* One that waits for the pool is not read, nor noticed when it leaves. */
+static void client_listen(struct local_client *client, bool on)
+{
+    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
+    CHECK(epoll_ctl(client->local->epoll, on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, client->fd, &event) == 0);
+}
+
 static void free_gone(struct agent_local *local)
 {
     struct local_client *client, *next;
@@ -153,8 +160,9 @@ static void wait_for_cluster(struct local_client *client, const struct local_req
     struct local_wait *wait = mem_calloc(1, sizeof *wait);
     *wait = (struct local_wait){.job.run = run_waiting, .local = local, .request = *request, .answer = *answer};
     if (agent_pool_submit(local->options.pool, &wait->job)) {
-        wait->client = client;
+        wait->client = client; /* the worker doesn't look at it */
         client->wait = wait;
+        client_listen(client, false);
         return;
     }
     free(wait);
@@ -173,6 +181,7 @@ static void answer_waited(struct agent_local *local)
         next = wait->next;
         if (wait->client != NULL) {
             wait->client->wait = NULL;
+            client_listen(wait->client, true);
             answer_decided(wait->client, &wait->request, &wait->answer);
         }
         free(wait);
@@ -273,9 +282,8 @@ static void on_listener(struct agent_local *local)
     CHECK(getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &client->peer, &len) == 0);
     TAILQ_INSERT_TAIL(&local->clients, client, entry);
     local->n_clients++;
-    struct epoll_event event = {.events = EPOLLIN, .data.ptr = client};
     if (admit(client))
-        CHECK(epoll_ctl(local->epoll, EPOLL_CTL_ADD, fd, &event) == 0);
+        client_listen(client, true);
 }
 
 /* Clients ask and leave; one that does neither is cut off. */
@@ -296,8 +304,7 @@ static void drain(int wake)
         CHECK(errno == EAGAIN || errno == EINTR);
 }
 
-/* No pointer: a session's client has exited, which the step sees. A client that waits for the pool isn't read, so it
- * is taken out until its answer. */
+/* No pointer: a session's client has exited, which the step sees. */
 static void on_event(struct agent_local *local, const struct epoll_event *event)
 {
     if (event->data.ptr == &local->listener)

@@ -223,7 +223,7 @@ static void find_targets(struct local_session *session, struct process_table *ta
     }
 }
 
-static void send(struct local_session *session, const struct process_handle *process, int signal)
+static void signal_one(struct local_session *session, const struct process_handle *process, int signal)
 {
     if (!process_signal(process, signal))
         session->obstacle = strerrordesc_np(errno);
@@ -246,9 +246,9 @@ static void ask_targets(struct local_session *session)
         struct local_target *target = &session->targets[i];
         if (target->told)
             continue;
-        send(session, &target->process, SIGHUP);
-        send(session, &target->process, SIGTERM);
-        send(session, &target->process, SIGCONT);
+        signal_one(session, &target->process, SIGHUP);
+        signal_one(session, &target->process, SIGTERM);
+        signal_one(session, &target->process, SIGCONT);
         target->told = true;
     }
 }
@@ -256,7 +256,7 @@ static void ask_targets(struct local_session *session)
 static void send_all(struct local_session *session, int signal)
 {
     for (uint32_t i = 0; i < session->n_targets; i++)
-        send(session, &session->targets[i].process, signal);
+        signal_one(session, &session->targets[i].process, signal);
 }
 
 /* What is stopped can't start anything: so all are stopped before the first one is killed. */
@@ -272,7 +272,7 @@ static void kill_targets(struct local_session *session, struct process_table *ta
     }
     send_all(session, SIGKILL);
     if (!session->closed && process_is_alive(&session->client))
-        send(session, &session->client, SIGKILL);
+        signal_one(session, &session->client, SIGKILL);
 }
 
 static void name_failure(const struct local_session *session, char *out, size_t size)

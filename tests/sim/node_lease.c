@@ -102,7 +102,7 @@ static void on_propose(void *arg, const struct command *command)
     struct sim_node *node = lease->node;
     struct proposal *proposal = mem_calloc(1, sizeof(*proposal));
     *proposal = (struct proposal){node, {.done = on_proposed, .owner = proposal, .leader_only = true}};
-    points_model_decided(node->sim->points_oracle, command);
+    points_model_decided(node->sim->points_oracle, lease->term, command);
     sim_trace(node->sim, node->id, "propose", command->type, 0, 0);
     replica_write(node->replica, &proposal->write, command, 1000);
 }

@@ -202,7 +202,7 @@ static void check_end(struct points_model *model, const struct command *command)
     }
 }
 
-void points_model_decided(struct points_model *model, const struct command *command)
+static void check_decision(struct points_model *model, const struct command *command)
 {
     struct slice receipts = command->receipts;
     struct receipt receipt;
@@ -211,6 +211,13 @@ void points_model_decided(struct points_model *model, const struct command *comm
     }
     while (command->type == COMMAND_RECEIPTS && receipts_next(&receipts, &receipt)) {
         check_receipt(model, &receipt);
+    }
+}
+
+void points_model_decided(struct points_model *model, uint64_t term, const struct command *command)
+{
+    if (model_superseded_us(model, term) == INT64_MAX) {
+        check_decision(model, command);
     }
 }
 
@@ -254,7 +261,7 @@ void points_model_applied(struct points_model *model, const struct command *comm
     if (command->type == COMMAND_REVOKE && works) {
         revoked(model, command, outcome);
     } else if (command->type == COMMAND_RECEIPTS) {
-        points_model_decided(model, command);
+        check_decision(model, command);
         note_receipts(model, command->receipts);
     }
     for (uint32_t i = 0; i < model->n_barriers; i++) {

@@ -197,8 +197,7 @@ void points_model_led(struct points_model *model, uint64_t term)
     }
 }
 
-/* When the first later term than `term` had a leader; INT64_MAX: none yet. */
-static int64_t superseded_us(const struct points_model *model, uint64_t term)
+int64_t model_superseded_us(const struct points_model *model, uint64_t term)
 {
     int64_t first_us = INT64_MAX;
     for (uint64_t later = term + 1; later < model->terms_max; later++) {
@@ -220,7 +219,7 @@ static void check_promise(struct points_model *model, const struct known_instanc
                           uint32_t ttl_ms)
 {
     struct sim *sim = model->sim;
-    int64_t superseded = superseded_us(model, term);
+    int64_t superseded = model_superseded_us(model, term);
     if (ttl_ms > instance->point->lease_ms) {
         sim_fail(sim, "G6", "point %u has a lease of %u ms, and is promised %u ms", instance->point->number,
                  instance->point->lease_ms, ttl_ms);

@@ -31,8 +31,9 @@ void points_model_left(struct points_model *model, struct random_id instance);
 /* A node in `term` answers a ping that was sent at the true time `sent_us`. */
 void points_model_promised(struct points_model *model, struct random_id instance, uint64_t term, int64_t sent_us,
                            uint32_t ttl_ms);
-/* A leader is about to propose RECEIPTS or END_POINT. */
-void points_model_decided(struct points_model *model, const struct command *command);
+/* The leader of `term` is about to propose RECEIPTS or END_POINT. Of one whose term is over only what gets applied counts:
+ * it may have slept, and nothing that it proposes can be committed. */
+void points_model_decided(struct points_model *model, uint64_t term, const struct command *command);
 /* The point would permit `grant` at this moment. */
 void points_model_permitted(struct points_model *model, const struct sim_point *point, const struct point_grant *grant);
 /* Looks at a point's cache: true when it is as new as the history, and equal to it. */

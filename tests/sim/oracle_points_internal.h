@@ -67,6 +67,8 @@ struct known_grant *model_find_grant(const struct points_model *model, struct gr
 /* Whether `id` is `above` or below it. */
 bool model_is_below(const struct points_model *model, struct grant_id id, struct grant_id above);
 struct known_instance *model_find_instance(const struct points_model *model, struct random_id id);
+/* When the first later term than `term` had a leader; INT64_MAX: none yet. */
+int64_t model_superseded_us(const struct points_model *model, uint64_t term);
 /* Registered, and not ended. */
 bool model_is_live(const struct known_instance *instance);
 
