@@ -34,17 +34,25 @@ uint64_t replica_next_stamp(struct replica *replica)
     return replica->stamp;
 }
 
+/* A leader's frame says what cluster time *is*. In the step in which it was elected its clock is still a follower's,
+ * which says only what cluster time has reached: that must not go out under a leader's name. */
+static int64_t time_to_tell_us(const struct replica *replica, bool leads)
+{
+    return leads && !replica->clock.leading ? 0 : cluster_clock_now(&replica->clock, replica->now.boot_us);
+}
+
 void replica_send(struct replica *replica, uint64_t to, struct message *message)
 {
     const struct peer *peer = peer_of(replica, to);
+    bool leads = consensus_state(replica->core) == REPLICA_LEADER;
     message->envelope = (struct message_envelope){
         .term = consensus_term(replica->core),
-        .leading = consensus_state(replica->core) == REPLICA_LEADER,
+        .leading = leads,
         .life = replica->life,
         .stamp = replica_next_stamp(replica),
         .echo_life = peer->life,
         .echo_stamp = peer->stamp,
-        .time_us = cluster_clock_now(&replica->clock, replica->now.boot_us),
+        .time_us = time_to_tell_us(replica, leads),
         .time_era = cluster_clock_era(&replica->clock),
         .wall_ms = replica->now.wall_ms,
         .upper_us = cluster_clock_upper(&replica->clock, replica->now.boot_us),

@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/check.h"
+#include "raft/message.h"
 #include "tests/sim/virtual_disk.h"
 
 /* --- What the replica is given --- */
@@ -27,7 +29,11 @@ static void on_send(void *arg, uint64_t to, struct slice bytes)
 {
     struct fixture_node *node = arg;
     struct fixture *fixture = node->fixture;
+    struct message message;
     fixture->frames_sent++;
+    CHECK(lapse_is_ok(frame_decode(bytes, &message, NULL)));
+    node->early_times +=
+        message.envelope.leading && message.envelope.time_us > 0 && message.envelope.term != node->led_term;
     struct fixture_frame *frame = mem_calloc(1, sizeof *frame);
     frame->from = node->id;
     frame->to = to;
@@ -53,6 +59,14 @@ static void on_applied(void *arg, uint64_t index, const struct command *command,
 static void on_store_replaced(void *arg)
 {
     ((struct fixture_node *)arg)->stores++;
+}
+
+static void on_leadership(void *arg, enum replica_state state, uint64_t leader, uint64_t term)
+{
+    struct fixture_node *node = arg;
+    (void)leader;
+    if (state == REPLICA_LEADER)
+        node->led_term = term;
 }
 
 static void on_members(void *arg, const struct replica_member *members, uint32_t n)
@@ -93,6 +107,7 @@ static const struct replica_observer observer = {.on_event = on_event,
                                                  .on_members = on_members,
                                                  .on_fatal = on_fatal,
                                                  .on_lease = on_lease,
+                                                 .on_leadership = on_leadership,
                                                  .on_warning = on_warning};
 
 /* --- Life --- */

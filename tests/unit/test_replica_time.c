@@ -66,6 +66,29 @@ Test(replica, a_change_of_leader_and_stepped_wall_clocks_do_not_move_a_deadline)
     fixture_free(fixture);
 }
 
+/* Followers take a leader's time for what cluster time is, so for an upper bound too: a point would permit too long. */
+Test(replica, a_new_leader_tells_no_time_before_it_has_established_it)
+{
+    struct fixture *fixture = three();
+    fixture_run(fixture, 500);
+    for (int round = 0; round < 3; round++) {
+        struct fixture_node *old = fixture_leader(fixture);
+        old->cut_off = true;
+        fixture_run(fixture, 1000);
+        old->cut_off = false;
+        fixture_run(fixture, 1000);
+    }
+    uint32_t early = 0;
+    uint64_t led = 0;
+    for (uint32_t i = 0; i < 3; i++) {
+        early += fixture->nodes[i].early_times;
+        led = fixture->nodes[i].led_term > led ? fixture->nodes[i].led_term : led;
+    }
+    cr_assert_geq(led, 4);
+    cr_assert_eq(early, 0, "%u frames", early);
+    fixture_free(fixture);
+}
+
 Test(replica, a_node_whose_wall_clock_was_set_back_while_it_was_down_goes_on_from_the_past_and_time_runs)
 {
     struct fixture *fixture = fixture_new(1, 1);
