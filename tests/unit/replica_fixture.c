@@ -33,7 +33,7 @@ static void on_send(void *arg, uint64_t to, struct slice bytes)
     fixture->frames_sent++;
     CHECK(lapse_is_ok(frame_decode(bytes, &message, NULL)));
     node->early_times +=
-        message.envelope.leading && message.envelope.time_us > 0 && message.envelope.term != node->led_term;
+        message.envelope.leading && message.envelope.time_us > 0 && fixture_status(node).time_ms == 0;
     struct fixture_frame *frame = mem_calloc(1, sizeof *frame);
     frame->from = node->id;
     frame->to = to;

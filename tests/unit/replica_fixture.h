@@ -29,7 +29,7 @@ struct fixture_node {
     uint32_t applied, expired, stores, warnings, fatals;
     uint32_t n_members, n_voters;
     uint64_t led_term;    /* the newest term that it was told it leads */
-    uint32_t early_times; /* frames sent as a leader's before that, with a cluster time in them */
+    uint32_t early_times; /* frames sent as a leader's with a cluster time in them that it did not know yet */
     uint32_t leases;      /* lease frames */
     uint64_t lease_from, lease_life, lease_term;
     char lease[32];

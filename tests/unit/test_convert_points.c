@@ -55,6 +55,7 @@ Test(convert_points, what_is_said_about_a_barrier_is_encoded_as_the_schema_says)
         lapse_v1_GetBarrierResponse got = {.epoch = 7, .revision = 300, .has_barrier = true};
         got.barrier = progress.barrier;
         got.receipts = progress.receipts;
+        got.omitted = any(3);
         struct proto_receipt receipts[3];
         for (size_t k = 0; k < 3; k++)
             receipts[k] = some_receipt(&messages[k]);
@@ -66,10 +67,10 @@ Test(convert_points, what_is_said_about_a_barrier_is_encoded_as_the_schema_says)
         expect_same_bytes(proto_encode_progress_end(progress.committed, progress.last, &by_hand));
 
         cr_assert(lapse_is_ok(proto_encode_get_barrier_begin(&place, &barrier, &by_hand)));
-        for (size_t k = 0; k < 2; k++)
+        for (size_t k = 0; k < 3; k++)
             cr_assert(lapse_is_ok(proto_encode_get_barrier_receipt(&receipts[k], &by_hand)));
         encode(lapse_v1_GetBarrierResponse_fields, &got);
-        expect_same_bytes(proto_encode_get_barrier_receipt(&receipts[2], &by_hand));
+        expect_same_bytes(proto_encode_get_barrier_end(got.omitted, &by_hand));
 
         const lapse_v1_RevokeMatchingResponse matching = {.epoch = 7,
                                                           .revision = 300,
@@ -92,8 +93,11 @@ Test(convert_points, points_are_encoded_as_the_schema_says)
         lapse_v1_ListPointsResponse list = {
             .epoch = 7, .revision = 300, .points = {.funcs.encode = write_listed, .arg = &listed}};
         fill_point(&point, &message);
+        if (any(2))
+            (void)snprintf(list.next_page_token, sizeof list.next_page_token, "%016x%s", any(1000), message.id);
         cr_assert(lapse_is_ok(proto_encode_list_points_begin(&place, &by_hand)));
+        cr_assert(lapse_is_ok(proto_encode_list_points_point(&point, &by_hand)));
         encode(lapse_v1_ListPointsResponse_fields, &list);
-        expect_same_bytes(proto_encode_list_points_point(&point, &by_hand));
+        expect_same_bytes(proto_encode_list_points_end(slice_str(list.next_page_token), &by_hand));
     }
 }
