@@ -210,14 +210,19 @@ static int compare(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
+static uint32_t percentile(const struct worker *worker, uint32_t per_mille)
+{
+    return worker->samples[(uint64_t)worker->n_samples * per_mille / 1000];
+}
+
 static void report_latency(struct bench *bench)
 {
     struct worker worker = {.samples = mem_alloc(SAMPLES_MAX * sizeof(uint32_t))};
     run(bench, &worker, 1);
     qsort(worker.samples, worker.n_samples, sizeof *worker.samples, compare);
     printf("latency     changes/s %6u   p50 %4u ns   p99 %4u ns   p99.9 %5u ns   permitted %2.0f %%\n",
-           bench->changes_per_second, worker.samples[worker.n_samples / 2], worker.samples[worker.n_samples / 100 * 99],
-           worker.samples[worker.n_samples / 1000 * 999], 100.0 * (double)worker.permits / (double)worker.checks);
+           bench->changes_per_second, percentile(&worker, 500), percentile(&worker, 990), percentile(&worker, 999),
+           100.0 * (double)worker.permits / (double)worker.checks);
     free(worker.samples);
 }
 

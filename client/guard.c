@@ -47,6 +47,7 @@ static struct guard_view *view_new(const struct lapse_guard *guard)
     struct guard_view *view = mem_calloc(1, sizeof *view);
     view->state = guard->state;
     view->cache = guard->cache;
+    view->process = guard->process;
     view->failed = guard->failed;
     return view;
 }
@@ -240,6 +241,29 @@ static void run_look(struct client_task *task)
         look(guard);
 }
 
+/* ---- Renewed certificates */
+
+static void run_reload(struct client_task *task)
+{
+    struct lapse_guard *guard = CONTAINER_OF(task, struct lapse_guard, reload_task);
+    if (guard->closing)
+        return;
+    link_renew(guard->client->link);
+    guard_stream_leave(guard, "the certificate is read anew");
+    guard->pending.not_before_ms = 0;
+    client_look(guard->client);
+}
+
+lapse_result lapse_guard_reload(struct lapse_guard *guard, struct lapse_error *error)
+{
+    lapse_result result = guard_may_call(guard, false, error);
+    if (lapse_is_ok(result))
+        result = link_check_files(guard->client->link, error);
+    if (lapse_is_ok(result))
+        (void)client_post(guard->client, &guard->reload_task);
+    return result;
+}
+
 /* ---- Opening */
 
 static void run_start(struct client_task *task)
@@ -300,6 +324,7 @@ static void guard_init(struct lapse_guard *guard, const struct lapse_guard_optio
     if (callbacks != NULL)
         guard->callbacks = *callbacks;
     guard->arg = arg;
+    guard->process = guard_process();
     guard_state_init(&guard->state);
     guard_sessions_init(&guard->sessions, guard->callbacks.on_end_session != NULL,
                         (options->session_end_ms == 0 ? SESSION_END_MS_DEFAULT : options->session_end_ms) * 1000LL);
@@ -308,6 +333,7 @@ static void guard_init(struct lapse_guard *guard, const struct lapse_guard_optio
     guard->tokens = LIMIT_GUARD_MESSAGES_PER_SECOND / 10;
     guard->start_task.run = run_start;
     guard->look_task.run = run_look;
+    guard->reload_task.run = run_reload;
     guard->pending.ops = &guard_pending_ops;
     guard->pending.deadline_ms = INT64_MAX;
     CHECK(RAND_bytes(guard->instance, sizeof guard->instance) == 1);
@@ -388,7 +414,7 @@ static void run_close(struct client_task *task)
 
 void lapse_guard_close(struct lapse_guard *guard)
 {
-    if (guard == NULL)
+    if (guard == NULL || guard_is_forked(guard))
         return;
     CHECK(!guard_is_own_thread(guard));
     guard->close_task.run = run_close;

@@ -4,6 +4,17 @@
 #include "base/check.h"
 #include "client/guard_internal.h"
 
+#define FORKED "this process was forked from the guard's: open a guard here, too"
+
+lapse_result guard_may_call(const struct lapse_guard *guard, bool waits, struct lapse_error *error)
+{
+    if (guard_is_forked(guard))
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, FORKED);
+    if (waits && guard_is_own_thread(guard))
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "from a callback it would wait for itself");
+    return lapse_ok();
+}
+
 /* ---- Waiting */
 
 static struct timespec moment_after(uint32_t ms)
@@ -63,16 +74,16 @@ static bool wait_until(struct lapse_guard *guard, bool (*met)(const struct lapse
 
 lapse_result lapse_guard_wait_ready(struct lapse_guard *guard, uint32_t timeout_ms, struct lapse_error *error)
 {
-    if (guard_is_own_thread(guard))
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "from a callback it would wait for itself");
+    lapse_result result = guard_may_call(guard, true, error);
+    if (!lapse_is_ok(result))
+        return result;
     (void)wait_until(guard, is_ready, 0, timeout_ms);
     enum lapse_guard_state state = state_now(guard);
     if (state == LAPSE_GUARD_DECIDING)
         return lapse_ok();
     pthread_mutex_lock(&guard->lock);
-    lapse_result result =
-        lapse_fail(error, LAPSE_UNAVAILABLE, "the guard is %s after %u ms%s%s", lapse_guard_state_name(state),
-                   timeout_ms, guard->message[0] == '\0' ? "" : ": ", guard->message);
+    result = lapse_fail(error, LAPSE_UNAVAILABLE, "the guard is %s after %u ms%s%s", lapse_guard_state_name(state),
+                        timeout_ms, guard->message[0] == '\0' ? "" : ": ", guard->message);
     pthread_mutex_unlock(&guard->lock);
     return result;
 }
@@ -80,10 +91,9 @@ lapse_result lapse_guard_wait_ready(struct lapse_guard *guard, uint32_t timeout_
 lapse_result lapse_guard_wait_revision(struct lapse_guard *guard, uint64_t revision, uint32_t timeout_ms,
                                        struct lapse_error *error)
 {
-    if (guard_is_own_thread(guard))
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "from a callback it would wait for itself");
-    if (wait_until(guard, has_revision, revision, timeout_ms))
-        return lapse_ok();
+    lapse_result result = guard_may_call(guard, true, error);
+    if (!lapse_is_ok(result) || wait_until(guard, has_revision, revision, timeout_ms))
+        return result;
     return lapse_fail(error, LAPSE_DEADLINE_EXCEEDED, "the guard has revision %llu after %u ms, not %llu",
                       (unsigned long long)revision_now(guard), timeout_ms, (unsigned long long)revision);
 }
@@ -125,13 +135,16 @@ lapse_result lapse_guard_session_begin(struct lapse_guard *guard, const char *gr
 {
     struct grant_id id;
     const char *text = description == NULL ? "" : description;
+    lapse_result result = guard_may_call(guard, false, error);
+    if (!lapse_is_ok(result))
+        return result;
     if (!lapse_is_ok(grant_id_parse(slice_str(grant_id), &id)))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "grant_id is none: take it from the decision");
     if (strlen(text) > LIMIT_SESSION_DESCRIPTION || !slice_is_text(slice_str(text), false))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "description: one line of UTF-8, at most %d bytes",
                           LIMIT_SESSION_DESCRIPTION);
     pthread_mutex_lock(&guard->lock);
-    lapse_result result = begin(guard, id, text, data, session, error);
+    result = begin(guard, id, text, data, session, error);
     pthread_mutex_unlock(&guard->lock);
     if (lapse_is_ok(result))
         guard_wake(guard);
@@ -146,6 +159,8 @@ void *lapse_guard_session_data(const struct lapse_guard_session *session)
 void lapse_guard_session_ended(struct lapse_guard_session *session, const char *failure)
 {
     struct lapse_guard *guard = session->guard;
+    if (guard_is_forked(guard))
+        return;
     pthread_mutex_lock(&guard->lock);
     while (guard->calling == session && !guard_is_own_thread(guard))
         CHECK(pthread_cond_wait(&guard->changed, &guard->lock) == 0);
@@ -195,6 +210,10 @@ void lapse_guard_get_status(struct lapse_guard *guard, struct lapse_guard_status
     *status = (struct lapse_guard_status){.message = message, .endpoint = endpoint};
     fill_view(guard, status);
     sum_counts(guard, status);
+    if (guard_is_forked(guard)) {
+        (void)snprintf(message, sizeof message, "%s", FORKED);
+        return;
+    }
     pthread_mutex_lock(&guard->lock);
     fill_message(guard, message);
     memcpy(endpoint, guard->endpoint, sizeof endpoint);

@@ -16,6 +16,8 @@ const char *lapse_guard_state_name(enum lapse_guard_state state)
 
 enum lapse_guard_state guard_view_state(const struct guard_view *view, int64_t now_us)
 {
+    if (view->process != guard_process())
+        return LAPSE_GUARD_FAILED; /* a promise is its parent's: nobody tells this process of revocations */
     switch (guard_state_phase(&view->state, now_us)) {
     case GUARD_DECIDING:
         return LAPSE_GUARD_DECIDING;

@@ -26,6 +26,7 @@ struct guard_view {
     struct guard_garbage garbage;
     struct guard_state state;
     const struct guard_cache *cache;
+    uint32_t process; /* who may decide from it: guard_process() of its guard */
     bool failed;
 };
 
@@ -81,6 +82,7 @@ struct lapse_guard {
     struct guard_settings settings;
     struct lapse_guard_callbacks callbacks;
     void *arg;
+    uint32_t process; /* that opened it */
     _Atomic(struct guard_view *) view;
     _Atomic(int64_t) clock_shift_us; /* tests: this machine was suspended for so long */
     struct guard_count counts[GUARD_COUNTS];
@@ -98,7 +100,7 @@ struct lapse_guard {
     bool closed;
 
     /* The guard's thread. */
-    struct client_task start_task, look_task, close_task;
+    struct client_task start_task, look_task, reload_task, close_task;
     struct pending pending;
     uv_timer_t timer;
     struct guard_state state;
@@ -120,6 +122,15 @@ static inline int64_t guard_now_us(const struct lapse_guard *guard)
 {
     return clock_boot_us() + atomic_load_explicit(&guard->clock_shift_us, memory_order_relaxed);
 }
+
+/* This process is a child of the guard's: it has none of its threads, and locks may be held for good. */
+static inline bool guard_is_forked(const struct lapse_guard *guard)
+{
+    return guard->process != guard_process();
+}
+
+/* Why the calls that take a lock can't be served here: a fork, or, when they would wait, a callback. OK: they can. */
+lapse_result guard_may_call(const struct lapse_guard *guard, bool waits, struct lapse_error *error) LAPSE_MUST_USE;
 
 /* ---- guard_check.c: any thread */
 

@@ -10,6 +10,7 @@
 #ifndef LAPSE_CLIENT_GUARD_RCU_H
 #define LAPSE_CLIENT_GUARD_RCU_H
 
+#include <stdatomic.h>
 #include <urcu/urcu-bp.h>
 
 #include "base/bytes.h"
@@ -52,6 +53,14 @@ static inline void guard_grace_wait(void)
     GUARD_GRACE_AFTER();
 }
 
+/* Forks of this process, counted in their children: what was made under another number belongs to the parent. */
+extern _Atomic(uint32_t) guard_forks;
+
+static inline uint32_t guard_process(void)
+{
+    return atomic_load_explicit(&guard_forks, memory_order_relaxed);
+}
+
 /* Embedded in what is freed later. */
 struct guard_garbage {
     struct guard_garbage *next;
@@ -60,7 +69,7 @@ struct guard_garbage {
 
 struct guard_reaper;
 
-/* Starts the thread, which takes no signals. RESOURCE_EXHAUSTED. */
+/* Starts the thread, which takes no signals; from the first one on, forks are counted. RESOURCE_EXHAUSTED. */
 lapse_result guard_reaper_new(struct guard_reaper **reaper, struct lapse_error *error) LAPSE_MUST_USE;
 /* Releases all that was given, and ends the thread. Nobody reads any more. Accepts NULL. */
 void guard_reaper_free(struct guard_reaper *reaper);

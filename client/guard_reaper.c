@@ -25,6 +25,25 @@ struct guard_reaper {
 char guard_grace;
 #endif
 
+/* ---- Forks */
+
+_Atomic(uint32_t) guard_forks;
+
+static void after_fork_child(void)
+{
+    urcu_bp_after_fork_child();
+    atomic_fetch_add_explicit(&guard_forks, 1, memory_order_relaxed);
+}
+
+/* The child has none of our threads, but it may check, and may open a guard of its own: so liburcu's locks are free in
+ * it, and it doesn't wait for readings of threads that only the parent has. */
+static void watch_forks(void)
+{
+    CHECK(pthread_atfork(urcu_bp_before_fork, urcu_bp_after_fork_parent, after_fork_child) == 0);
+}
+
+/* ---- The thread */
+
 /* All that waits, once there is something; NULL at the end. */
 static struct guard_garbage *take(struct guard_reaper *reaper)
 {
@@ -86,8 +105,10 @@ static void reaper_release(struct guard_reaper *reaper)
 
 lapse_result guard_reaper_new(struct guard_reaper **out, struct lapse_error *error)
 {
+    static pthread_once_t watched = PTHREAD_ONCE_INIT;
     struct guard_reaper *reaper = mem_calloc(1, sizeof *reaper);
     sigset_t all, before;
+    CHECK(pthread_once(&watched, watch_forks) == 0);
     reaper_init(reaper);
     sigfillset(&all);
     CHECK(pthread_sigmask(SIG_BLOCK, &all, &before) == 0);

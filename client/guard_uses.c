@@ -160,13 +160,19 @@ static lapse_result refused(lapse_result result, struct lapse_guard_decision *de
     return lapse_ok();
 }
 
+/* Fewer may be left than a share: the store says RESOURCE_EXHAUSTED to what it can't give as a whole. */
+static bool may_be_too_many(lapse_result result)
+{
+    return result.code == LAPSE_RESOURCE_EXHAUSTED || result.code == LAPSE_FAILED_PRECONDITION;
+}
+
 static lapse_result use_counted(struct lapse_guard *guard, const struct wanted *wanted, uint32_t timeout_ms,
                                 struct lapse_guard_decision *decision, struct lapse_error *error)
 {
     struct timespec until = timespec_after(timeout_ms == 0 ? USE_TIMEOUT_DEFAULT_MS : timeout_ms);
     struct guard_use use = {.grant = wanted->grant, .count = guard->settings.use_share};
     lapse_result result = spend(guard, &use, &until, error);
-    if (result.code == LAPSE_FAILED_PRECONDITION && use.count > 1) { /* perhaps fewer are left */
+    if (use.count > 1 && may_be_too_many(result)) {
         use = (struct guard_use){.grant = wanted->grant, .count = 1};
         result = spend(guard, &use, &until, error);
     }
@@ -181,9 +187,9 @@ lapse_result lapse_guard_use(struct lapse_guard *guard, const struct lapse_guard
 {
     struct lapse_guard_decision decided;
     struct wanted wanted;
-    if (guard_is_own_thread(guard))
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "from a callback it would wait for itself");
-    lapse_result result = lapse_ok();
+    lapse_result result = guard_may_call(guard, true, error);
+    if (!lapse_is_ok(result))
+        return result;
     if (!decide_here(guard, query, &decided, &wanted))
         result = use_counted(guard, &wanted, timeout_ms, &decided, error);
     if (lapse_is_ok(result))

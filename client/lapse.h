@@ -651,7 +651,8 @@ lapse_result lapse_remove_node_async(struct lapse_client *client, const struct l
 /* ---- Enforcement points ---------------------------------------------------------------------------------------- */
 
 struct lapse_list_points_args {
-    char unused; /* nothing to say; NULL will do */
+    uint32_t page_size;     /* 0: 100; at most 1000 */
+    const char *page_token; /* from the previous page; NULL: the first */
 };
 
 struct lapse_point_list {
@@ -659,11 +660,12 @@ struct lapse_point_list {
     uint64_t revision;
     const struct lapse_point *points;
     size_t n_points;
+    const char *next_page_token; /* "" after the last page */
 };
 void lapse_point_list_free(struct lapse_point_list *list);
 typedef void (*lapse_list_points_cb)(void *arg, const struct lapse_point_list *result, const struct lapse_error *error);
 
-/* The enforcement points that are registered. By an operator or auditor. */
+/* The enforcement points that are registered, by id. By an operator or auditor. */
 lapse_result lapse_list_points(struct lapse_client *client, const struct lapse_list_points_args *args,
                                uint32_t timeout_ms, struct lapse_point_list *result,
                                struct lapse_error *error) LAPSE_MUST_USE;
@@ -680,14 +682,15 @@ struct lapse_barrier_view {
     uint64_t epoch;
     uint64_t revision;
     struct lapse_barrier barrier;
-    const struct lapse_receipt *receipts;
+    const struct lapse_receipt *receipts; /* those that wait, then all others that are not ENFORCED; at most 1000 */
     size_t n_receipts;
+    uint32_t omitted; /* how many more there are */
 };
 void lapse_barrier_view_free(struct lapse_barrier_view *view);
 typedef void (*lapse_get_barrier_cb)(void *arg, const struct lapse_barrier_view *result,
                                      const struct lapse_error *error);
 
-/* What became of a revocation, with every enforcement point's receipt. NOT_FOUND. */
+/* What became of a revocation, with the enforcement points' receipts. NOT_FOUND. */
 lapse_result lapse_get_barrier(struct lapse_client *client, const struct lapse_get_barrier_args *args,
                                uint32_t timeout_ms, struct lapse_barrier_view *result,
                                struct lapse_error *error) LAPSE_MUST_USE;

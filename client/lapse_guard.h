@@ -14,6 +14,10 @@
  * and the cluster counts on that. So a revocation that was confirmed holds here, whatever happened to this process, to
  * its machine or to the network.
  *
+ * A forked child has a copy of what its parent knows, and none of the threads by which it hears of revocations: there
+ * every check is denied (FAILED) from its first moment on, calls answer FAILED_PRECONDITION, and closing does nothing. It
+ * may open a guard of its own, under another id. (fork, that is; what calls clone itself must not check afterwards.)
+ *
  * Conventions are those of lapse.h. Time is this machine's CLOCK_BOOTTIME: a suspended machine wakes up denying. */
 #ifndef LAPSE_GUARD_H
 #define LAPSE_GUARD_H
@@ -70,9 +74,13 @@ lapse_result lapse_guard_open(const struct lapse_guard_options *options, const s
                               void *arg, struct lapse_guard **guard, struct lapse_error *error) LAPSE_MUST_USE;
 /* Denies from now on, says goodbye (so that no revocation has to wait for this guard; waits a second at most for the
  * answer), and frees. No other call may be under way or follow. Sessions that are open are reported as ended by the
- * goodbye, and their handles are gone. Accepts NULL. Not from a callback. A forked child has no guard's thread: what it
- * checks is denied when the promise that it inherited has run out, and it must not close the guard. */
+ * goodbye, and their handles are gone. Accepts NULL. Not from a callback. */
 void lapse_guard_close(struct lapse_guard *guard);
+/* Certificate, key and authorities were renewed: a new connection is made with them. They are read again for every new
+ * connection anyway, so also when a node ends the old one because its certificate has expired; this tells at once
+ * whether they can be used, and not only then. UNAUTHENTICATED and others, naming the file: nothing has changed. Checks
+ * go on meanwhile, by the promise that there is. Any thread. */
+lapse_result lapse_guard_reload(struct lapse_guard *guard, struct lapse_error *error) LAPSE_MUST_USE;
 /* UNAVAILABLE when it is not DECIDING after `timeout_ms` (at once when it is FENCED), with the reason. This and the
  * other functions that wait answer FAILED_PRECONDITION when called from a callback. */
 lapse_result lapse_guard_wait_ready(struct lapse_guard *guard, uint32_t timeout_ms,

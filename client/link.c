@@ -149,11 +149,24 @@ static void link_free(struct link *link)
     free(link);
 }
 
-static lapse_result identity_load(struct link *link, struct lapse_error *error)
+static lapse_result identity_read(const struct link *link, struct tls_identity **identity, struct lapse_error *error)
 {
     struct tls_files files = {link->certificate, link->key, link->authorities, NULL};
+    return tls_identity_load(&files, identity, error);
+}
+
+lapse_result link_check_files(const struct link *link, struct lapse_error *error)
+{
+    struct tls_identity *identity = NULL;
+    lapse_result result = identity_read(link, &identity, error);
+    tls_identity_unref(identity);
+    return result;
+}
+
+static lapse_result identity_load(struct link *link, struct lapse_error *error)
+{
     struct tls_identity *identity;
-    lapse_result result = tls_identity_load(&files, &identity, error);
+    lapse_result result = identity_read(link, &identity, error);
     if (lapse_is_ok(result)) {
         tls_identity_unref(link->identity);
         link->identity = identity;
@@ -295,6 +308,12 @@ static void connection_retire(struct link_connection *connection)
     connection->retired = true;
     if (connection->calls == 0)
         connection_close(connection);
+}
+
+void link_renew(struct link *link)
+{
+    if (!link->closing && link->current != NULL)
+        connection_retire(link->current);
 }
 
 static void on_channel_open(struct grpc_channel *channel, const struct stream_peer *peer)

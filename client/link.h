@@ -40,6 +40,12 @@ lapse_result link_new(uv_loop_t *loop, const struct lapse_client_options *option
 /* Closes every connection (their calls end first); on_closed follows from the loop. Once. */
 void link_close(struct link *link);
 
+/* Whether the certificate files can be used as they are now. Any thread, from link_new to link_close. UNAUTHENTICATED
+ * and others, naming the file. */
+lapse_result link_check_files(const struct link *link, struct lapse_error *error) LAPSE_MUST_USE;
+/* They were renewed: what is started from now on goes over a new connection. Calls under way go on over the old one. */
+void link_renew(struct link *link);
+
 bool link_is_ready(const struct link *link);
 /* Somebody waits: connect, unless that is under way. */
 void link_want(struct link *link);

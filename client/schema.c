@@ -318,14 +318,20 @@ static const struct codec_field schema_revoke_progress_fields[] = {
 MESSAGE(schema_revoke_progress, "RevokeProgress");
 #undef S
 
-const struct codec_message schema_list_points_args = {"ListPointsRequest", sizeof(struct lapse_list_points_args), NULL,
-                                                      0};
+#define S struct lapse_list_points_args
+static const struct codec_field schema_list_points_args_fields[] = {
+    F(UINT32, 1, page_size),
+    F(STRING, 2, page_token),
+};
+MESSAGE(schema_list_points_args, "ListPointsRequest");
+#undef S
 
 #define S struct lapse_point_list
 static const struct codec_field schema_point_list_fields[] = {
     F(UINT64, 1, epoch),
     F(UINT64, 2, revision),
-    F_MESSAGES(3, points, schema_point, LIMIT_POINTS),
+    F_MESSAGES(3, points, schema_point, LIMIT_PAGE),
+    F(STRING, 4, next_page_token),
 };
 MESSAGE(schema_point_list, "ListPointsResponse");
 #undef S
@@ -343,7 +349,8 @@ static const struct codec_field schema_barrier_view_fields[] = {
     F(UINT64, 1, epoch),
     F(UINT64, 2, revision),
     F_MESSAGE(3, barrier, schema_barrier),
-    F_MESSAGES(4, receipts, schema_receipt, LIMIT_POINTS),
+    F_MESSAGES(4, receipts, schema_receipt, LIMIT_PAGE),
+    F(UINT32, 5, omitted),
 };
 MESSAGE(schema_barrier_view, "GetBarrierResponse");
 #undef S

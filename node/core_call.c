@@ -15,6 +15,7 @@
 #include "base/wire.h"
 #include "node/core_barrier.h"
 #include "node/core_internal.h"
+#include "node/lease_node.h"
 #include "node/metrics.h"
 #include "proto/codec.h"
 #include "proto/convert.h"
@@ -157,8 +158,18 @@ static void run_watch_open(struct core_call *call)
     core_call_answer(call); /* epoch, revision, time and who sees what are all it asked for */
 }
 
+/* A machine that slept while another took its place would otherwise register anew, and fence the one that works. */
+static bool is_superseded(const struct core_call *call)
+{
+    const struct store *store = core_call_store(call);
+    struct point point;
+    return call->point.len > 0 && !store_point_get(store, call->instance, &point) &&
+           lease_has_successor(store, call->point, 0);
+}
+
 static void run_guard_open(struct core_call *call)
 {
+    call->superseded = is_superseded(call);
     if (store_may_guard(core_call_store(call), slice_str(call->principal), call->scope))
         core_call_answer(call);
     else

@@ -29,7 +29,7 @@ enum core_op {
     CORE_REVOKE_MATCHING, /* `command` -> RevokeMatchingResponse */
     CORE_REVOKE_FOLLOW,   /* `command` of a revocation -> its first RevokeProgress, `barrier` and `version` */
     CORE_FOLLOW,  /* `barrier`, `version` -> a newer RevokeProgress when there is one, or the `last`: core_barrier.h */
-    CORE_POINTS,  /* -> ListPointsResponse */
+    CORE_POINTS,  /* `after`, `cursor`, `page` -> ListPointsResponse */
     CORE_BARRIER, /* `grant`, or if that is zero `barrier` -> GetBarrierResponse */
     CORE_SCAN,    /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_OPS
@@ -57,8 +57,11 @@ struct core_call {
     struct store_filter filter;
     struct grant_query query;
     struct slice scope; /* GUARD_OPEN; SCAN: only grants that overlap it; empty: all */
+    struct slice point; /* GUARD_OPEN: its id, when `instance` was connected before; empty: it is new */
+    struct random_id instance;
     uint64_t cursor;
     uint32_t page;
+    struct slice after; /* POINTS: begin behind this id and the revision `cursor`; empty: at the first */
     uint64_t node_id;
     struct slice address;
     uint64_t barrier;      /* the answer of a revocation; the question of FOLLOW and BARRIER */
@@ -77,6 +80,7 @@ struct core_call {
     uint32_t roles; /* of the caller; an enforcer's with the resources that it may guard: */
     bool guards_all;
     struct buf guards; /* patterns, one space between each; empty unless its role is limited to them */
+    bool superseded;   /* GUARD_OPEN: `instance` is over, and another process has its id */
     bool more;         /* SCAN: `cursor` was advanced and there is more */
     bool last; /* FOLLOW: `response` is the last message, and `error` the status behind it, which may not be OK */
 

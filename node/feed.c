@@ -145,11 +145,12 @@ static void on_slice(struct feed *feed)
 
 /* --- streaming ---------------------------------------------------------------------------------------------------- */
 
-/* Sends what is wanted of a batch; stops where the connection is full, and leaves the cursor there. */
+/* Sends what is wanted of a batch; stops where the connection is full, or where roles change (who sees what is behind
+ * that is asked anew), and leaves the cursor there. */
 static void send_batch(struct feed *feed, struct ring_event **events, uint32_t n, uint64_t before)
 {
     feed->revision = before;
-    for (uint32_t i = 0; i < n && feed->writable; i++) {
+    for (uint32_t i = 0; i < n && feed->writable && !feed->recheck; i++) {
         feed->revision = events[i]->revision;
         feed->recheck = feed->recheck || events[i]->type == STORE_EVENT_ROLES_CHANGED;
         if (feed->handler->wants(feed, events[i]))

@@ -112,10 +112,11 @@ static void drop_applied_receipts(struct lease_leader *leader)
 
 void lease_barriers_look(struct lease_leader *leader, int64_t now_us)
 {
-    if (leader->seen_revision == store_revision(leader->store))
-        return;
-    leader->seen_revision = store_revision(leader->store);
-    open_new(leader, now_us);
+    if (leader->seen_revision != store_revision(leader->store)) {
+        leader->seen_revision = store_revision(leader->store);
+        open_new(leader, now_us);
+    }
+    /* A receipt that leaves its barrier open is no event: the revision stays. */
     drop_applied_receipts(leader);
 }
 

@@ -14,7 +14,7 @@ struct batch {
     uint32_t n;
     struct {
         uint64_t id, revision;
-    } barriers[BARRIERS_AT_ONCE]; /* older ones first */
+    } barriers[BARRIERS_AT_ONCE]; /* by revision */
 };
 
 static bool is_cut(const struct lease_seat *seat)
@@ -28,8 +28,11 @@ static void due_by(struct lease_node *node, int64_t due_us)
         node->cut_due_us = due_us;
 }
 
+/* An older barrier than the one that it is cut for adds nothing. */
 static void cut(struct lease_node *node, struct lease_seat *seat, uint64_t barrier, uint64_t revision, int64_t now_us)
 {
+    if (revision < seat->cut && store_barrier_waits_for(node->store, seat->cut_barrier, seat->link.id))
+        return;
     if (!is_cut(seat))
         seat->cut_us = now_us;
     seat->cut = revision;
@@ -58,8 +61,12 @@ static void add(struct lease_node *node, struct batch *batch, const struct barri
 {
     if (batch->n == BARRIERS_AT_ONCE)
         cut_all(node, batch, now_us);
-    batch->barriers[batch->n].id = barrier->id;
-    batch->barriers[batch->n++].revision = barrier->revision;
+    /* The store lists them by id; a sweep's revision is that of its end. */
+    uint32_t at = batch->n++;
+    for (; at > 0 && batch->barriers[at - 1].revision > barrier->revision; at--)
+        batch->barriers[at] = batch->barriers[at - 1];
+    batch->barriers[at].id = barrier->id;
+    batch->barriers[at].revision = barrier->revision;
 }
 
 /* Those whose sweeps have come to their end since. */
@@ -168,29 +175,41 @@ void lease_cut_report(struct lease_node *node, int64_t now_us)
 
 /* --- Registrations --- */
 
-/* Whether a newer instance of its id is registered. The store lists points by (id, revision). */
-static bool has_successor(const struct lease_node *node, const struct lease_seat *seat)
+/* The store lists points by (id, revision). */
+static uint32_t first_newer(const struct store *store, struct slice id, uint64_t revision)
 {
     struct point point;
-    uint32_t low = 0, high = store_points(node->store);
-    struct slice id = slice_str(seat->point);
+    uint32_t low = 0, high = store_points(store);
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
-        bool there = store_point_at(node->store, middle, &point);
+        bool there = store_point_at(store, middle, &point);
         int order = there ? slice_compare(point.id, id) : 1;
-        if (order < 0 || (order == 0 && point.revision <= seat->registered))
+        if (order < 0 || (order == 0 && point.revision <= revision))
             low = middle + 1;
         else
             high = middle;
     }
-    return store_point_at(node->store, low, &point) && slice_equal(point.id, id);
+    return low;
+}
+
+bool lease_has_successor(const struct store *store, struct slice id, uint64_t revision)
+{
+    struct point point;
+    for (uint32_t i = first_newer(store, id, revision); store_point_at(store, i, &point); i++) {
+        if (!slice_equal(point.id, id))
+            return false;
+        if (!point.fenced)
+            return true;
+    }
+    return false;
 }
 
 static enum lease_end why_unregistered(const struct lease_node *node, const struct lease_seat *seat)
 {
     if (seat->registered == 0 || seat->goodbye)
         return LEASE_END_UNKNOWN;
-    return has_successor(node, seat) ? LEASE_END_FENCED : LEASE_END_LAPSED;
+    return lease_has_successor(node->store, slice_str(seat->point), seat->registered) ? LEASE_END_FENCED
+                                                                                      : LEASE_END_LAPSED;
 }
 
 void lease_cut_registrations(struct lease_node *node)

@@ -111,16 +111,17 @@ static bool decide_waited_out(struct lease_leader *leader, struct lease_point *p
         decide_blocking(leader, point, barrier, now_us);
     else if (is_absent(point, now_us))
         decide_end(leader, point, POINT_END_LAPSED, now_us);
-    else
-        point->blocks = point->settled;
+    else if (point->blocks > point->received)
+        point->blocks = point->received; /* none of them waits for it; those that it has received may */
     return point->decided != 0;
 }
 
 static void fail_behind(struct lease_leader *leader, struct lease_point *point, int64_t now_us)
 {
     lease_settle(leader, point, point->behind, RECEIPT_FAILED, now_us);
-    point->behind = point->received > point->behind ? point->received : 0;
     point->behind_us = now_us;
+    if (!is_behind(point))
+        point->behind = point->received > point->behind ? point->received : 0;
 }
 
 static void evaluate(struct lease_leader *leader, struct lease_point *point, int64_t now_us)

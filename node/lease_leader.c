@@ -359,7 +359,7 @@ static void answer_wants(struct lease_leader *leader, int64_t now_us)
 /* P4. */
 static bool may_lease(const struct lease_leader *leader, const struct lease_slot *slot, int64_t now_us)
 {
-    if (!leader->ready || !slot->reported || !slot->echo_counts)
+    if (!slot->reported || !slot->echo_counts)
         return false;
     int64_t evidence_us = leader->io.evidence_us(leader->arg);
     return evidence_us != INT64_MIN && now_us - evidence_us <= LEASE_EVIDENCE_US &&
@@ -403,6 +403,14 @@ static bool owes_answer(const struct lease_slot *slot)
     return slot->id != 0 && slot->answer_due && slot->echo_us != 0;
 }
 
+static void answer_all(struct lease_leader *leader, int64_t now_us)
+{
+    for (uint32_t i = 0; i < LIMIT_PEERS; i++) {
+        if (owes_answer(&leader->slots[i]))
+            answer(leader, &leader->slots[i], now_us);
+    }
+}
+
 /* --- Time --- */
 
 void lease_leader_tick(struct lease_leader *leader, int64_t now_us)
@@ -417,19 +425,16 @@ void lease_leader_tick(struct lease_leader *leader, int64_t now_us)
     lease_progress_tick(leader, now_us);
 }
 
+/* Nothing is answered before we are ready: a node reports under the number that the answer gives it, and what it says
+ * of a point whose registration we have not applied yet would be lost, with the promise that it may hold. */
 void lease_leader_flush(struct lease_leader *leader, int64_t now_us)
 {
-    if (!leader->leading)
+    if (!leader->leading || !leader->ready)
         return;
-    if (leader->ready) {
-        lease_leader_tick(leader, now_us);
-        answer_wants(leader, now_us);
-        lease_receipts_propose(leader, now_us);
-    }
-    for (uint32_t i = 0; i < LIMIT_PEERS; i++) {
-        if (owes_answer(&leader->slots[i]))
-            answer(leader, &leader->slots[i], now_us);
-    }
+    lease_leader_tick(leader, now_us);
+    answer_wants(leader, now_us);
+    lease_receipts_propose(leader, now_us);
+    answer_all(leader, now_us);
 }
 
 static int64_t sooner(int64_t a, int64_t b)
@@ -439,14 +444,12 @@ static int64_t sooner(int64_t a, int64_t b)
 
 int64_t lease_leader_next_due_us(const struct lease_leader *leader)
 {
-    if (!leader->leading)
+    if (!leader->leading || !leader->ready)
         return INT64_MAX;
     for (uint32_t i = 0; i < LIMIT_PEERS; i++) {
         if (owes_answer(&leader->slots[i]))
             return 0;
     }
-    if (!leader->ready)
-        return INT64_MAX;
     int64_t due = sooner(leader->sync_due_us, lease_barriers_due_us(leader));
     if (!TAILQ_EMPTY(&leader->watch))
         due = sooner(due, leader->watch_due_us);

@@ -46,6 +46,9 @@ struct lease_progress {
 };
 #define LEASE_PROGRESS_MAX 100u
 
+/* Whether an instance of the point `id` is registered and not fenced that is newer than `revision`. */
+bool lease_has_successor(const struct store *store, struct slice id, uint64_t revision);
+
 struct lease_node_io {
     /* To the leader (which may be this very node); best effort; borrowed for the call. */
     void (*send)(void *arg, uint64_t to, struct slice frame);

@@ -266,7 +266,11 @@ void lease_table_begin_report(struct lease_leader *leader, uint32_t slot)
 {
     struct lease_point *point;
     TAILQ_FOREACH(point, &leader->all, all)
-    point->unmentioned |= (uint16_t)(1u << slot);
+    {
+        point->unmentioned |= (uint16_t)(1u << slot);
+        /* A node numbers its wants anew in each session, and from 1 on in each life. */
+        point->granted[slot] = 0;
+    }
 }
 
 void lease_table_end_report(struct lease_leader *leader, uint32_t slot, int64_t now_us)

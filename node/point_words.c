@@ -51,6 +51,9 @@ static void keep_question(struct point_stream *stream, const lapse_v1_Registrati
     feed->epoch = registration->epoch;
     feed->revision = registration->revision;
     (void)snprintf(stream->id, sizeof stream->id, "%s", registration->id);
+    feed->asked->instance = stream->instance;
+    if (registration->revision > 0)
+        feed->asked->point = slice_str(stream->id);
 }
 
 static lapse_result parse_registration(struct point_stream *stream, const lapse_v1_Registration *registration,
@@ -139,6 +142,13 @@ static lapse_result hear_ack(struct point_stream *stream, const lapse_v1_Subscri
     return result;
 }
 
+/* What the log or a report to the leader will carry is a request of its principal like any other, so that a thousand
+ * streams are allowed no more than one. */
+static lapse_result count_request(const struct point_stream *stream, struct lapse_error *error)
+{
+    return admission_request(stream->feed.edge->admission, stream->feed.entry, clock_boot_ms(), error);
+}
+
 /* A receipt's reason is one line. */
 static void keep_line(const char *text, char line[LIMIT_RECEIPT_REASON + 1])
 {
@@ -154,6 +164,8 @@ static lapse_result hear_failure(struct point_stream *stream, const lapse_v1_Sub
     const lapse_v1_Failure *failure = &message->kind.failure;
     struct core_point_tell tell = {.word = POINT_FAILURE, .revision = failure->revision};
     lapse_result result = check_revision(stream, failure->revision, error);
+    if (lapse_is_ok(result))
+        result = count_request(stream, error);
     if (!lapse_is_ok(result))
         return result;
     keep_line(failure->reason, tell.reason);
@@ -176,12 +188,15 @@ static lapse_result hear_goodbye(struct point_stream *stream, const lapse_v1_Sub
 
 /* --- to the log --------------------------------------------------------------------------------------------------- */
 
-/* A report that is malformed isn't recorded, but for that nobody's access is cut off: it goes its way as refused. */
+/* A report that is malformed, or one too many, isn't recorded, but for that nobody's access is cut off: it goes its way
+ * as refused. */
 static void begin_report(struct point_stream *stream, struct point_write *write, const struct command *command,
                          lapse_result parsed, struct lapse_error *error)
 {
     if (lapse_is_ok(parsed))
         parsed = fill_write(write, command, error);
+    if (lapse_is_ok(parsed))
+        parsed = count_request(write->stream, error);
     if (!lapse_is_ok(parsed))
         write->outcome = *error;
     point_write_begin(stream, write);

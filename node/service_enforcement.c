@@ -264,6 +264,10 @@ static void on_opened(struct feed *feed)
         feed_end(feed, error.code, error.message);
         return;
     }
+    if (feed->asked->superseded) {
+        end_instance(stream, LEASE_END_FENCED);
+        return;
+    }
     struct point_write *registration = stream->registration;
     stream->registration = NULL;
     point_write_begin(stream, registration);

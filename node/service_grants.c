@@ -137,14 +137,12 @@ static lapse_result prepare_list(struct edge *edge, struct slice bytes, struct c
 {
     (void)edge;
     DECODE(lapse_v1_ListRequest, message, bytes, error);
-    if (lapse_is_ok(result) && message->page_size > LIMIT_PAGE)
-        result = lapse_fail(error, LAPSE_OUT_OF_RANGE, "page_size %u: at most %u", message->page_size, LIMIT_PAGE);
+    if (lapse_is_ok(result))
+        result = parse_page_size(message->page_size, &call->page, error);
     if (lapse_is_ok(result))
         result = parse_page_token(message->page_token, &call->cursor, error);
-    if (lapse_is_ok(result)) {
-        call->page = message->page_size == 0 ? 100 : message->page_size;
-        result = message->has_filter ? parse_filter(call, &message->filter, error) : lapse_ok();
-    }
+    if (lapse_is_ok(result) && message->has_filter)
+        result = parse_filter(call, &message->filter, error);
     free(message);
     return result;
 }

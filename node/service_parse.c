@@ -111,7 +111,15 @@ lapse_result parse_page_token(const char *token, uint64_t *cursor, struct lapse_
     }
     if (strlen(token) == 16 && sscanf(token, "%16" SCNx64 "%c", cursor, &trailing) == 1)
         return lapse_ok();
-    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "page_token: pass next_page_token of the page before, unchanged");
+    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, PAGE_TOKEN_ADVICE);
+}
+
+lapse_result parse_page_size(uint32_t asked, uint32_t *page, struct lapse_error *error)
+{
+    if (asked > LIMIT_PAGE)
+        return lapse_fail(error, LAPSE_OUT_OF_RANGE, "page_size %u: at most %u", asked, LIMIT_PAGE);
+    *page = asked == 0 ? 100 : asked;
+    return lapse_ok();
 }
 
 static struct slice keep(struct core_call *call, struct slice text)

@@ -18,7 +18,10 @@ struct request_key parse_request_key(const char *principal, const char *text);
 /* Patterns as the store wants them: sorted, each once, one space between each. Kept in the call. */
 lapse_result parse_scope(struct core_call *call, const char patterns[][LIMIT_RESOURCE + 1], uint32_t n,
                          struct slice *scope, struct lapse_error *error) LAPSE_MUST_USE;
+#define PAGE_TOKEN_ADVICE "page_token: pass next_page_token of the page before, unchanged"
 lapse_result parse_page_token(const char *token, uint64_t *cursor, struct lapse_error *error) LAPSE_MUST_USE;
+/* OUT_OF_RANGE beyond LIMIT_PAGE; 0 means 100. */
+lapse_result parse_page_size(uint32_t asked, uint32_t *page, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result parse_filter(struct core_call *call, const lapse_v1_Filter *message,
                           struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result parse_query(struct core_call *call, const lapse_v1_CheckRequest *message,

@@ -5,13 +5,29 @@
 #include "proto/codec.h"
 #include "proto/lapse/v1/enforcement.pb.h"
 
+/* The point that the page before ended with: the revision of its registration, and its id. */
+static lapse_result parse_token(struct core_call *call, const char *token, struct lapse_error *error)
+{
+    char revision[17] = "";
+    size_t len = strnlen(token, sizeof revision - 1);
+    memcpy(revision, token, len);
+    call->after = core_call_keep(call, token + len, strlen(token + len));
+    if (call->after.len == 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, PAGE_TOKEN_ADVICE);
+    return parse_page_token(revision, &call->cursor, error);
+}
+
 static lapse_result prepare_list_points(struct edge *edge, struct slice bytes, struct core_call *call,
                                         struct lapse_error *error)
 {
     (void)edge;
-    (void)call;
     lapse_v1_ListPointsRequest message;
-    return proto_decode(lapse_v1_ListPointsRequest_fields, bytes, &message, error);
+    lapse_result result = proto_decode(lapse_v1_ListPointsRequest_fields, bytes, &message, error);
+    if (lapse_is_ok(result))
+        result = parse_page_size(message.page_size, &call->page, error);
+    if (lapse_is_ok(result) && message.page_token[0] != '\0')
+        result = parse_token(call, message.page_token, error);
+    return result;
 }
 
 static lapse_result prepare_get_barrier(struct edge *edge, struct slice bytes, struct core_call *call,

@@ -38,9 +38,8 @@ static void reply(struct unary_call *call)
 /* The longest answer of those that may be long; 0 for the others. */
 static uint64_t longest_answer(enum core_op op)
 {
-    if (op == CORE_LIST)
-        return LIMIT_PAGE_BYTES + LIMIT_SNAPSHOT_RECORD;
-    return op == CORE_POINTS || op == CORE_BARRIER ? LIMIT_MESSAGE_OUT : 0;
+    bool is_page = op == CORE_LIST || op == CORE_POINTS || op == CORE_BARRIER;
+    return is_page ? LIMIT_PAGE_BYTES + LIMIT_SNAPSHOT_RECORD : 0;
 }
 
 /* An answer is as long as it is only once it has been made: until then its longest is held. */

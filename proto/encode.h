@@ -80,8 +80,10 @@ lapse_result proto_encode_progress_receipt(const struct proto_receipt *receipt, 
 lapse_result proto_encode_progress_end(bool committed, bool last, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_list_points_begin(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_list_points_point(const struct point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_list_points_end(struct slice next_page_token, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_get_barrier_begin(const struct proto_point *point, const struct barrier *barrier,
                                             struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_get_barrier_receipt(const struct proto_receipt *receipt, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_get_barrier_end(uint32_t omitted, struct buf *out) LAPSE_MUST_USE;
 
 #endif

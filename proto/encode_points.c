@@ -174,6 +174,13 @@ lapse_result proto_encode_list_points_point(const struct point *point, struct bu
     return written(&writer);
 }
 
+lapse_result proto_encode_list_points_end(struct slice next_page_token, struct buf *out)
+{
+    struct wire_writer writer = wire_writer(out);
+    wire_put_bytes(&writer, lapse_v1_ListPointsResponse_next_page_token_tag, next_page_token);
+    return written(&writer);
+}
+
 lapse_result proto_encode_get_barrier_begin(const struct proto_point *point, const struct barrier *barrier,
                                             struct buf *out)
 {
@@ -186,4 +193,11 @@ lapse_result proto_encode_get_barrier_begin(const struct proto_point *point, con
 lapse_result proto_encode_get_barrier_receipt(const struct proto_receipt *receipt, struct buf *out)
 {
     return encode_receipt(lapse_v1_GetBarrierResponse_receipts_tag, receipt, out);
+}
+
+lapse_result proto_encode_get_barrier_end(uint32_t omitted, struct buf *out)
+{
+    struct wire_writer writer = wire_writer(out);
+    wire_put_uint(&writer, lapse_v1_GetBarrierResponse_omitted_tag, omitted);
+    return written(&writer);
 }

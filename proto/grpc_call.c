@@ -22,7 +22,7 @@ struct grpc_call *grpc_call_new(struct grpc_connection *connection, int32_t stre
     struct grpc_call *call = mem_calloc(1, sizeof *call);
     call->connection = connection;
     call->stream_id = stream_id;
-    call->begun_ms = call->progress_ms = h2_now(&connection->h2);
+    call->begun_ms = call->message_ms = call->progress_ms = h2_now(&connection->h2);
     call->deadline_ms = INT64_MAX;
     grpc_inbox_init(&call->inbox, connection->limits.message_in_max);
     grpc_outbox_init(&call->outbox);
@@ -381,8 +381,11 @@ void grpc_call_on_data(struct grpc_call *call, struct slice bytes)
             refuse_message(call, LAPSE_INVALID_ARGUMENT, "the call takes one message, more were sent");
             return;
         }
+        if (!grpc_inbox_is_torn(&call->inbox))
+            call->message_ms = h2_now(&call->connection->h2);
         switch (grpc_inbox_feed(&call->inbox, &bytes)) {
         case GRPC_INBOX_MORE:
+            h2_timer_at(&call->connection->h2, grpc_call_due_ms(call));
             return;
         case GRPC_INBOX_MESSAGE:
             take_message(call);
@@ -415,15 +418,27 @@ void grpc_call_on_half_close(struct grpc_call *call)
 
 /* --- time --------------------------------------------------------------------------------------------------------- */
 
-/* A request that must get complete by itself; streaming clients may take their time. */
+/* A request that must get complete by itself. */
 static bool awaits_request(const struct grpc_call *call)
 {
     return !call->headers_done || (!call->request_done && (call->method == NULL || !call->method->client_streams));
 }
 
+/* A streaming client may take its time between messages, but not before the first one, when nobody counts the call yet,
+ * nor in the midst of one. */
+static bool awaits_message(const struct grpc_call *call)
+{
+    return !call->request_done && !call->finished && (!call->app_knows || grpc_inbox_is_torn(&call->inbox));
+}
+
 static int64_t request_due_ms(const struct grpc_call *call)
 {
-    return awaits_request(call) ? call->begun_ms + call->connection->limits.request_timeout_ms : INT64_MAX;
+    int64_t timeout_ms = call->connection->limits.request_timeout_ms;
+    if (awaits_request(call))
+        return call->begun_ms + timeout_ms;
+    if (awaits_message(call))
+        return (call->app_knows ? call->message_ms : call->begun_ms) + timeout_ms;
+    return INT64_MAX;
 }
 
 static int64_t answer_due_ms(const struct grpc_call *call)

@@ -51,6 +51,7 @@ struct grpc_call {
     bool app_knows : 1;   /* it is owed an on_close */
     bool wants_writable : 1, in_writable : 1;
     int64_t begun_ms;
+    int64_t message_ms;  /* when the message that is not complete yet began */
     int64_t progress_ms; /* when something of the answer last left */
     int64_t deadline_ms; /* INT64_MAX: none */
     struct grpc_inbox inbox;

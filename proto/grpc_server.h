@@ -40,7 +40,8 @@ struct grpc_server_limits {
     uint32_t frames_per_second;  /* control and empty frames; 0: LIMIT_CONTROL_FRAMES_PER_SECOND */
     uint32_t resets_per_second;  /* sent or received */
     uint32_t idle_timeout_ms;    /* no stream open and no frame: 0: 300000 */
-    uint32_t request_timeout_ms; /* headers begun but request not complete (unary): 0: 10000 */
+    uint32_t request_timeout_ms; /* headers begun, but not complete: the request, or of a stream of messages the first and
+                                    * each that has begun. 0: LIMIT_REQUEST_MS */
     uint32_t call_queue_max;     /* bytes a call may have queued before grpc_call_send says false: 0: 64 KiB */
 };
 

@@ -12,6 +12,7 @@ packages=(
   libuv1-dev libssl-dev libnghttp2-dev nanopb libnanopb-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev
   zlib1g-dev liburcu-dev libxxhash-dev protobuf-compiler
   libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2 nginx haproxy
+  libpam0g-dev pamtester sudo openssh-client openssh-server
 )
 
 die() {

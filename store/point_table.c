@@ -78,6 +78,11 @@ uint32_t points_first_of_id(const struct points *points, uint8_t *const *chunks,
     return place_by_id(points, chunks, id, 0);
 }
 
+uint32_t points_behind(const struct points *points, uint8_t *const *chunks, struct slice id, uint64_t revision)
+{
+    return place_by_id(points, chunks, id, revision + 1);
+}
+
 static uint32_t place_by_age(const struct points *points, uint64_t revision)
 {
     uint32_t low = 0, high = points->n;

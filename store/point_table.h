@@ -63,6 +63,8 @@ static inline struct point_item *points_at(const struct points *points, uint32_t
 uint32_t points_find(const struct points *points, const struct random_id *instance);
 /* The place in by_id of the first one whose id is not less than `id`. */
 uint32_t points_first_of_id(const struct points *points, uint8_t *const *chunks, struct slice id);
+/* Of the first one behind (id, revision). */
+uint32_t points_behind(const struct points *points, uint8_t *const *chunks, struct slice id, uint64_t revision);
 
 /* What is new: the item's state is filled by the caller's `point`, whose strings it owns from now on. */
 uint32_t points_insert(struct points *points, uint8_t *const *chunks, const struct point_item *point);

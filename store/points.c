@@ -30,6 +30,11 @@ uint32_t store_points(const struct store *store)
     return store->points.n;
 }
 
+uint32_t store_point_behind(const struct store *store, struct slice id, uint64_t revision)
+{
+    return points_behind(&store->points, store->strings.chunks, id, revision);
+}
+
 bool store_may_guard(const struct store *store, struct slice principal, struct slice scope)
 {
     struct slice pattern;

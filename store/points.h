@@ -82,6 +82,8 @@ bool store_point_get(const struct store *store, struct random_id instance, struc
 /* Point `i` in canonical order (id, then revision); false past the end. O(1) for consecutive calls. */
 bool store_point_at(const struct store *store, uint32_t i, struct point *point);
 uint32_t store_points(const struct store *store);
+/* The place of the first point behind (id, revision) in that order, whether such a point is there or not. */
+uint32_t store_point_behind(const struct store *store, struct slice id, uint64_t revision);
 /* Whether `principal` is an enforcer that may guard all of `scope`. */
 bool store_may_guard(const struct store *store, struct slice principal, struct slice scope);
 /* Whether `principal`, an enforcer, may guard something that overlaps `resource`. */

@@ -11,6 +11,7 @@
 #include "client/agent/ext_authz.h"
 #include "client/agent/http.h"
 #include "client/agent/local.h"
+#include "client/agent/renewal.h"
 
 struct agent {
     const char *file;
@@ -21,6 +22,7 @@ struct agent {
     struct agent_http *http, *metrics;
     struct ext_authz *ext_authz;
     struct agent_local *local;
+    struct agent_renewal renewal;
     uv_loop_t loop;
     uv_signal_t terminate, interrupt, hangup;
     bool stopping;
@@ -44,8 +46,7 @@ static void on_state(void *arg, enum lapse_guard_state state, const char *messag
 static lapse_result open_guard(struct agent *agent, struct lapse_error *error)
 {
     const struct agent_config *config = agent->config;
-    const struct lapse_guard_callbacks callbacks = {.on_state = on_state,
-                                                    .on_end_session = agent_local_on_end_session};
+    const struct lapse_guard_callbacks callbacks = {.on_state = on_state, .on_end_session = agent_local_on_end_session};
     const char *scope[LIMIT_SCOPE_PATTERNS];
     for (uint32_t i = 0; i < config->n_scope; i++)
         scope[i] = config->scope[i];
@@ -131,6 +132,7 @@ static void on_signal(uv_signal_t *handle, int signal)
     struct agent *agent = handle->data;
     if (signal == SIGHUP) {
         reload(agent);
+        agent_renewal_now(&agent->renewal);
     } else if (!agent->stopping) {
         agent->stopping = true;
         (void)sd_notify(0, "STOPPING=1\nSTATUS=stopping");
@@ -169,6 +171,7 @@ static void stop(struct agent *agent)
     agent_http_stop(agent->metrics);
     agent_local_stop(agent->local);
     ext_authz_free(agent->ext_authz);
+    agent_renewal_stop(&agent->renewal);
     uv_close((uv_handle_t *)&agent->terminate, NULL);
     uv_close((uv_handle_t *)&agent->interrupt, NULL);
     uv_close((uv_handle_t *)&agent->hangup, NULL);
@@ -195,6 +198,7 @@ lapse_result agent_run(const char *file, struct agent_config *config, struct lap
     watch_signal(&agent, &agent.terminate, SIGTERM);
     watch_signal(&agent, &agent.interrupt, SIGINT);
     watch_signal(&agent, &agent.hangup, SIGHUP);
+    agent_renewal_start(&agent.renewal, &agent.loop, config, agent.guard);
     result = start_listeners(&agent, error);
     if (lapse_is_ok(result))
         serve(&agent);

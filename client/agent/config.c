@@ -181,9 +181,10 @@ static lapse_result unknown(const char *section, const char *key, struct lapse_e
         if (strcmp(settings[i].section, section) == 0 && len < sizeof known)
             len += (size_t)snprintf(known + len, sizeof known - len, "%s%s", len == 0 ? "" : ", ", settings[i].key);
     if (len == 0)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "there is no section [%s]; accepted: cluster, point, http, ext_authz, local, metrics, log, map NAME",
-                          section);
+        return lapse_fail(
+            error, LAPSE_INVALID_ARGUMENT,
+            "there is no section [%s]; accepted: cluster, point, http, ext_authz, local, metrics, log, map NAME",
+            section);
     return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "there is no setting %s.%s; accepted: %s", section, key, known);
 }
 
@@ -327,7 +328,9 @@ lapse_result agent_config_example(struct buf *out)
     lapse_result result = buf_printf(out, "# lapse agent --config FILE; see lapse-agent(5).\n");
     for (size_t i = 0; i < ARRAY_LEN(settings) && lapse_is_ok(result); i++) {
         const struct setting *setting = &settings[i];
-        bool optional = setting->fallback != NULL && *setting->fallback != '\0';
+        /* Those who let people in with PAM run an agent of its own, as root. */
+        bool optional =
+            (setting->fallback != NULL && *setting->fallback != '\0') || strcmp(setting->section, "local") == 0;
         if (strcmp(section, setting->section) != 0)
             result = buf_printf(out, "\n[%s]\n", setting->section);
         section = setting->section;

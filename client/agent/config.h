@@ -23,8 +23,8 @@ struct agent_config {
     uint32_t use_share;
     /* Where it listens: "127.0.0.1:7480", "[::1]:7480", "unix:/run/lapse/agent.sock"; "": not at all. Loopback only. */
     char http[AGENT_PATH_SIZE], ext_authz[AGENT_PATH_SIZE], metrics[AGENT_PATH_SIZE];
-    /* [local] "unix:/PATH" or "": no local socket; where sessions are remembered; who may ask; whether sessions end when
-     * the guard loses its lease. */
+    /* [local] "unix:/PATH" or "": no local socket; where sessions are remembered; who may ask; whether sessions end
+     * when the guard loses its lease. */
     char local[AGENT_PATH_SIZE], local_state[AGENT_PATH_SIZE];
     uint32_t local_uids[LIMIT_LOCAL_UIDS];
     uint32_t n_local_uids;

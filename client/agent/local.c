@@ -106,13 +106,12 @@ static void say_error(struct local_client *client, const struct lapse_error *err
 /* ---- Requests */
 
 /* A session that can't begin is no permit. */
-static void begin_session(struct local_client *client, const struct local_request *request,
-                          struct agent_answer *answer)
+static void begin_session(struct local_client *client, const struct local_request *request, struct agent_answer *answer)
 {
     char id[LOCAL_SESSION_ID_SIZE];
     struct lapse_error error;
-    lapse_result result = local_session_begin(&client->local->sessions, request, answer->decision.grant,
-                                              client->peer.pid, id, &error);
+    lapse_result result =
+        local_session_begin(&client->local->sessions, request, answer->decision.grant, client->peer.pid, id, &error);
     if (lapse_is_ok(result)) {
         answer->permit = answer->decision.permit = true;
         answer->reason = "ALLOWS";
@@ -212,10 +211,10 @@ static void serve(struct local_client *client, struct slice datagram)
 {
     struct local_request request;
     struct lapse_error error;
-    lapse_result result = datagram.len > LIMIT_LOCAL_MESSAGE
-                              ? lapse_fail(&error, LAPSE_INVALID_ARGUMENT, "a datagram has at most %u bytes",
-                                           LIMIT_LOCAL_MESSAGE)
-                              : local_request_parse(datagram, &request, &error);
+    lapse_result result =
+        datagram.len > LIMIT_LOCAL_MESSAGE
+            ? lapse_fail(&error, LAPSE_INVALID_ARGUMENT, "a datagram has at most %u bytes", LIMIT_LOCAL_MESSAGE)
+            : local_request_parse(datagram, &request, &error);
     if (lapse_is_ok(result) && request.op == LOCAL_SESSION_END)
         result = local_session_end(&client->local->sessions, request.session, client->peer.pid, &error);
     if (!lapse_is_ok(result))
@@ -290,9 +289,9 @@ static void on_listener(struct agent_local *local)
 static void drop_idle(struct agent_local *local, int64_t now_us)
 {
     struct local_client *client;
-    TAILQ_FOREACH (client, &local->clients, entry)
-        if (client->wait == NULL && now_us - client->heard_us > LIMIT_LOCAL_IDLE_MS * 1000LL)
-            client_close(client);
+    TAILQ_FOREACH(client, &local->clients, entry)
+    if (client->wait == NULL && now_us - client->heard_us > LIMIT_LOCAL_IDLE_MS * 1000LL)
+        client_close(client);
 }
 
 /* ---- The loop */
@@ -389,8 +388,9 @@ lapse_result agent_local_start(const struct agent_local_options *options, struct
     CHECK(pthread_mutex_init(&local->lock, NULL) == 0);
     CHECK((local->epoll = epoll_create1(EPOLL_CLOEXEC)) >= 0);
     CHECK((local->wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) >= 0);
-    lapse_result result = local_sessions_init(&local->sessions, agent_decider_guard(options->decider),
-                                              options->config->local_state, local->epoll, local->wake, error);
+    lapse_result result =
+        local_sessions_init(&local->sessions, agent_decider_guard(options->decider), options->config->local_state,
+                            options->config->lease_ms * 1000LL, local->epoll, local->wake, error);
     if (lapse_is_ok(result))
         result = open_listener(options->config, &local->listener, error);
     if (!lapse_is_ok(result)) {
@@ -417,8 +417,8 @@ void agent_local_stop(struct agent_local *local)
     CHECK(pthread_join(local->thread, NULL) == 0);
     local->running = false;
     answer_waited(local);
-    TAILQ_FOREACH (client, &local->clients, entry)
-        client_close(client);
+    TAILQ_FOREACH(client, &local->clients, entry)
+    client_close(client);
     free_gone(local);
 }
 

@@ -13,10 +13,12 @@
 #include "base/clock.h"
 #include "base/log.h"
 
-#define TERM_US 1000000       /* processes may end by themselves for so long */
-#define FAILED_US 1700000     /* then the failure is named, before the guard gives up by itself (session_end_ms) */
-#define GIVE_UP_US 60000000   /* what can't be killed in a minute hangs in the kernel */
-#define KILL_ROUNDS 8         /* of stopping what was found and looking for more, before it is killed */
+/* Processes may end by themselves for so long; then they are killed; then the failure is named: before the guard gives
+ * up by itself (session_end_ms), and before the cluster does (a lease after it knows that we have received). */
+#define TERM_US_MAX 1000000
+#define FAILED_US_MAX 1700000
+#define GIVE_UP_US 60000000 /* what can't be killed in a minute hangs in the kernel */
+#define KILL_ROUNDS 8       /* of stopping what was found and looking for more, before it is killed */
 #define ENDING_STEP_MS 10
 #define ADOPTED_STEP_MS 200
 #define REFUSALS_BELIEVED 2u
@@ -88,13 +90,13 @@ static lapse_result check_client(const struct local_sessions *sessions, const st
     const struct local_session *session;
     if (client->pid <= 1 || client->pid == getpid())
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "process %d can't have a session", (int)client->pid);
-    TAILQ_FOREACH (session, &sessions->all, entry)
-        if (session->phase != LOCAL_OVER && session->record.client.pid == client->pid &&
-            session->record.client.start == client->start)
-            return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
-                              "process %d has a session already: end_sessions=yes is for programs with a process for "
-                              "each session",
-                              (int)client->pid);
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    if (session->phase != LOCAL_OVER && session->record.client.pid == client->pid &&
+        session->record.client.start == client->start)
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
+                          "process %d has a session already: end_sessions=yes is for programs with a process for "
+                          "each session",
+                          (int)client->pid);
     return lapse_ok();
 }
 
@@ -153,15 +155,14 @@ lapse_result local_session_begin(struct local_sessions *sessions, const struct l
     return lapse_ok();
 }
 
-lapse_result local_session_end(struct local_sessions *sessions, const char *id, pid_t client,
-                               struct lapse_error *error)
+lapse_result local_session_end(struct local_sessions *sessions, const char *id, pid_t client, struct lapse_error *error)
 {
     struct local_session *session;
-    TAILQ_FOREACH (session, &sessions->all, entry)
-        if (strcmp(session->record.id, id) == 0 && session->record.client.pid == client) {
-            session->closed = true;
-            return lapse_ok();
-        }
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    if (strcmp(session->record.id, id) == 0 && session->record.client.pid == client) {
+        session->closed = true;
+        return lapse_ok();
+    }
     return lapse_fail(error, LAPSE_NOT_FOUND, "process %d has no session %s", (int)client, id);
 }
 
@@ -259,26 +260,16 @@ static void send_all(struct local_session *session, int signal)
         signal_one(session, &session->targets[i].process, signal);
 }
 
-/* What is stopped can't start anything: so all are stopped before the first one is killed. */
-static void kill_targets(struct local_session *session, struct process_table *table)
+/* Last, since what is left would lose its reaper with it. Most end by themselves before. */
+static void kill_client(struct local_session *session)
 {
-    struct lapse_error error;
-    uint32_t found = 0;
-    for (int i = 0; i < KILL_ROUNDS && found < session->n_targets; i++) {
-        found = session->n_targets;
-        send_all(session, SIGSTOP);
-        if (lapse_is_ok(process_table_read(table, &error)))
-            find_targets(session, table);
-    }
-    send_all(session, SIGKILL);
-    if (!session->closed && process_is_alive(&session->client))
+    if (!session->closed)
         signal_one(session, &session->client, SIGKILL);
 }
 
 static void name_failure(const struct local_session *session, char *out, size_t size)
 {
-    const struct process_handle *process =
-        session->n_targets > 0 ? &session->targets[0].process : &session->client;
+    const struct process_handle *process = session->n_targets > 0 ? &session->targets[0].process : &session->client;
     (void)snprintf(out, size, "%u processes of \"%.120s\" could not be ended%s%s, among them %d (%s)",
                    session->n_targets + (session->n_targets == 0), session->record.description,
                    session->obstacle == NULL ? "" : ": ", session->obstacle == NULL ? "" : session->obstacle,
@@ -304,22 +295,35 @@ static void finish(struct local_session *session, int64_t now_us)
     session->phase = LOCAL_OVER;
 }
 
-static void step_ending(struct local_session *session, struct process_table *table, int64_t now_us)
+static bool must_be_killed(const struct local_session *session, int64_t now_us)
 {
-    find_targets(session, table);
+    return session->phase == LOCAL_ENDING && session->n_targets > 0 &&
+           now_us - session->ending_us >= session->owner->term_us;
+}
+
+/* The table was read after the client had been looked at: what it started before it left is in there. */
+static void look_at_processes(struct local_session *session, int64_t now_us)
+{
+    find_targets(session, &session->owner->table);
     drop_dead_targets(session);
-    if (session->n_targets == 0 && (session->closed || !process_is_alive(&session->client)))
+    if (session->n_targets == 0 && session->client_left)
         finish(session, now_us);
-    else if (now_us - session->ending_us < TERM_US)
+}
+
+static void signal_session(struct local_session *session, int64_t now_us)
+{
+    if (must_be_killed(session, now_us))
+        send_all(session, SIGKILL);
+    else if (now_us - session->ending_us < session->owner->term_us)
         ask_targets(session);
-    else
-        kill_targets(session, table);
+    else if (session->n_targets == 0)
+        kill_client(session);
 }
 
 static void look_at_clock(struct local_session *session, int64_t now_us)
 {
     int64_t past_us = now_us - session->ending_us;
-    if (past_us >= FAILED_US)
+    if (past_us >= session->owner->failed_us)
         report_failure(session);
     if (past_us < GIVE_UP_US)
         return;
@@ -384,9 +388,11 @@ static void adopt(void *arg, const struct local_record *record)
 /* ---- All of them */
 
 lapse_result local_sessions_init(struct local_sessions *sessions, struct lapse_guard *guard, const char *directory,
-                                 int epoll, int wake, struct lapse_error *error)
+                                 int64_t lease_us, int epoll, int wake, struct lapse_error *error)
 {
     *sessions = (struct local_sessions){.guard = guard, .directory = directory, .epoll = epoll, .wake = wake};
+    sessions->term_us = lease_us / 3 < TERM_US_MAX ? lease_us / 3 : TERM_US_MAX;
+    sessions->failed_us = lease_us * 11 / 20 < FAILED_US_MAX ? lease_us * 11 / 20 : FAILED_US_MAX;
     TAILQ_INIT(&sessions->all);
     return local_records_load(directory, adopt, sessions, error);
 }
@@ -413,9 +419,9 @@ static bool is_over(const struct local_session *session)
 static bool any_in(const struct local_sessions *sessions, enum local_phase phase)
 {
     const struct local_session *session;
-    TAILQ_FOREACH (session, &sessions->all, entry)
-        if (session->phase == phase)
-            return true;
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    if (session->phase == phase)
+        return true;
     return false;
 }
 
@@ -433,20 +439,68 @@ static void step_states(struct local_sessions *sessions, int64_t now_us)
     }
 }
 
+static void note_clients(struct local_sessions *sessions)
+{
+    struct local_session *session;
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    session->client_left = session->closed || !process_is_alive(&session->client);
+}
+
+static bool any_to_kill(const struct local_sessions *sessions, int64_t now_us)
+{
+    const struct local_session *session;
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    if (must_be_killed(session, now_us))
+        return true;
+    return false;
+}
+
+/* Whether there were more. */
+static bool find_more(struct local_sessions *sessions, int64_t now_us)
+{
+    struct local_session *session;
+    bool more = false;
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    if (must_be_killed(session, now_us)) {
+        uint32_t before = session->n_targets;
+        find_targets(session, &sessions->table);
+        more = more || session->n_targets > before;
+    }
+    return more;
+}
+
+/* What is stopped can't start anything: so all are stopped, until no more are found, before the first one is killed. */
+static void stop_all_targets(struct local_sessions *sessions, int64_t now_us)
+{
+    struct lapse_error error;
+    struct local_session *session;
+    bool more = any_to_kill(sessions, now_us);
+    for (int i = 0; i < KILL_ROUNDS && more; i++) {
+        TAILQ_FOREACH(session, &sessions->all, entry)
+        if (must_be_killed(session, now_us))
+            send_all(session, SIGSTOP);
+        more = lapse_is_ok(process_table_read(&sessions->table, &error)) && find_more(sessions, now_us);
+    }
+}
+
 /* Without a table nothing counts as ended. */
 static void step_all_ending(struct local_sessions *sessions, int64_t now_us)
 {
     struct lapse_error error;
     struct local_session *session;
-    TAILQ_FOREACH (session, &sessions->all, entry) {
+    note_clients(sessions);
+    bool read = lapse_is_ok(process_table_read(&sessions->table, &error));
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    if (read && session->phase == LOCAL_ENDING)
+        look_at_processes(session, now_us);
+    stop_all_targets(sessions, now_us);
+    TAILQ_FOREACH(session, &sessions->all, entry)
+    {
         if (session->phase != LOCAL_ENDING)
             continue;
-        if (lapse_is_ok(process_table_read(&sessions->table, &error)))
-            step_ending(session, &sessions->table, now_us);
-        else
-            session->obstacle = "/proc can't be read";
-        if (session->phase == LOCAL_ENDING)
-            look_at_clock(session, now_us);
+        signal_session(session, now_us);
+        session->obstacle = read ? session->obstacle : "/proc can't be read";
+        look_at_clock(session, now_us);
     }
 }
 

@@ -7,8 +7,8 @@
  *
  * A session belongs to the process that opened it, its client (sudo, sshd): it is over when that process exits or says
  * so. All descendants of the client are the session's processes. To end it: SIGHUP, SIGTERM and SIGCONT to them;
- * SIGKILL after a second to what is left, the client included. It is ended when none of them lives and the client has
- * closed the session or exited: before that the client could still start something.
+ * SIGKILL after a second (a third of a lease below 3 s) to what is left, and then to the client. It is ended when none
+ * of them lives and the client has closed the session or exited: before that the client could still start something.
  *
  * Each session is a small file, so that the next agent finds those that this one left behind (killed, restarted): it
  * adopts them, and ends those whose grants have ended meanwhile.
@@ -48,10 +48,11 @@ struct local_session {
     struct lapse_guard_session *guarded; /* NULL: the guard need not know (any more) */
     _Atomic(bool) must_end;              /* the only member that another thread touches */
     enum local_phase phase;
-    bool closed;            /* the client said so */
-    uint32_t refusals;      /* ADOPTED: how often the guard said that the grant has ended */
-    int64_t ending_us;      /* since when it is ENDING */
-    const char *obstacle;   /* why a process could not be signalled; NULL: all could */
+    bool closed;          /* the client said so */
+    bool client_left;     /* it has closed the session or exited, before the table of processes was read */
+    uint32_t refusals;    /* ADOPTED: how often the guard said that the grant has ended */
+    int64_t ending_us;    /* since when it is ENDING */
+    const char *obstacle; /* why a process could not be signalled; NULL: all could */
     struct local_target *targets;
     uint32_t n_targets, targets_capacity;
 };
@@ -59,8 +60,9 @@ struct local_session {
 struct local_sessions {
     struct lapse_guard *guard;
     const char *directory;
-    int epoll; /* is woken, with no pointer, when a client exits */
-    int wake;  /* an eventfd: a session must end */
+    int epoll;                  /* is woken, with no pointer, when a client exits */
+    int wake;                   /* an eventfd: a session must end */
+    int64_t term_us, failed_us; /* when processes are killed, and when it has failed */
     TAILQ_HEAD(, local_session) all;
     uint32_t n;
     struct process_table table;
@@ -69,7 +71,7 @@ struct local_sessions {
 /* Adopts what `directory` tells of; makes it when it isn't there. Borrows everything. FAILED_PRECONDITION when the
  * directory can't be used. */
 lapse_result local_sessions_init(struct local_sessions *sessions, struct lapse_guard *guard, const char *directory,
-                                 int epoll, int wake, struct lapse_error *error) LAPSE_MUST_USE;
+                                 int64_t lease_us, int epoll, int wake, struct lapse_error *error) LAPSE_MUST_USE;
 /* After the guard's end, since it may speak of sessions up to then. The files stay. Accepts a zeroed struct. */
 void local_sessions_free(struct local_sessions *sessions);
 

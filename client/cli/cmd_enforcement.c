@@ -2,6 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "base/limits.h"
 #include "client/cli/filter.h"
 #include "client/cli/output.h"
 #include "client/cli/value.h"
@@ -73,6 +74,8 @@ int cmd_barrier(struct cli *cli)
         print_barrier(cli->out, &view.barrier);
         fputc('\n', cli->out);
         print_receipts(cli->out, view.receipts, view.n_receipts, view.barrier.done_ms);
+        if (view.omitted > 0)
+            fprintf(cli->out, "and %" PRIu32 " more\n", view.omitted);
     }
     int code = view.barrier.done && view.barrier.failed == 0 ? CLI_OK : CLI_CONFLICT;
     lapse_barrier_view_free(&view);
@@ -183,40 +186,54 @@ int cmd_revoke_matching(struct cli *cli)
 
 /* ---- points */
 
-static void print_points(FILE *out, const struct lapse_point_list *list)
+static void add_point(struct output_table *table, const struct lapse_point *point)
 {
-    static const char *const titles[] = {"POINT", "SCOPE", "LEASE", "SESSIONS", "STATE", "PRINCIPAL"};
-    struct output_table *table = output_table_new(6, titles);
-    for (size_t i = 0; i < list->n_points; i++) {
-        const struct lapse_point *point = &list->points[i];
-        char scope[1100], lease[32];
-        output_join(point->scope, point->n_scope, scope, sizeof scope);
-        value_format_duration(point->lease_ms, lease, sizeof lease);
-        output_table_cell(table, "%s", point->id);
-        output_table_cell(table, "%s", scope);
-        output_table_cell(table, "%s", lease);
-        output_table_cell(table, "%" PRIu32, point->sessions);
-        output_table_cell(table, "%s", point->fenced ? "fenced" : "registered");
-        output_table_cell(table, "%s", point->principal);
+    char scope[1100], lease[32];
+    output_join(point->scope, point->n_scope, scope, sizeof scope);
+    value_format_duration(point->lease_ms, lease, sizeof lease);
+    output_table_cell(table, "%s", point->id);
+    output_table_cell(table, "%s", scope);
+    output_table_cell(table, "%s", lease);
+    output_table_cell(table, "%" PRIu32, point->sessions);
+    output_table_cell(table, "%s", point->fenced ? "fenced" : "registered");
+    output_table_cell(table, "%s", point->principal);
+}
+
+static void print_points(struct cli *cli, const struct lapse_point_list *page, struct output_table *table)
+{
+    for (size_t i = 0; i < page->n_points; i++) {
+        if (cli_output(cli) == CLI_JSON)
+            output_json_message(cli->out, &schema_point, &page->points[i]);
+        else if (cli_output(cli) == CLI_ID)
+            fprintf(cli->out, "%s\n", page->points[i].id);
+        else
+            add_point(table, &page->points[i]);
     }
-    output_table_print(table, out, "No enforcement points.");
-    output_table_free(table);
+}
+
+static int points_pages(struct cli *cli, struct output_table *table)
+{
+    char token[128] = "";
+    struct lapse_list_points_args args = {.page_size = LIMIT_PAGE, .page_token = token};
+    struct lapse_point_list page;
+    struct lapse_error error;
+    do {
+        if (!lapse_is_ok(lapse_list_points(cli->client, &args, cli->timeout_ms, &page, &error)))
+            return cli_fail(&error);
+        print_points(cli, &page, table);
+        snprintf(token, sizeof token, "%s", page.next_page_token);
+        lapse_point_list_free(&page);
+    } while (*token != '\0' && !ferror(cli->out));
+    return CLI_OK;
 }
 
 int cmd_points(struct cli *cli)
 {
-    struct lapse_point_list list;
-    struct lapse_error error;
-    if (!lapse_is_ok(lapse_list_points(cli->client, NULL, cli->timeout_ms, &list, &error)))
-        return cli_fail(&error);
-    if (cli_output(cli) == CLI_JSON)
-        for (size_t i = 0; i < list.n_points; i++)
-            output_json_message(cli->out, &schema_point, &list.points[i]);
-    else if (cli_output(cli) == CLI_ID)
-        for (size_t i = 0; i < list.n_points; i++)
-            fprintf(cli->out, "%s\n", list.points[i].id);
-    else
-        print_points(cli->out, &list);
-    lapse_point_list_free(&list);
-    return CLI_OK;
+    static const char *const titles[] = {"POINT", "SCOPE", "LEASE", "SESSIONS", "STATE", "PRINCIPAL"};
+    struct output_table *table = output_table_new(6, titles);
+    int code = points_pages(cli, table);
+    if (code == CLI_OK && cli_output(cli) == CLI_TABLE)
+        output_table_print(table, cli->out, "No enforcement points.");
+    output_table_free(table);
+    return code;
 }

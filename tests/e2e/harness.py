@@ -135,8 +135,10 @@ class Pki:
 
 
 class Node:
-    def __init__(self, cluster, node_id, ports):
-        self.cluster, self.id = cluster, node_id
+    """`host`, `place`: where it lives, as an address and as a command in front of it (a network namespace)."""
+
+    def __init__(self, cluster, node_id, ports, host="127.0.0.1", place=()):
+        self.cluster, self.id, self.host, self.place = cluster, node_id, host, list(place)
         self.client_port, self.peer_port, self.http_port = ports
         self.dir = cluster.dir / f"node{node_id}"
         self.process = None
@@ -144,13 +146,13 @@ class Node:
 
     @property
     def endpoint(self):
-        return f"127.0.0.1:{self.client_port}"
+        return f"{self.host}:{self.client_port}"
 
     def flags(self):
         certificate, key, ca = self.cluster.pki.files(f"node{self.id}")
         flags = {
             "node-id": self.id, "data-dir": self.dir, "listen-client": self.endpoint,
-            "listen-peer": f"127.0.0.1:{self.peer_port}", "listen-http": f"127.0.0.1:{self.http_port}",
+            "listen-peer": f"{self.host}:{self.peer_port}", "listen-http": f"{self.host}:{self.http_port}",
             "tls-certificate": certificate, "tls-key": key, "tls-authorities": ca, "log-format": "json",
             **self.cluster.settings,
         }
@@ -166,7 +168,7 @@ class Node:
     def start(self):
         assert self.process is None
         with open(self.log_path, "ab") as log:
-            self.process = subprocess.Popen([str(LAPSED), *self.flags()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            self.process = subprocess.Popen([*self.place, str(LAPSED), *self.flags()], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         self.starts += 1
         return self
 
@@ -192,7 +194,7 @@ class Node:
     def http(self, path):
         """(status, body); (0, "") when nobody answers."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.http_port}{path}", timeout=30) as answer:
+            with urllib.request.urlopen(f"http://{self.host}:{self.http_port}{path}", timeout=30) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
@@ -212,12 +214,14 @@ class Node:
 
 
 class Cluster:
-    def __init__(self, nodes=3, name="test", settings=None, roles=True):
+    def __init__(self, nodes=3, name="test", settings=None, roles=True, places=None):
+        """`places`: (address, command) of each node."""
         self.dir = pathlib.Path(tempfile.mkdtemp(prefix="lapse-e2e-"))
         self.settings = settings or {}
         self.name, self.with_roles = name, roles
         ports = free_ports(3 * nodes)
-        self.nodes = [Node(self, i + 1, ports[3 * i : 3 * i + 3]) for i in range(nodes)]
+        places = places or [("127.0.0.1", ())] * nodes
+        self.nodes = [Node(self, i + 1, ports[3 * i : 3 * i + 3], *places[i]) for i in range(nodes)]
         self.channels = []
 
     def __enter__(self):
@@ -232,7 +236,7 @@ class Cluster:
     def make(self):
         self.pki = Pki(self.dir / "pki")
         for node in self.nodes:
-            self.pki.issue(f"node{node.id}", f"lapse/node/{node.id}", ["127.0.0.1", "localhost"])
+            self.pki.issue(f"node{node.id}", f"lapse/node/{node.id}", [node.host, "localhost"])
         for name, path in USERS.items():
             self.pki.issue(name, path)
         for node in self.nodes:
@@ -240,7 +244,7 @@ class Cluster:
 
     @property
     def members(self):
-        return ",".join(f"{node.id}=127.0.0.1:{node.peer_port}" for node in self.nodes)
+        return ",".join(f"{node.id}={node.host}:{node.peer_port}" for node in self.nodes)
 
     def init(self, node):
         run(LAPSED, "init", "--cluster", self.name, "--members", self.members, "--operator", principal("operator"),

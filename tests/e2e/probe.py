@@ -7,6 +7,7 @@ All times are time.monotonic_ns(), which is the probe's CLOCK_MONOTONIC.
 import json
 import mmap
 import os
+import re
 import signal
 import statistics
 import struct
@@ -16,7 +17,7 @@ import time
 import unittest
 import uuid
 
-from harness import BUILD, LAPSE, PATIENCE_S, Cluster, eventually, messages
+from harness import BUILD, LAPSE, PATIENCE_S, Cluster, eventually, grpc, messages
 
 GUARD_PROBE = BUILD / "tests" / "e2e" / "guard-probe"
 SLOT = struct.Struct("=qqqqQQ16x")
@@ -249,8 +250,11 @@ def end_request(grant, request_id=None, wait="ENFORCED", **fields):
 class WithProbes(unittest.TestCase):
     """Each test has a cluster of its own, and probes that end with it."""
 
+    def make_cluster(self):
+        return Cluster()
+
     def setUp(self):
-        self.cluster = Cluster()
+        self.cluster = self.make_cluster()
         self.cluster.__enter__()
         self.probes, self.verdicts = [], Verdicts(self)
         self.n_grants = 0
@@ -284,6 +288,31 @@ class WithProbes(unittest.TestCase):
         """One attempt; the answer and the moment at which the caller had it."""
         answer = self.cluster.stub("operator", "Grants", node).Revoke(end_request(grant, request_id, **fields), timeout=timeout)
         return answer, time.monotonic_ns()
+
+    def revoke_until_ok(self, grant, choose_node, request_id=None):
+        """As a caller does: the same request_id, perhaps on another node, until it is OK."""
+        request_id, ids = request_id or str(uuid.uuid4()), set()
+        def attempt():
+            node = choose_node()
+            try:
+                answer, returned_ns = self.revoke(grant, node, request_id, timeout=2)
+            except grpc.RpcError as error:
+                self.assertIn(error.code(), (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNKNOWN, grpc.StatusCode.DEADLINE_EXCEEDED), error.details())
+                ids.update(re.findall(r"revoked at revision (\d+)", error.details()))
+                self.cluster.renew("operator", node)
+                return None
+            self.assertTrue(answer.barrier.done)
+            self.assertLessEqual(ids, {str(answer.barrier.id)}, "another barrier than was told before")
+            return answer, returned_ns
+        return eventually("the revocation is enforced", attempt)
+
+    def denial(self, probe, grant):
+        """The change by which it began to deny what it had permitted."""
+        def attempt():
+            changes = probe.changes(grant)
+            permits = [i for i, change in enumerate(changes) if change["permit"]]
+            return changes[permits[-1] + 1] if permits and permits[-1] + 1 < len(changes) else None
+        return eventually(f"{probe.name} denies", attempt)
 
     def receipts(self, grant):
         answer = self.cluster.call("operator", "Enforcement", "GetBarrier", grant_id=grant.id)

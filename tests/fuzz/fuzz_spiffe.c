@@ -9,7 +9,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static void check_taken(struct slice text, struct slice domain, struct slice path)
 {
-    CHECK(text.len <= LIMIT_PRINCIPAL && domain.len > 0 && path.len > 0);
+    CHECK(text.len <= LIMIT_PRINCIPAL && domain.len > 0 && path.len > 0 && path.data != NULL);
     /* The parts are all there is: scheme, domain, slash, path. */
     CHECK(domain.data == text.data + strlen("spiffe://"));
     CHECK(path.data == domain.data + domain.len + 1 && path.data + path.len == text.data + text.len);

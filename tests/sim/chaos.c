@@ -85,12 +85,38 @@ static void end_all(struct sim *sim, enum node_end how)
     }
 }
 
-static void pause(struct sim *sim)
+static void bounce(struct sim_node *node)
 {
-    struct sim_node *node = draw_victim(sim);
+    node_end(node, NODE_KILLED);
+    sim_after(node->sim, sim_between(node->sim, 5, 100) * SIM_MILLISECOND, undo_end, node, 0);
+}
+
+static void pause_one(struct sim_node *node, int64_t length_us)
+{
     if (node->up && !node->paused) {
         node_pause(node);
-        sim_after(sim, draw_length(sim), undo_pause, node, 0);
+        sim_after(node->sim, length_us, undo_pause, node, 0);
+    }
+}
+
+static void pause_later(void *arg, uint64_t length_us)
+{
+    struct sim_node *node = arg;
+    if (!node->sim->healed) {
+        pause_one(node, (int64_t)length_us);
+    }
+}
+
+/* They stop and wake up in any order: between the first and the last of them, who is awake acts on what it knew. */
+static void pause_all(struct sim *sim)
+{
+    int64_t length_us = draw_length(sim);
+    if (sim_chance(sim, 400000)) {
+        length_us += (1 + (int64_t)sim_below(sim, 2)) * sim->profile->point_lease_ms * SIM_MILLISECOND;
+    }
+    for (uint32_t i = 0; i < sim->n_nodes; i++) {
+        int64_t own_us = length_us + sim_between(sim, 0, 500) * SIM_MILLISECOND;
+        sim_after(sim, sim_between(sim, 0, 50) * SIM_MILLISECOND, pause_later, sim->nodes[i], (uint64_t)own_us);
     }
 }
 
@@ -287,8 +313,14 @@ static void strike(struct sim *sim, enum fault fault)
     case FAULT_POWER_LOSS_ALL:
         end_all(sim, NODE_POWER_LOST);
         break;
+    case FAULT_BOUNCE:
+        bounce(draw_victim(sim));
+        break;
     case FAULT_PAUSE:
-        pause(sim);
+        pause_one(draw_victim(sim), draw_length(sim));
+        break;
+    case FAULT_PAUSE_ALL:
+        pause_all(sim);
         break;
     case FAULT_WALL_STEP:
         step_wall(sim);

@@ -371,7 +371,7 @@ void node_lease_started(struct node_lease *lease)
 /* Before the replica is freed, whose waiting proposals come back then. */
 void node_lease_free(struct node_lease *lease)
 {
-    bool told = sim_chance(lease->node->sim, 700000);
+    bool told = sim_chance(lease->node->sim, 500000);
     while (lease->streams != NULL) {
         struct node_stream *stream = lease->streams;
         lease->streams = stream->next;

@@ -12,8 +12,10 @@ enum fault {
     FAULT_CRASH_ALL,
     FAULT_POWER_LOSS, /* what was not synced may be lost or torn */
     FAULT_POWER_LOSS_ALL,
-    FAULT_PAUSE,   /* SIGSTOP, or a suspended VM: inputs wait, boot time goes on */
-    FAULT_ISOLATE, /* one node is cut off */
+    FAULT_BOUNCE,    /* kill -9, and up again within a fraction of any lease */
+    FAULT_PAUSE,     /* SIGSTOP, or a suspended VM: inputs wait, boot time goes on */
+    FAULT_PAUSE_ALL, /* one by one, for longer than any lease now and then; each wakes up by itself */
+    FAULT_ISOLATE,   /* one node is cut off */
     FAULT_ISOLATE_LEADER,
     FAULT_ONE_WAY, /* one node is no longer heard, or hears nothing */
     FAULT_BRIDGE,  /* two nodes no longer hear each other, a third hears both */

@@ -104,6 +104,12 @@ lapse_result lapse_guard_wait_revision(struct lapse_guard *guard, uint64_t revis
     return lapse_ok();
 }
 
+lapse_result lapse_guard_reload(struct lapse_guard *guard, struct lapse_error *error)
+{
+    atomic_fetch_add(&guard->reloads, 1);
+    return guard->reload_fails ? lapse_fail(error, LAPSE_UNAUTHENTICATED, "as the test says") : lapse_ok();
+}
+
 const char *lapse_guard_state_name(enum lapse_guard_state state)
 {
     static const char *const names[] = {"", "STARTING", "DECIDING", "STALE", "FENCED", "FAILED"};

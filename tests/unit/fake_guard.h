@@ -20,6 +20,8 @@ struct lapse_guard {
     uint32_t n_grants;
     _Atomic(uint64_t) revision;
     bool use_fails;            /* the cluster can't be reached */
+    bool reload_fails;         /* the files can't be used */
+    _Atomic(uint32_t) reloads; /* how often it was asked to */
     _Atomic(bool) hold;        /* uses wait until it is false */
     _Atomic(uint32_t) holding; /* how many do */
 };

@@ -1,5 +1,7 @@
 /* What is said about enforcement points and barriers: the bytes that servers write by hand are those of the schema. */
+#include <inttypes.h>
 #include <pb_encode.h>
+#include <stdio.h>
 
 #include "proto/lapse/v1/enforcement.pb.h"
 #include "tests/unit/convert_fixture.h"
@@ -94,7 +96,7 @@ Test(convert_points, points_are_encoded_as_the_schema_says)
             .epoch = 7, .revision = 300, .points = {.funcs.encode = write_listed, .arg = &listed}};
         fill_point(&point, &message);
         if (any(2))
-            (void)snprintf(list.next_page_token, sizeof list.next_page_token, "%016x%s", any(1000), message.id);
+            (void)snprintf(list.next_page_token, sizeof list.next_page_token, "%016" PRIx64 "%s", any(1000), message.id);
         cr_assert(lapse_is_ok(proto_encode_list_points_begin(&place, &by_hand)));
         cr_assert(lapse_is_ok(proto_encode_list_points_point(&point, &by_hand)));
         encode(lapse_v1_ListPointsResponse_fields, &list);

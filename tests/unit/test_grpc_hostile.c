@@ -498,6 +498,42 @@ Test(grpc_hostile, half_a_request_does_not_stay)
     end_server();
 }
 
+Test(grpc_hostile, a_stream_that_never_says_anything_does_not_stay)
+{
+    begin_server(&(struct grpc_server_limits){.request_timeout_ms = 30});
+    greet();
+    raw_headers(&raw, END_HEADERS, 1, chat_fields);
+    expect_calm_down();
+    end_server();
+}
+
+Test(grpc_hostile, half_a_message_on_a_stream_does_not_stay)
+{
+    begin_server(&(struct grpc_server_limits){.request_timeout_ms = 30});
+    greet();
+    raw_headers(&raw, END_HEADERS, 1, chat_fields);
+    raw_message(&raw, 0, 1, 0, 5, "whole");
+    raw_message(&raw, 0, 1, 0, 10, "half");
+    expect_calm_down();
+    end_server();
+}
+
+Test(grpc_hostile, a_stream_may_be_silent_between_its_messages)
+{
+    const struct timespec nap = {.tv_nsec = 100 * 1000 * 1000};
+    begin_server(&(struct grpc_server_limits){.request_timeout_ms = 30});
+    greet();
+    raw_headers(&raw, END_HEADERS, 1, chat_fields);
+    raw_message(&raw, 0, 1, 0, 5, "whole");
+    while (atomic_load(&echo_calls_open) == 0)
+        turn();
+    CHECK(nanosleep(&nap, NULL) == 0);
+    for (int i = 0; i < 3; i++)
+        turn();
+    expect_alive(3);
+    end_server();
+}
+
 Test(grpc_hostile, half_a_header_block_does_not_stay)
 {
     begin_server(&(struct grpc_server_limits){.request_timeout_ms = 30});

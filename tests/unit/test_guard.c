@@ -416,3 +416,48 @@ Test(guard, a_grant_that_can_not_be_empties_the_cache)
     ready(&f);
     end(&f);
 }
+
+/* ---- Renewed certificates */
+
+static void write_file(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    cr_assert_not_null(file);
+    cr_assert_geq(fputs(text, file), 0);
+    cr_assert_eq(fclose(file), 0);
+}
+
+Test(guard, goes_over_to_a_renewed_certificate_and_decides_meanwhile)
+{
+    struct fixture f;
+    struct lapse_error error = {0};
+    begin(&f);
+    fixture_issue(f.edge->pki, "edge/eu-1", "edge"); /* the same files */
+    cr_assert(lapse_is_ok(lapse_guard_reload(f.guard, &error)), "%s", error.message);
+    WAIT_FOR(f.edge, f.edge->words.n_registrations == 2);
+    cr_assert_arr_eq(f.edge->words.registrations[0].instance, f.edge->words.registrations[1].instance, 16);
+    cr_assert_eq(f.edge->words.registrations[1].revision, 11, "it goes on where it was");
+    cr_assert(permits(&f));
+    uint64_t revision = fake_edge_put(f.edge, &(struct fake_grant){.number = 1, .state = GRANT_REVOKED});
+    WAIT_FOR(f.edge, f.edge->words.enforced >= revision);
+    cr_assert_not(permits(&f));
+    end(&f);
+}
+
+Test(guard, keeps_the_certificate_that_it_has_when_the_renewed_one_is_none)
+{
+    struct fixture f;
+    struct lapse_error error = {0};
+    begin(&f);
+    write_file(f.options.client.certificate, "-----BEGIN CERTIFICATE-----\n");
+    lapse_result result = lapse_guard_reload(f.guard, &error);
+    cr_assert_not(lapse_is_ok(result));
+    cr_assert_not_null(strstr(error.message, f.options.client.certificate), "%s", error.message);
+    fake_edge_progress(f.edge, 5000);
+    WAIT_FOR(f.edge, f.edge->words.enforced == 5000);
+    cr_assert_eq(f.edge->words.n_registrations, 1, "the stream is still the first");
+    fake_edge_cut(f.node); /* also a new connection goes by the one that was good */
+    WAIT_FOR(f.edge, f.edge->words.n_registrations == 2);
+    cr_assert(permits(&f));
+    end(&f);
+}

@@ -117,6 +117,27 @@ Test(point_reports, G8_bounded_reports_are_few_at_the_core_and_wait_in_line)
     cr_assert_eq(f.code, LAPSE_RESOURCE_EXHAUSTED);
 }
 
+/* The fixture's principal has 1000 requests a second. */
+Test(point_reports, G8_bounded_reports_are_requests_of_their_principal)
+{
+    be_served();
+    for (unsigned i = 0; i < 1000; i++) {
+        char request_id[LIMIT_REQUEST_ID + 1];
+        (void)snprintf(request_id, sizeof request_id, "u-%u", i);
+        say_use(request_id, grant_text(), 1);
+    }
+    unsigned written = f.n_written;
+    say_use("one-more", grant_text(), 1);
+    cr_assert_str_eq(last_seen(KIND(use_result))->text, "one-more");
+    cr_assert_eq(last_seen(KIND(use_result))->number, LAPSE_RESOURCE_EXHAUSTED);
+    say_session(true, 1);
+    cr_assert_eq(f.n_written, written, "nothing of it reaches the log");
+    cr_assert_not(f.ended);
+    say(&(lapse_v1_SubscribeRequest){.which_kind = SAYS(failure), .kind.failure.revision = 1});
+    cr_assert(f.ended, "a failure can't be forgotten, so it is heard on another stream");
+    cr_assert_eq(f.code, LAPSE_RESOURCE_EXHAUSTED);
+}
+
 Test(point_reports, a_use_is_answered_by_its_request_id)
 {
     be_served();

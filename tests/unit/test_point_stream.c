@@ -373,8 +373,10 @@ Test(point_stream, roles_that_change_are_looked_at_again)
     fixture_run();
     cr_assert_eq(count_seen(KIND(event)), 1, "it goes on");
     (void)lapse_fail(&f.guard, LAPSE_PERMISSION_DENIED, "not an enforcer of this scope");
+    f.edge.feeds->writable = false; /* so that both are in one batch */
     (void)append(&(struct store_event){.type = STORE_EVENT_ROLES_CHANGED});
     (void)append_event(STORE_EVENT_ACTIVATED, GRANT_ACTIVE, "db/prod/b");
+    feed_writable(f.edge.feeds);
     fixture_run();
     assert_ended(LAPSE_PERMISSION_DENIED, "not an enforcer");
     cr_assert_eq(count_seen(KIND(event)), 1, "and nothing after it has lost its role");

@@ -362,6 +362,25 @@ Test(store_barriers, a_sweep_counts_its_points_when_it_has_ended)
 
 /* --- limits ------------------------------------------------------------------------------------------------------- */
 
+Test(store_barriers, G8_bounded_a_revocation_beyond_the_open_barriers_takes_effect_untracked, .timeout = 300)
+{
+    struct store *store = points_store(1);
+    uint64_t id = 0;
+    for (uint64_t i = 0; i <= LIMIT_BARRIERS_OPEN; i++) {
+        points_activate(store, i + 1);
+        id = points_revoke(store, i + 1);
+        cr_assert_eq(points_barrier(store, id).untracked, i == LIMIT_BARRIERS_OPEN);
+    }
+    cr_assert_not(points_barrier(store, id).done);
+    cr_assert_eq(fixture_state(store, LIMIT_BARRIERS_OPEN + 1), GRANT_REVOKED);
+    cr_assert_eq(store_barriers_open(store), LIMIT_BARRIERS_OPEN);
+    fixture_must(store, points_end(1000, POINT_END_LAPSED), T0 + 2);
+    cr_assert_eq(store_barriers_open(store), 0);
+    points_activate(store, LIMIT_BARRIERS_OPEN + 2);
+    cr_assert(points_barrier(store, points_revoke(store, LIMIT_BARRIERS_OPEN + 2)).done, "there is room again");
+    points_finish(store);
+}
+
 /* With as many points as there may be, 61 open barriers have all the receipts that are kept. */
 Test(store_barriers, a_revocation_beyond_the_receipts_takes_effect_untracked, .timeout = 300)
 {

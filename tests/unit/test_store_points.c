@@ -1,6 +1,7 @@
 /* Enforcement points in the store: who may register, what their sessions are, and that snapshots keep it all. */
 #include <criterion/criterion.h>
 #include <pthread.h>
+#include <stdio.h>
 
 #include "base/check.h"
 #include "points_fixture.h"
@@ -42,6 +43,13 @@ Test(store_points, points_are_listed_by_id_and_then_by_age)
     }
     cr_assert_not(store_point_at(store, 4, &point));
     cr_assert_eq(store_points(store), 4);
+    for (uint32_t i = 0; i < 4; i++) {
+        cr_assert(store_point_at(store, i, &point));
+        cr_assert_eq(store_point_behind(store, point.id, point.revision), i + 1);
+        cr_assert_eq(store_point_behind(store, point.id, point.revision - 1), i);
+    }
+    cr_assert_eq(store_point_behind(store, slice_str("0"), 99), 0, "one that is gone, or never was");
+    cr_assert_eq(store_point_behind(store, slice_str("d"), 0), 4);
     points_finish(store);
 }
 
@@ -271,6 +279,37 @@ Test(store_points, a_principal_has_a_share_of_the_points)
     command.principal = slice_str("user:e1");
     fixture_must(store, command, T0);
     store_free(store);
+}
+
+/* A point may have its share of the sessions, and all points together no more than there are. */
+Test(store_points, G8_bounded_sessions_are_refused_beyond_their_limits, .timeout = 300)
+{
+    struct store *store = fixture_store(NULL);
+    const uint64_t points = LIMIT_SESSIONS / LIMIT_SESSIONS_PER_POINT;
+    struct store_counts counts;
+    fixture_must(store, points_bind("user:ep", ROLE_ENFORCER, ""), T0);
+    points_activate(store, 1);
+    for (uint64_t p = 1; p <= points + 1; p++) {
+        char id[32];
+        (void)snprintf(id, sizeof id, "edge-%u", (unsigned)p);
+        fixture_must(store, fixture_register(id, p, SCOPE), T0);
+    }
+    for (uint64_t p = 1; p <= points; p++) {
+        for (uint64_t i = 0; i < LIMIT_SESSIONS_PER_POINT; i++)
+            fixture_must(store, points_session(COMMAND_SESSION_BEGIN, p << 32 | i, p, 1), T0 + 1);
+        struct store_outcome outcome =
+            fixture_apply(store, points_session(COMMAND_SESSION_BEGIN, p << 32 | 1u << 31, p, 1), T0 + 1);
+        cr_assert_eq(outcome.error.code, LAPSE_RESOURCE_EXHAUSTED);
+        cr_assert(strstr(outcome.error.message, p < points ? "at this point" : "sessions are open, which"));
+    }
+    struct store_outcome outcome =
+        fixture_apply(store, points_session(COMMAND_SESSION_BEGIN, 1, points + 1, 1), T0 + 1);
+    cr_assert_eq(outcome.error.code, LAPSE_RESOURCE_EXHAUSTED, "another point has none either");
+    fixture_must(store, points_session(COMMAND_SESSION_END, 1ull << 32, 1, 0), T0 + 1);
+    fixture_must(store, points_session(COMMAND_SESSION_BEGIN, 1, points + 1, 1), T0 + 1);
+    store_counts(store, &counts);
+    cr_assert_eq(counts.sessions, LIMIT_SESSIONS);
+    points_finish(store);
 }
 
 /* --- snapshots ---------------------------------------------------------------------------------------------------- */
