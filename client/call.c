@@ -371,8 +371,7 @@ static void deliver_message_past_waiter(void (*each)(void), void *arg, const voi
 }
 
 static lapse_result wait_for(struct lapse_client *client, const struct call_method *method, const void *args,
-                             uint32_t timeout_ms, struct waiter *waiter, void (*each)(void),
-                             struct lapse_error *error)
+                             uint32_t timeout_ms, struct waiter *waiter, void (*each)(void), struct lapse_error *error)
 {
     if (client_is_own_thread(client))
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION,

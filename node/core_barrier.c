@@ -192,7 +192,8 @@ static bool decide(struct core_call *call, const struct tracked *tracked, int64_
         return true;
     }
     if (!store_barrier_get(core_call_store(call), call->barrier, &barrier)) {
-        conclude(call, NULL, tracked); /* what the store has dropped was done */
+        say_forgotten(call); /* it may have been FAILED, or untracked: silence is no success */
+        conclude(call, NULL, tracked);
         return true;
     }
     if (has_news(call, tracked) && now_us >= call->not_before_us && !is_reached(call, &barrier, tracked) &&

@@ -31,6 +31,7 @@ struct tracked {
 void say_failed(struct core_call *call, const struct barrier *barrier);
 void say_pending(struct core_call *call, const struct barrier *barrier, const struct tracked *tracked, int64_t now_us);
 void say_untracked(struct core_call *call);
+void say_forgotten(struct core_call *call);
 void say_too_many(struct core_call *call);
 
 /* Writes a RevokeProgress to call->response. `barrier` NULL: the store no longer has it. */

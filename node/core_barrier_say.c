@@ -155,6 +155,14 @@ void say_untracked(struct core_call *call)
                      call->barrier);
 }
 
+void say_forgotten(struct core_call *call)
+{
+    (void)lapse_fail(&call->error, LAPSE_DEADLINE_EXCEEDED,
+                     "PENDING: revoked at revision %" PRIu64 "; how it was enforced is not known any more, since its "
+                     "record has left memory",
+                     call->barrier);
+}
+
 void say_too_many(struct core_call *call)
 {
     (void)lapse_fail(&call->error, LAPSE_DEADLINE_EXCEEDED,

@@ -112,7 +112,9 @@ static lapse_result admit(const struct replica *replica, const struct command *c
         return lapse_fail(error, LAPSE_UNAVAILABLE, "this node has stopped: %.200s", replica->why_stopped.message);
     if (leader_only && replica->state != REPLICA_LEADER)
         return lapse_fail(error, LAPSE_ABORTED, "this node does not lead");
-    if (writes->lists[WRITE_UNSENT].n + writes->lists[WRITE_SENT].n >= replica->options.waiting_max)
+    /* The leader's own are few, and evidence of revocations: a flood of callers must not hold them up. */
+    if (!leader_only &&
+        writes->lists[WRITE_UNSENT].n + writes->lists[WRITE_SENT].n >= replica->options.waiting_max)
         return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "%u writes are waiting on this node; try again later",
                           replica->options.waiting_max);
     return replica_admits(replica, command->type, error);

@@ -5,8 +5,9 @@
 --   http-request deny unless { var(txn.lapse) -m str permit }
 --
 -- Sets txn.lapse to "permit" or "deny", and txn.lapse_reason, txn.lapse_grant. Fails closed: "permit" is set at the end,
--- after a 200 from the agent, and nowhere else. Without an agent HAProxy tries for three seconds before it refuses. None of
--- the client's own headers reach the agent.
+-- after a 200 from the agent, and nowhere else. Without an agent HAProxy tries for three seconds before it refuses (and for
+-- 30 when the agent is there but stopped), which can't be set in 2.6: let a health check refuse before, as lapse.cfg does.
+-- None of the client's own headers reach the agent.
 
 -- The client's certificate as PEM, percent-encoded; nil without one.
 local function certificate(txn)

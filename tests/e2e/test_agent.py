@@ -228,6 +228,8 @@ action.* = write
             assert cls.agent.process.poll() is None, cls.agent.log()[-3000:]
             return fetch(cls.http_port, "/readyz")[0] == 200
         eventually("the agent decides", attempt)
+        eventually("HAProxy's health check has noticed",
+                   lambda: fetch(cls.haproxy_port, "/", user("dev1"))[1].get("X-Lapse-Reason") not in (None, "AGENT_UNREACHABLE"))
 
     def restart_agent(self):
         self.agent.start()
@@ -285,6 +287,28 @@ action.* = write
             self.assertEqual(self.through(port, "/others", **forged)[0], 403)
         self.assertEqual(self.through(self.nginx_port, "/mine", name="dev2", **forged)[0], 403)
 
+    def test_a_name_without_its_password_is_not_even_asked_about(self):
+        grant = self.grant("web/once", max_uses=2)  # the first check was a use
+        wrong = {"Authorization": "Basic " + base64.b64encode(b"dev1:guess").decode()}
+        for port in (self.nginx_port, self.haproxy_port):
+            self.assertEqual(fetch(port, "/once", wrong)[0], 401)
+        self.assertEqual(self.cluster.grants("dev1", "Get", grant_id=grant.id).grant.uses, 1)
+        self.assertEqual(self.through(self.nginx_port, "/once")[0], 200)
+
+    def test_a_renewed_certificate_is_used_without_a_restart(self):
+        certificate, key, _ = self.cluster.pki.files("proxy1")
+        serial = lambda: ssl._ssl._test_decode_cert(str(certificate))["serialNumber"]
+        before, said = serial(), self.agent.log().count("read anew")
+        for file in (certificate, key):
+            file.rename(f"{file}.old")
+        self.cluster.pki.issue("proxy1", harness.USERS["proxy1"])
+        self.assertNotEqual(serial(), before)
+        eventually("it is read anew", lambda: self.agent.log().count("read anew") > said)
+        grant = self.grant("web/renewed")
+        self.assertEqual(self.through(self.nginx_port, "/renewed")[0], 200)
+        self.revoke(grant, **WAITED)
+        self.assertEqual(self.through(self.nginx_port, "/renewed")[0], 403)
+
     def test_another_resource_is_not_reached_by_spelling(self):
         self.grant("web/public/*")
         for port in (self.nginx_port, self.haproxy_port):
@@ -329,8 +353,8 @@ action.* = write
         self.agent.stop(signal.SIGKILL)
         for _ in range(20):
             self.assertEqual(self.through(self.nginx_port, "/killed")[0], 500)
-        status, headers, _ = self.through(self.haproxy_port, "/killed")  # it tries for 3 s
-        self.assertEqual((status, headers["X-Lapse-Reason"]), (403, "AGENT_UNREACHABLE"))
+            status, headers, _ = self.through(self.haproxy_port, "/killed")
+            self.assertEqual((status, headers["X-Lapse-Reason"]), (403, "AGENT_UNREACHABLE"))
         self.restart_agent()
         for port in (self.nginx_port, self.haproxy_port):
             self.assertEqual(self.through(port, "/killed")[0], 200)

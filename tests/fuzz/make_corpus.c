@@ -140,5 +140,6 @@ int main(int argc, char **argv)
     seed_lease();
     seed_messages();
     seed_h2();
+    seed_agent();
     return 0;
 }

@@ -106,6 +106,9 @@ static bool misbehave(struct grpc_call *call)
     case FAKE_REFUSES:
         grpc_call_finish(call, LAPSE_PERMISSION_DENIED, "you lack the role operator");
         return true;
+    case FAKE_PENDING:
+        grpc_call_finish(call, LAPSE_DEADLINE_EXCEEDED, "PENDING: revoked at revision 7; not confirmed by edge-1");
+        return true;
     case FAKE_SILENT:
         return true;
     case FAKE_ANSWERS_JUNK:
@@ -420,8 +423,8 @@ struct fake_node *fake_node_start(struct fake_cluster *cluster, uint16_t port)
     CHECK(uv_async_init(&node->loop, &node->wake, on_wake) == 0);
     node->wake.data = node;
     cr_assert(lapse_is_ok(tls_identity_load(&files, &node->identity, &error)), "%s", error.message);
-    cr_assert(lapse_is_ok(tls_listen(&node->loop, "127.0.0.1", port, TLS_PORT_ALONE, node->identity, &options, on_accept, node,
-                                     &node->listener, &error)),
+    cr_assert(lapse_is_ok(tls_listen(&node->loop, "127.0.0.1", port, TLS_PORT_ALONE, node->identity, &options,
+                                     on_accept, node, &node->listener, &error)),
               "%s", error.message);
     node->port = tls_listener_port(node->listener);
     pthread_mutex_lock(&cluster->lock);

@@ -15,6 +15,7 @@ enum fake_mode {
     FAKE_SERVES,
     FAKE_UNAVAILABLE,         /* every call: "no leader" */
     FAKE_REFUSES,             /* every call: PERMISSION_DENIED */
+    FAKE_PENDING,             /* every call: DEADLINE_EXCEEDED, as a revocation that was not confirmed in time */
     FAKE_SILENT,              /* takes calls and never answers */
     FAKE_HANGS_UP,            /* does what it is asked, then closes the connection without an answer */
     FAKE_ANSWERS_JUNK,        /* bytes that are no message */

@@ -122,6 +122,8 @@ bool core_ask(struct core *core, struct core_call *call)
     } else if (call->op == CORE_GUARD_OPEN) {
         f.n_guard++;
         cr_assert(slice_to_cstr(call->scope, f.scope, sizeof f.scope));
+        cr_assert(slice_to_cstr(call->point, f.asked_point, sizeof f.asked_point));
+        call->superseded = f.superseded;
         answer(call, &f.guard);
     } else {
         cr_assert_eq(call->op, CORE_SCAN);

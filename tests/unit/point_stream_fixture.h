@@ -36,9 +36,11 @@ struct fixture {
     /* The core. */
     struct core_call *asked[ASKED_MAX]; /* not answered yet */
     uint32_t n_asked;
-    bool holds_writes;            /* the test answers them: otherwise they take effect at once */
-    struct lapse_error guard;     /* the answer to CORE_GUARD_OPEN; OK: it may */
-    struct lapse_error write;     /* to writes */
+    bool holds_writes;        /* the test answers them: otherwise they take effect at once */
+    struct lapse_error guard; /* the answer to CORE_GUARD_OPEN; OK: it may */
+    struct lapse_error write; /* to writes */
+    bool superseded;          /* likewise */
+    char asked_point[LIMIT_POINT_ID + 1];
     uint64_t quorum_revision;     /* 0: the ring's newest */
     uint64_t registered_revision; /* the answer to REGISTER */
     uint32_t n_guard, n_scans;    /* questions asked */

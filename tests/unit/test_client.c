@@ -203,6 +203,19 @@ Test(client, calls_survive_the_death_of_each_node_in_turn)
     fake_cluster_free(cluster);
 }
 
+Test(client, a_revocation_that_is_pending_says_who_has_not_confirmed)
+{
+    struct fake_cluster *cluster = fake_cluster_new();
+    struct fake_node *node = fake_node_start(cluster, 0);
+    struct lapse_client *client = connect_to(cluster, fake_endpoints(cluster));
+    struct lapse_error error;
+    fake_node_set_mode(node, FAKE_PENDING);
+    cr_assert_eq(revoke_now(client, LONG_MS, &error), LAPSE_DEADLINE_EXCEEDED);
+    cr_assert_not_null(strstr(error.message, "not confirmed by edge-1"), "%s", error.message);
+    lapse_client_free(client);
+    fake_cluster_free(cluster);
+}
+
 Test(client, a_call_waits_for_a_node_that_is_not_there_yet)
 {
     struct fake_cluster *cluster = fake_cluster_new();

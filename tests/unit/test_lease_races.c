@@ -248,6 +248,23 @@ Test(lease_races, a_barrier_that_was_received_is_not_forgotten_when_a_newer_one_
     desk_free(desk);
 }
 
+Test(lease_races, a_receipt_is_proposed_once_while_another_point_is_waited_for)
+{
+    struct desk *desk = desk_new(2);
+    const struct lease_item wishes[] = {item_of(1, LEASE_WANTED, 5, 0), item_of(2, LEASE_WANTED, 6, 0)};
+    report(desk, wishes, 2, 0);
+    run(desk, 1);
+    uint64_t barrier = revoke(desk, 1);
+    run(desk, 1);
+    report_one(desk, item_of(1, LEASE_ADMITTED, 0, barrier));
+    /* The other one is waited for; nothing else happens, so the store's revision stays. */
+    for (uint32_t i = 0; i < 30; i++)
+        run(desk, 100);
+    cr_assert_eq(desk->receipts[RECEIPT_ENFORCED], 1);
+    cr_assert_eq(desk->receipts[RECEIPT_LAPSED], 0);
+    desk_free(desk);
+}
+
 /* --- A leader that is not ready --- */
 
 Test(lease_races, a_leader_learns_of_promises_to_points_whose_registration_it_has_not_applied)

@@ -79,6 +79,24 @@ Test(point_stream, the_same_instance_registers_with_the_same_key_and_another_one
     cr_assert_arr_neq(&f.written[0].key, &f.written[2].key, sizeof f.written[0].key);
 }
 
+Test(point_stream, P1_who_comes_back_after_another_took_its_id_is_fenced_and_does_not_register)
+{
+    lapse_v1_SubscribeRequest first = registration();
+    subscribe(&first);
+    cr_assert_str_eq(f.asked_point, "", "a new one isn't looked for");
+    f.point->on_ended(f.owner, LEASE_END_REPLACED);
+    fixture_run();
+    uint32_t written = f.n_written;
+    first.kind.registration.epoch = EPOCH;
+    first.kind.registration.revision = 90;
+    f.superseded = true;
+    subscribe(&first);
+    cr_assert_str_eq(f.asked_point, "edge-1");
+    assert_ended(LAPSE_FAILED_PRECONDITION, "newer instance");
+    cr_assert_eq(last_seen(KIND(ended))->number, LEASE_END_FENCED);
+    cr_assert_eq(f.n_written, written);
+}
+
 Test(point_stream, P2_it_is_served_only_from_a_ring_that_holds_what_it_was_admitted_at)
 {
     const lapse_v1_SubscribeRequest first = registration();
