@@ -154,6 +154,7 @@ struct lease_leader {
     TAILQ_HEAD(point_list, lease_point) all;
     struct point_list watch;
     int64_t watch_due_us, watched_us;
+    uint64_t n_decided; /* ends of points, by this process */
     int64_t sync_due_us, synced_us;
     uint64_t synced_revision;
 

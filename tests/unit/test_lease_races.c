@@ -265,6 +265,26 @@ Test(lease_races, a_receipt_is_proposed_once_while_another_point_is_waited_for)
     desk_free(desk);
 }
 
+/* Each end makes the store look through the open barriers: many ends in one entry would hold every core loop. */
+Test(lease_races, many_points_that_are_waited_out_beside_many_barriers_are_ended_a_few_at_a_time)
+{
+    enum { POINTS = 40, BARRIERS = 4000 };
+    struct desk *desk = desk_new(POINTS);
+    uint32_t most = 0;
+    for (uint64_t i = 1; i <= BARRIERS; i++)
+        revoke(desk, i);
+    for (uint32_t i = 0; i < 2000 && desk->receipts[RECEIPT_LAPSED] < POINTS; i++) {
+        uint32_t before = desk->receipts[RECEIPT_LAPSED];
+        run(desk, 5);
+        ping(desk);
+        uint32_t ended = desk->receipts[RECEIPT_LAPSED] - before;
+        most = ended > most ? ended : most;
+    }
+    cr_assert_eq(desk->receipts[RECEIPT_LAPSED], POINTS);
+    cr_assert(most >= 1 && most <= 100000 / BARRIERS, "%u in one turn", most);
+    desk_free(desk);
+}
+
 /* --- A leader that is not ready --- */
 
 Test(lease_races, a_leader_learns_of_promises_to_points_whose_registration_it_has_not_applied)
