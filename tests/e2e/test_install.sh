@@ -1,6 +1,6 @@
 #!/bin/bash
 # What is installed can be used: the examples of docs/examples compile through pkg-config against an installed tree in a temporary prefix, shared
-# and static, as C and as C++, and run; the shared library exports nothing but lapse.h's functions.
+# and static, as C and as C++, and run; the shared library exports nothing but the public headers' functions.
 #
 #   test_install.sh SOURCE BUILD LAPSED
 set -eu
@@ -23,17 +23,18 @@ fi
 export PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR=$work LD_LIBRARY_PATH=$lib
 
 exported=$(nm -D --defined-only "$lib/liblapse.so" | awk '{print $3}' | sed 's/@.*//' | grep -v '^LAPSE_')
-declared=$(grep -hoE '\blapse_[a-z_]+\(' "$source/client/lapse.h" "$source/base/result.h" | tr -d '(' | sort -u)
+declared=$(grep -hoE '\blapse_[a-z_]+\(' "$source/client/lapse.h" "$source/client/lapse_guard.h" "$source/base/result.h" | tr -d '(' | sort -u)
 for name in $exported; do
     grep -qx "$name" <<<"$declared" || { echo "exported, but in no public header: $name"; exit 1; }
 done
 
-for example in revoke watch; do
+for example in revoke watch guard; do
     cc -Wall -Wextra -Werror "$source/docs/examples/$example.c" $(pkg-config --cflags --libs lapse) -pthread -o "$work/$example"
 done
 cc -Wall "$source/docs/examples/revoke.c" $(pkg-config --cflags lapse) "$lib/liblapse.a" \
-    $(PKG_CONFIG_SYSROOT_DIR= pkg-config --libs libuv openssl libnghttp2 libxxhash) -lprotobuf-nanopb -pthread -o "$work/revoke-static"
+    $(PKG_CONFIG_SYSROOT_DIR= pkg-config --libs libuv openssl libnghttp2 libxxhash liburcu-bp) -lprotobuf-nanopb -pthread -o "$work/revoke-static"
 echo '#include <lapse.h>
+#include <lapse_guard.h>
 int main() { return lapse_version()[0] == 0; }' >"$work/cxx.cc"
 c++ -Wall -Wextra -Werror "$work/cxx.cc" $(pkg-config --cflags --libs lapse) -o "$work/cxx"
 "$work/cxx"
@@ -56,8 +57,12 @@ grant=$(as dev1 "$lapse" request --resource db/prod/orders --action read --durat
 as oncall "$lapse" approve "$grant" >"$work/out"
 as proxy1 "$work/watch" 'db/prod/*' 0 >"$work/out"
 grep -q "$grant is ACTIVE" "$work/out"
+as proxy1 "$work/guard" 'db/prod/*' spiffe://dev.lapse/user/dev1 db/prod/orders read >"$work/out"
+grep -q "permitted by $grant" "$work/out"
 as operator "$work/revoke" "$grant" "laptop lost" >"$work/out"
 grep -q "$grant is REVOKED" "$work/out"
 as operator "$work/revoke-static" "$grant" again >"$work/out" 2>&1 && { echo "a grant was revoked twice"; exit 1; }
 grep -q FAILED_PRECONDITION "$work/out"
+as proxy1 "$work/guard" 'db/prod/*' spiffe://dev.lapse/user/dev1 db/prod/orders read >"$work/out" && { echo "permitted after its end"; exit 1; }
+grep -q "denied: NO_GRANT" "$work/out"
 echo "installed tree works"

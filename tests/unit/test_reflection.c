@@ -132,7 +132,10 @@ Test(reflection, an_answer_repeats_its_question)
 
 Test(reflection, all_services_are_listed)
 {
-    static const char *const expected[] = {"lapse.v1.Grants", "lapse.v1.Cluster", "grpc.health.v1.Health",
+    static const char *const expected[] = {"lapse.v1.Grants",
+                                           "lapse.v1.Cluster",
+                                           "lapse.v1.Enforcement",
+                                           "grpc.health.v1.Health",
                                            "grpc.reflection.v1.ServerReflection",
                                            "grpc.reflection.v1alpha.ServerReflection"};
     struct wire_field list, service, name;
