@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "client/guard_internal.h"
 
-#define FORKED "this process was forked from the guard's: open a guard here, too"
+#define FORKED "this process was forked from the guard's: fork first, then open a guard in each child"
 
 lapse_result guard_may_call(const struct lapse_guard *guard, bool waits, struct lapse_error *error)
 {

@@ -14,7 +14,6 @@
 #include "client/lapse.h"
 
 #define BUCKETS_MIN 1024u
-#define LINE 64u
 
 struct guard_record {
     struct guard_record *next_by_id;
@@ -48,27 +47,29 @@ static struct guard_table *table_of(const struct guard_cache *cache)
 /* Complete before it is found: head and filter are the last stores. */
 static void chain_in(struct guard_table *table, struct guard_entry *entry)
 {
-    struct guard_bucket *bucket = &table->buckets[entry->hash & table->mask];
-    struct guard_link *link = &entry->links[table->links];
+    const uint32_t k = table->links;
+    struct guard_back *back = guard_back(entry);
+    struct guard_bucket *bucket = &table->buckets[back->hash & table->mask];
     struct guard_entry *next = atomic_load_explicit(&bucket->head, memory_order_relaxed);
-    atomic_store_explicit(&link->next, next, memory_order_relaxed);
-    link->back = &bucket->head;
+    atomic_store_explicit(&entry->next[k], next, memory_order_relaxed);
+    back->back[k] = &bucket->head;
     if (next != NULL)
-        next->links[table->links].back = &link->next;
+        guard_back(next)->back[k] = &entry->next[k];
     atomic_store_explicit(&bucket->head, entry, memory_order_release);
     uint64_t filter = atomic_load_explicit(&bucket->filter, memory_order_relaxed);
-    atomic_store_explicit(&bucket->filter, filter | guard_filter_bit(entry->hash), memory_order_release);
+    atomic_store_explicit(&bucket->filter, filter | guard_filter_bit(back->hash), memory_order_release);
 }
 
 /* The entry's own link stays: a check that is on it goes on from there. */
 static void chain_out(struct guard_table *table, struct guard_entry *entry)
 {
-    struct guard_bucket *bucket = &table->buckets[entry->hash & table->mask];
-    struct guard_link *link = &entry->links[table->links];
-    struct guard_entry *next = atomic_load_explicit(&link->next, memory_order_relaxed);
+    const uint32_t k = table->links;
+    struct guard_back *back = guard_back(entry);
+    struct guard_bucket *bucket = &table->buckets[back->hash & table->mask];
+    struct guard_entry *next = atomic_load_explicit(&entry->next[k], memory_order_relaxed);
     if (next != NULL)
-        next->links[table->links].back = link->back;
-    atomic_store_explicit(link->back, next, memory_order_release);
+        guard_back(next)->back[k] = back->back[k];
+    atomic_store_explicit(back->back[k], next, memory_order_release);
     if (atomic_load_explicit(&bucket->head, memory_order_relaxed) == NULL)
         atomic_store_explicit(&bucket->filter, 0, memory_order_relaxed);
 }
@@ -94,13 +95,13 @@ static void grow(struct guard_cache *cache)
 
 static void entry_release(struct guard_garbage *garbage)
 {
-    free(CONTAINER_OF(garbage, struct guard_entry, garbage));
+    free(CONTAINER_OF(garbage, struct guard_back, garbage)->entry);
 }
 
 static void entry_drop(struct guard_cache *cache, struct guard_entry *entry)
 {
     if (entry != NULL && cache->shared)
-        guard_reaper_defer(cache->reaper, &entry->garbage, entry_release);
+        guard_reaper_defer(cache->reaper, &guard_back(entry)->garbage, entry_release);
     else
         free(entry);
 }
@@ -174,6 +175,20 @@ static void fill_texts(struct guard_entry *entry, const struct lapse_grant *gran
     (void)put_list(at, binding->networks, binding->n_networks);
 }
 
+/* With place for `texts` bytes, and zeroed but for them. */
+static struct guard_entry *entry_alloc(size_t texts)
+{
+    size_t size = sizeof(struct guard_entry) + texts + sizeof(struct guard_back);
+    size = (size + GUARD_LINE - 1) / GUARD_LINE * GUARD_LINE;
+    CHECK(size / GUARD_LINE <= UINT8_MAX);
+    struct guard_entry *entry = aligned_alloc(GUARD_LINE, size);
+    CHECK(entry != NULL); /* as mem_alloc */
+    memset(entry, 0, sizeof *entry);
+    entry->lines = (uint8_t)(size / GUARD_LINE);
+    *guard_back(entry) = (struct guard_back){.entry = entry};
+    return entry;
+}
+
 /* NULL: malformed. */
 static struct guard_entry *entry_new(const struct guard_cache *cache, const struct lapse_grant *grant,
                                      struct grant_id id)
@@ -181,11 +196,10 @@ static struct guard_entry *entry_new(const struct guard_cache *cache, const stru
     size_t size;
     if (!text_size(grant, &size))
         return NULL;
-    size = (sizeof(struct guard_entry) + size + LINE - 1) / LINE * LINE;
-    struct guard_entry *entry = aligned_alloc(LINE, size);
-    CHECK(entry != NULL); /* as mem_alloc */
-    memset(entry, 0, sizeof *entry);
-    entry->hash = hash_of(cache, slice_str(grant->subject), slice_str(grant->resource));
+    struct guard_entry *entry = entry_alloc(size);
+    uint64_t hash = hash_of(cache, slice_str(grant->subject), slice_str(grant->resource));
+    guard_back(entry)->hash = hash;
+    entry->tag = guard_hash_tag(hash);
     entry->deadline_ms = grant->deadline_ms;
     entry->not_before_ms = grant->not_before_ms;
     entry->max_uses = grant->max_uses;
@@ -358,7 +372,8 @@ static bool ids_of(const struct lapse_grant *grant, struct grant_id *id, struct 
 static void replace(struct guard_cache *cache, struct guard_record *record, struct guard_entry *entry)
 {
     struct guard_entry *old = record->entry;
-    atomic_store_explicit(&entry->share, atomic_exchange(&old->share, 0), memory_order_relaxed);
+    uint32_t share = atomic_exchange(&guard_back(old)->share, 0);
+    atomic_store_explicit(&guard_back(entry)->share, share, memory_order_relaxed);
     record->entry = entry;
     if (record->in_sight) {
         chain_in(table_of(cache), entry);

@@ -89,12 +89,11 @@ static void walk(const struct guard_table *table, uint64_t hash, const struct gr
         return;
     const struct guard_entry *entry = atomic_load_explicit(&bucket->head, memory_order_acquire);
     while (entry != NULL) {
-        __builtin_prefetch((const char *)entry + 64);
-        __builtin_prefetch((const char *)entry + 128);
-        __builtin_prefetch((const char *)entry + 192);
-        if (entry->hash == hash)
+        __builtin_prefetch((const char *)entry + GUARD_LINE);
+        __builtin_prefetch((const char *)entry + 2 * GUARD_LINE);
+        if (entry->tag == guard_hash_tag(hash))
             consider(entry, query, now_ms, grant, best);
-        entry = atomic_load_explicit(&entry->links[table->links].next, memory_order_acquire);
+        entry = atomic_load_explicit(&entry->next[table->links], memory_order_acquire);
     }
 }
 

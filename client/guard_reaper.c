@@ -35,8 +35,8 @@ static void after_fork_child(void)
     atomic_fetch_add_explicit(&guard_forks, 1, memory_order_relaxed);
 }
 
-/* The child has none of our threads, but it may check, and may open a guard of its own: so liburcu's locks are free in
- * it, and it doesn't wait for readings of threads that only the parent has. */
+/* The child has none of our threads, but it may check: so liburcu's locks are free in it, and it knows of no reading by
+ * threads that only the parent has. */
 static void watch_forks(void)
 {
     CHECK(pthread_atfork(urcu_bp_before_fork, urcu_bp_after_fork_parent, after_fork_child) == 0);

@@ -53,6 +53,11 @@ static inline uint64_t guard_hash_below(uint64_t subject, struct slice prefix)
     return XXH3_64bits_withSeed(prefix.data, prefix.len, ~subject);
 }
 
+static inline uint32_t guard_hash_tag(uint64_t hash)
+{
+    return (uint32_t)(hash >> 32);
+}
+
 static inline uint64_t guard_filter_bit(uint64_t hash)
 {
     return 1ULL << (hash >> 58);

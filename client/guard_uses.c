@@ -16,7 +16,7 @@
 
 static bool share_take(const struct guard_entry *entry)
 {
-    _Atomic(uint32_t) *share = &((struct guard_entry *)(uintptr_t)entry)->share;
+    _Atomic(uint32_t) *share = &guard_back(entry)->share;
     uint32_t left = atomic_load_explicit(share, memory_order_relaxed);
     while (left > 0)
         if (atomic_compare_exchange_weak(share, &left, left - 1))
@@ -235,7 +235,7 @@ static void share_add(struct lapse_guard *guard, const struct guard_use *use)
 {
     struct guard_entry *entry = guard_cache_get(guard->cache, use->grant);
     if (entry != NULL)
-        atomic_fetch_add_explicit(&entry->share, use->count - 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&guard_back(entry)->share, use->count - 1, memory_order_relaxed);
 }
 
 static void take_result(struct lapse_guard *guard, struct guard_use *use, const struct guard_use_result *result)

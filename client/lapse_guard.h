@@ -15,8 +15,9 @@
  * its machine or to the network.
  *
  * A forked child has a copy of what its parent knows, and none of the threads by which it hears of revocations: there
- * every check is denied (FAILED) from its first moment on, calls answer FAILED_PRECONDITION, and closing does nothing. It
- * may open a guard of its own, under another id. (fork, that is; what calls clone itself must not check afterwards.)
+ * every check is denied (FAILED) from its first moment on, calls answer FAILED_PRECONDITION, and closing does nothing.
+ * So fork first, and open a guard, with an id of its own, in each child that checks. (fork, that is: what calls clone
+ * itself must not check afterwards.)
  *
  * Conventions are those of lapse.h. Time is this machine's CLOCK_BOOTTIME: a suspended machine wakes up denying. */
 #ifndef LAPSE_GUARD_H

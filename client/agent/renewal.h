@@ -1,5 +1,5 @@
-/* Certificates that are renewed while the agent runs (SPIFFE's often live for an hour): their files are watched, and the
- * guard goes over to the new ones. On the loop's thread. */
+/* Certificates that are renewed while the agent runs (SPIFFE's often live for an hour): their files are watched, and
+ * the guard goes over to the new ones. On the loop's thread. */
 #ifndef LAPSE_CLIENT_AGENT_RENEWAL_H
 #define LAPSE_CLIENT_AGENT_RENEWAL_H
 

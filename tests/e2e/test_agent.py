@@ -310,7 +310,8 @@ action.* = write
         self.assertEqual(self.through(self.nginx_port, "/renewed")[0], 403)
 
     def test_another_resource_is_not_reached_by_spelling(self):
-        self.grant("web/public/*")
+        grant = self.cluster.request_active(resource="web/public/*")
+        self.check("web/public/page", revision=grant.revision)
         for port in (self.nginx_port, self.haproxy_port):
             self.assertEqual(self.through(port, "/public/page")[0], 200)
             for path in ("/public/../secret", "/public/%2e%2e/secret", "/public/..%2fsecret", "/public//secret", "/public/;x/../secret", "/public/%00",

@@ -1,6 +1,6 @@
 /* What reaches the agent from outside: a CheckRequest of Envoy's protocol, and a request's target, which whoever asks
- * chooses. Whatever comes: nothing is read past the input, and what is asked of the guard is a path in one spelling that
- * lies where the map says, never a pattern.
+ * chooses. Whatever comes: nothing is read past the input, and what is asked of the guard is a path in one spelling
+ * that lies where the map says, never a pattern.
  *
  * The first byte chooses: 0 a CheckRequest, 1 a target, 2 a percent-encoded certificate. */
 #include <stdlib.h>

@@ -274,10 +274,10 @@ Test(guard_cache, uses_that_were_spent_outlive_a_change_of_their_grant)
     cr_assert(lapse_is_ok(grant_id_parse(slice_str(grant.id), &id)));
     grant.max_uses = 10;
     put(cache, &grant);
-    atomic_store(&guard_cache_get(cache, id)->share, 3);
+    atomic_store(&guard_back(guard_cache_get(cache, id))->share, 3);
     grant.uses = 4;
     put(cache, &grant);
-    cr_assert_eq(atomic_load(&guard_cache_get(cache, id)->share), 3);
+    cr_assert_eq(atomic_load(&guard_back(guard_cache_get(cache, id))->share), 3);
     cr_assert_eq(guard_cache_get(cache, id)->uses, 4);
     guard_cache_free(cache);
 }
