@@ -74,6 +74,20 @@ static void chain_out(struct guard_table *table, struct guard_entry *entry)
         atomic_store_explicit(&bucket->filter, 0, memory_order_relaxed);
 }
 
+/* In the old one's very place: put at the head instead, with the old one taken out behind, a check that is between the
+ * two would see neither. */
+static void chain_instead(struct guard_table *table, struct guard_entry *old, struct guard_entry *entry)
+{
+    const uint32_t k = table->links;
+    struct guard_back *back = guard_back(entry);
+    struct guard_entry *next = atomic_load_explicit(&old->next[k], memory_order_relaxed);
+    atomic_store_explicit(&entry->next[k], next, memory_order_relaxed);
+    back->back[k] = guard_back(old)->back[k];
+    if (next != NULL)
+        guard_back(next)->back[k] = &entry->next[k];
+    atomic_store_explicit(back->back[k], entry, memory_order_release);
+}
+
 static void grow(struct guard_cache *cache)
 {
     struct guard_table *old = table_of(cache);
@@ -368,14 +382,17 @@ static bool ids_of(const struct lapse_grant *grant, struct grant_id *id, struct 
     return grant_id_compare(*id, *parent) != 0;
 }
 
-/* A check finds the old entry or the new one, or both. */
+/* A check finds the old entry or the new one. A grant's subject and resource never change; a node that changes them all
+ * the same moves it. */
 static void replace(struct guard_cache *cache, struct guard_record *record, struct guard_entry *entry)
 {
     struct guard_entry *old = record->entry;
     uint32_t share = atomic_exchange(&guard_back(old)->share, 0);
     atomic_store_explicit(&guard_back(entry)->share, share, memory_order_relaxed);
     record->entry = entry;
-    if (record->in_sight) {
+    if (record->in_sight && guard_back(old)->hash == guard_back(entry)->hash) {
+        chain_instead(table_of(cache), old, entry);
+    } else if (record->in_sight) {
         chain_in(table_of(cache), entry);
         chain_out(table_of(cache), old);
     }

@@ -25,6 +25,16 @@ local function add(headers, name, value)
   end
 end
 
+-- HAProxy takes a NUL in a header, and routes by what is behind it; for the agent the header would end there.
+local function is_clear(headers)
+  for _, values in pairs(headers) do
+    if values[1]:find("%c") then
+      return false
+    end
+  end
+  return true
+end
+
 local function first(headers, name)
   local values = headers ~= nil and headers[name] or nil
   return values ~= nil and values[0] or ""
@@ -40,6 +50,10 @@ local function check(txn, url)
   add(headers, "x-real-ip", txn.sf:src())
   add(headers, "x-forwarded-user", txn:get_var("txn.lapse_user"))
   add(headers, "x-client-certificate", certificate(txn))
+  if not is_clear(headers) then
+    txn:set_var("txn.lapse_reason", "BAD_REQUEST")
+    return
+  end
   local answer = core.httpclient():get({ url = url, headers = headers, timeout = 15000 })
   if answer == nil or first(answer.headers, "x-lapse-reason") == "" then
     return

@@ -11,6 +11,7 @@ import os
 import pathlib
 import shutil
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -286,6 +287,16 @@ action.* = write
             self.assertEqual(self.through(port, "/mine")[0], 200)
             self.assertEqual(self.through(port, "/others", **forged)[0], 403)
         self.assertEqual(self.through(self.nginx_port, "/mine", name="dev2", **forged)[0], 403)
+
+    def test_a_host_that_ends_for_the_agent_and_goes_on_for_the_proxy_is_refused(self):
+        self.grant("web/nul")
+        for port in (self.nginx_port, self.haproxy_port):
+            for host, passes in ((b"web.example.org", True), (b"web.example.org\0.secret", False)):
+                with socket.create_connection(("127.0.0.1", port)) as connection:
+                    connection.sendall(b"GET /nul HTTP/1.1\r\nHost: " + host + b"\r\nConnection: close\r\nAuthorization: "
+                                       + user("dev1")["Authorization"].encode() + b"\r\n\r\n")
+                    status = int(connection.makefile("rb").readline().split()[1])
+                self.assertEqual(status == 200, passes, f"{host} got {status}")
 
     def test_a_name_without_its_password_is_not_even_asked_about(self):
         grant = self.grant("web/once", max_uses=2)  # the first check was a use
