@@ -6,14 +6,15 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 # Never older: 0.15 commits entries of old terms by counting replicas.
 libraft_min=0.22.1
 
-# All that is needed to build and to test; libraft-dev comes by itself, see install_libraft.
+# All that is needed to build and to run; libraft-dev comes by itself, see install_libraft.
 packages=(
   meson ninja-build pkg-config gcc libc6-dev clang libclang-rt-dev git
   libuv1-dev libssl-dev libnghttp2-dev nanopb libnanopb-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev
   zlib1g-dev liburcu-dev libxxhash-dev protobuf-compiler
-  libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2 nginx haproxy
-  libpam0g-dev pamtester sudo openssh-client openssh-server
+  libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2 libpam0g-dev
 )
+# What the tests put Lapse beside. Servers: see install_quietly.
+test_packages=(nginx haproxy pamtester sudo openssh-client openssh-server)
 
 die() {
   printf '%s: %s\n' "$(basename "$0")" "$*" >&2
@@ -43,11 +44,25 @@ installed_version() {
   dpkg-query -W -f '${db:Status-Status} ${Version}\n' "$1" 2>/dev/null | sed -n 's/^installed //p' | head -n 1
 }
 
+# missing_packages PACKAGE...
 missing_packages() {
   local package
-  for package in "${packages[@]}"; do
+  for package in "$@"; do
     [ -n "$(installed_version "$package")" ] || printf '%s\n' "$package"
   done
+}
+
+# Installs packages without starting the services that some of them bring: the tests start their own.
+install_quietly() {
+  local policy=/usr/sbin/policy-rc.d mine=false status=0
+  if [ ! -e "$policy" ]; then
+    mine=true
+    printf '#!/bin/sh\nexit 101\n' | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+  fi
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "$@" || status=$?
+  if $mine; then as_root rm -f "$policy"; fi
+  return "$status"
 }
 
 libraft_is_there() {
