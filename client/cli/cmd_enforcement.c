@@ -13,6 +13,9 @@ static void print_receipts(FILE *out, const struct lapse_receipt *receipts, size
 {
     static const char *const titles[] = {"POINT", "RECEIPT", "WHEN", "NOTE"};
     struct output_table *table = output_table_new(4, titles);
+    /* The last one may have come a little after what the caller calls now. */
+    for (size_t i = 0; i < n; i++)
+        now_ms = receipts[i].time_ms > now_ms ? receipts[i].time_ms : now_ms;
     for (size_t i = 0; i < n; i++) {
         char when[96] = "", note[320];
         if (receipts[i].time_ms != 0)
