@@ -11,6 +11,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "client/guard_internal.h"
 
 #define USE_SHARE_DEFAULT 1
@@ -317,9 +318,7 @@ static lapse_result take_options(struct guard_settings *settings, const struct l
 static void guard_init(struct lapse_guard *guard, const struct lapse_guard_options *options,
                        const struct lapse_guard_callbacks *callbacks, void *arg)
 {
-    pthread_condattr_t monotonic;
-    CHECK(pthread_condattr_init(&monotonic) == 0 && pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&guard->changed, &monotonic) == 0 && pthread_condattr_destroy(&monotonic) == 0);
+    clock_condition_init(&guard->changed);
     CHECK(pthread_mutex_init(&guard->lock, NULL) == 0);
     if (callbacks != NULL)
         guard->callbacks = *callbacks;

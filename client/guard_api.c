@@ -2,6 +2,7 @@
 #include <errno.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "client/guard_internal.h"
 
 #define FORKED "this process was forked from the guard's: fork first, then open a guard in each child"
@@ -16,19 +17,6 @@ lapse_result guard_may_call(const struct lapse_guard *guard, bool waits, struct 
 }
 
 /* ---- Waiting */
-
-static struct timespec moment_after(uint32_t ms)
-{
-    struct timespec at;
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &at) == 0);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_nsec -= 1000000000;
-        at.tv_sec++;
-    }
-    return at;
-}
 
 static enum lapse_guard_state state_now(const struct lapse_guard *guard)
 {
@@ -63,7 +51,7 @@ static bool has_revision(const struct lapse_guard *guard, uint64_t revision)
 static bool wait_until(struct lapse_guard *guard, bool (*met)(const struct lapse_guard *guard, uint64_t revision),
                        uint64_t revision, uint32_t timeout_ms)
 {
-    struct timespec until = moment_after(timeout_ms);
+    struct timespec until = clock_moment_after(timeout_ms);
     int waited = 0;
     pthread_mutex_lock(&guard->lock);
     while (!met(guard, revision) && waited != ETIMEDOUT)

@@ -7,9 +7,9 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 
 #define PAUSE_MS 10
 
@@ -59,13 +59,7 @@ static struct guard_garbage *take(struct guard_reaper *reaper)
 /* Lets a batch gather; short when the reaper is to end. */
 static void pause_between(struct guard_reaper *reaper)
 {
-    struct timespec until;
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &until) == 0);
-    until.tv_nsec += PAUSE_MS * 1000000;
-    if (until.tv_nsec >= 1000000000) {
-        until.tv_nsec -= 1000000000;
-        until.tv_sec++;
-    }
+    struct timespec until = clock_moment_after(PAUSE_MS);
     pthread_mutex_lock(&reaper->lock);
     int waited = 0;
     while (!reaper->stop && waited == 0)
@@ -90,10 +84,8 @@ static void *reaper_main(void *arg)
 
 static void reaper_init(struct guard_reaper *reaper)
 {
-    pthread_condattr_t monotonic;
-    CHECK(pthread_condattr_init(&monotonic) == 0 && pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_mutex_init(&reaper->lock, NULL) == 0 && pthread_cond_init(&reaper->changed, &monotonic) == 0);
-    CHECK(pthread_condattr_destroy(&monotonic) == 0);
+    CHECK(pthread_mutex_init(&reaper->lock, NULL) == 0);
+    clock_condition_init(&reaper->changed);
 }
 
 static void reaper_release(struct guard_reaper *reaper)

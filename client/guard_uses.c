@@ -7,6 +7,7 @@
  * although the grant may have ended meanwhile, if it ended of its uses: this was one of them. After any other end it
  * isn't. */
 #include "base/check.h"
+#include "base/clock.h"
 #include "client/guard_internal.h"
 
 #define USE_TIMEOUT_DEFAULT_MS 10000
@@ -87,19 +88,6 @@ static void decide_after(struct lapse_guard *guard, const struct guard_use *use,
     guard_read_end();
 }
 
-static struct timespec timespec_after(uint32_t ms)
-{
-    struct timespec at;
-    CHECK(clock_gettime(CLOCK_MONOTONIC, &at) == 0);
-    at.tv_sec += ms / 1000;
-    at.tv_nsec += (long)(ms % 1000) * 1000000;
-    if (at.tv_nsec >= 1000000000) {
-        at.tv_nsec -= 1000000000;
-        at.tv_sec++;
-    }
-    return at;
-}
-
 static lapse_result enqueue(struct lapse_guard *guard, struct guard_use *use, struct lapse_error *error)
 {
     if (guard->n_uses == LIMIT_GUARD_USES)
@@ -131,10 +119,8 @@ static void wait_done(struct lapse_guard *guard, struct guard_use *use, const st
 static lapse_result spend(struct lapse_guard *guard, struct guard_use *use, const struct timespec *until,
                           struct lapse_error *error)
 {
-    pthread_condattr_t monotonic;
     lapse_request_id_make(use->request_id);
-    CHECK(pthread_condattr_init(&monotonic) == 0 && pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC) == 0);
-    CHECK(pthread_cond_init(&use->changed, &monotonic) == 0 && pthread_condattr_destroy(&monotonic) == 0);
+    clock_condition_init(&use->changed);
     pthread_mutex_lock(&guard->lock);
     lapse_result result = enqueue(guard, use, error);
     pthread_mutex_unlock(&guard->lock);
@@ -169,7 +155,7 @@ static bool may_be_too_many(lapse_result result)
 static lapse_result use_counted(struct lapse_guard *guard, const struct wanted *wanted, uint32_t timeout_ms,
                                 struct lapse_guard_decision *decision, struct lapse_error *error)
 {
-    struct timespec until = timespec_after(timeout_ms == 0 ? USE_TIMEOUT_DEFAULT_MS : timeout_ms);
+    struct timespec until = clock_moment_after(timeout_ms == 0 ? USE_TIMEOUT_DEFAULT_MS : timeout_ms);
     struct guard_use use = {.grant = wanted->grant, .count = guard->settings.use_share};
     lapse_result result = spend(guard, &use, &until, error);
     if (use.count > 1 && may_be_too_many(result)) {
