@@ -27,6 +27,11 @@
 #define LIMIT_NETWORKS 8
 #define LIMIT_NETWORK 43
 
+/* Approval in steps, and the patterns of principals of one step (or of the reviewers) with a space between each: they are
+ * kept with every grant. */
+#define LIMIT_STEPS 4
+#define LIMIT_STEP_PATTERNS 512
+
 /* A caller's idempotency key: a UUID fits twice. */
 #define LIMIT_REQUEST_ID 64
 
@@ -109,6 +114,33 @@
  * memory, or live grants in the order of memory (1 ms each). */
 #define LIMIT_SWEEP_LOOKS 10000u
 #define LIMIT_SWEEP_SCAN 25000u
+
+/* Governance: docs/decisions/0012-governance.md. What is kept of one policy, lock, ... as bytes: it has to fit into a
+ * command, an event and a record of a snapshot. */
+#define LIMIT_OBJECT_BYTES (18u * 1024)
+#define LIMIT_OBJECT_NAME 272
+#define LIMIT_POLICIES 256u
+/* Of all policies: a request looks at each (0.1 ms). */
+#define LIMIT_POLICY_RULES 4096u
+#define LIMIT_RULES_PER_POLICY 128u
+#define LIMIT_RULE_PATTERNS 32u
+/* Of a justification or a ticket; matched in time linear in the text. */
+#define LIMIT_TEXT_PATTERN 128
+/* How far back a policy's limits look: what has ended stays in memory for so long. A subject with more grants there than
+ * the second number is past every limit. */
+#define LIMIT_POLICY_WINDOW_MS (3600LL * 1000)
+#define LIMIT_POLICY_LOOKS 10000u
+#define LIMIT_LOCKS 4096u
+#define LIMIT_LOCK_MS_MAX (366LL * 24 * 3600 * 1000)
+#define LIMIT_ELIGIBILITIES 65536u
+#define LIMIT_ELIGIBILITY_MS_MAX (366LL * 24 * 3600 * 1000)
+#define LIMIT_CAMPAIGNS 256u
+/* Break-glass reviews that are open: one more break-glass request is refused. */
+#define LIMIT_REVIEWS 4096u
+#define LIMIT_REVIEW_MS_DEFAULT (24LL * 3600 * 1000)
+#define LIMIT_REVIEW_MS_MAX (7LL * 24 * 3600 * 1000)
+/* Webhooks: how far each one's deliveries have come is kept by the cluster. */
+#define LIMIT_HOOKS 64u
 
 /* Commands and entries. The largest command is a request with every field full, about 16 KiB. */
 #define LIMIT_COMMAND_BYTES (24u * 1024)

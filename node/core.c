@@ -72,18 +72,7 @@ static void on_event(void *arg, const struct store_event *event)
         ring_set_epoch(core->ring, epoch);
     struct buf bytes;
     buf_init(&bytes, LIMIT_MESSAGE_OUT);
-    const struct proto_event message = {.revision = event->revision,
-                                        .time_ms = event->time_ms,
-                                        .type = (uint32_t)event->type,
-                                        .grant = event->grant,
-                                        .member = event->member,
-                                        .roles = event->roles,
-                                        .scope = event->scope,
-                                        .point = event->point,
-                                        .barrier = event->barrier,
-                                        .session = event->session,
-                                        .sweep = event->sweep};
-    CHECK(lapse_is_ok(proto_encode_watch_event(epoch, &message, &bytes)));
+    CHECK(lapse_is_ok(proto_encode_watch_event(epoch, event->encoded, &bytes)));
     ring_append(core->ring, ring_event_new(event, blob_new(buf_slice(&bytes))));
     buf_free(&bytes);
     count_event(event);

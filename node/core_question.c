@@ -30,7 +30,8 @@ void core_call_free(struct core_call *call)
 /* The longest message that is kept: a List filter (subject, resource, requester, approver, ticket, policy) or a Check.
  */
 _Static_assert(CORE_CALL_TEXT_SIZE >=
-                   LIMIT_SUBJECT + LIMIT_RESOURCE + 2 * LIMIT_PRINCIPAL + LIMIT_TICKET + LIMIT_POLICY,
+                   LIMIT_SUBJECT + LIMIT_RESOURCE + 4 * LIMIT_PRINCIPAL + LIMIT_TICKET + LIMIT_POLICY + LIMIT_LABEL_KEY + 1 +
+                       LIMIT_LABEL_VALUE,
                "a filter fits");
 _Static_assert(CORE_CALL_TEXT_SIZE >= LIMIT_SUBJECT + LIMIT_RESOURCE + LIMIT_ACTION + LIMIT_PRINCIPAL + 32 + 64,
                "a check fits");

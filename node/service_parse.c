@@ -129,7 +129,7 @@ static struct slice keep(struct core_call *call, struct slice text)
 
 lapse_result parse_filter(struct core_call *call, const lapse_v1_Filter *message, struct lapse_error *error)
 {
-    struct proto_filter filter;
+    struct store_filter filter;
     lapse_result result = proto_filter_borrow(message, &filter, error);
     if (!lapse_is_ok(result))
         return result;
@@ -142,6 +142,10 @@ lapse_result parse_filter(struct core_call *call, const lapse_v1_Filter *message
         .policy = keep(call, filter.policy),
         .parent = filter.parent,
         .states = filter.states,
+        .policy_version = filter.policy_version,
+        .binding = keep(call, filter.binding),
+        .label = keep(call, filter.label),
+        .person = keep(call, filter.person),
     };
     return lapse_ok();
 }

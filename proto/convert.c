@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "proto/codec.h"
+#include "store/words.h"
 
 /* --- filling ---------------------------------------------------------------------------------------------------- */
 
@@ -81,11 +82,17 @@ static void fill_lists(struct filler *filler, const struct grant *grant, lapse_v
         PUT_TEXT(filler, grant->approvals[i].approver, out->approvals[i].approver);
         out->approvals[i].time_ms = grant->approvals[i].time_ms;
         PUT_TEXT(filler, grant->approvals[i].comment, out->approvals[i].comment);
+        out->approvals[i].revision = grant->approvals[i].revision;
     }
     out->labels_count = (pb_size_t)put_count(filler, "labels", grant->n_labels, ARRAY_LEN(out->labels));
     for (uint32_t i = 0; i < out->labels_count; i++) {
         PUT_TEXT(filler, grant->labels[i].key, out->labels[i].key);
         PUT_TEXT(filler, grant->labels[i].value, out->labels[i].value);
+    }
+    out->steps_count = (pb_size_t)put_count(filler, "steps", grant->n_steps, ARRAY_LEN(out->steps));
+    for (uint32_t i = 0; i < out->steps_count; i++) {
+        out->steps[i].count = grant->steps[i].count;
+        PUT_TEXT(filler, grant->steps[i].approvers, out->steps[i].approvers);
     }
 }
 
@@ -100,6 +107,9 @@ static void fill_texts(struct filler *filler, const struct grant *grant, lapse_v
     PUT_TEXT(filler, grant->policy, out->policy);
     PUT_TEXT(filler, grant->ended_by, out->ended_by);
     PUT_TEXT(filler, grant->reason, out->reason);
+    PUT_TEXT(filler, grant->rule, out->rule);
+    PUT_TEXT(filler, grant->reviewers, out->reviewers);
+    put_hash(filler, grant->token_sha256, out->token_sha256.bytes, &out->token_sha256.size);
 }
 
 /* What is plain numbers on both sides, under the same names. */
@@ -107,6 +117,12 @@ static void fill_texts(struct filler *filler, const struct grant *grant, lapse_v
     do {                                                                                                               \
         (to)->policy_version = (from)->policy_version;                                                                 \
         (to)->break_glass = (from)->break_glass;                                                                       \
+        (to)->automatic = (from)->automatic;                                                                           \
+        (to)->self_approval = (from)->self_approval;                                                                   \
+        (to)->held = (from)->held;                                                                                     \
+        (to)->delegation_depth = (from)->delegation_depth;                                                             \
+        (to)->review_within_ms = (from)->review_within_ms;                                                             \
+        (to)->token_rule = (from)->token_rule;                                                                         \
         (to)->duration_ms = (from)->duration_ms;                                                                       \
         (to)->not_before_ms = (from)->not_before_ms;                                                                   \
         (to)->deadline_ms = (from)->deadline_ms;                                                                       \
@@ -139,7 +155,7 @@ lapse_result proto_grant_fill(const struct grant *grant, lapse_v1_Grant *out, st
     return filled(&filler, error);
 }
 
-lapse_result proto_filter_fill(const struct proto_filter *filter, lapse_v1_Filter *out, struct lapse_error *error)
+lapse_result proto_filter_fill(const struct store_filter *filter, lapse_v1_Filter *out, struct lapse_error *error)
 {
     struct filler filler = {NULL};
     memset(out, 0, sizeof *out);
@@ -150,6 +166,10 @@ lapse_result proto_filter_fill(const struct proto_filter *filter, lapse_v1_Filte
     PUT_TEXT(&filler, filter->ticket, out->ticket);
     PUT_TEXT(&filler, filter->policy, out->policy);
     put_id(filter->parent, out->parent);
+    out->policy_version = filter->policy_version;
+    PUT_TEXT(&filler, filter->binding, out->binding);
+    PUT_TEXT(&filler, filter->label, out->label);
+    PUT_TEXT(&filler, filter->person, out->person);
     for (int state = GRANT_PENDING; state <= GRANT_LAPSED; state++)
         if (filter->states & 1u << state)
             out->states[out->states_count++] = (lapse_v1_GrantState)state;
@@ -196,7 +216,11 @@ static void borrow_lists(const lapse_v1_Grant *message, struct grant *grant)
             .approver = slice_str(message->approvals[i].approver),
             .time_ms = message->approvals[i].time_ms,
             .comment = slice_str(message->approvals[i].comment),
+            .revision = message->approvals[i].revision,
         };
+    grant->n_steps = message->steps_count;
+    for (uint32_t i = 0; i < grant->n_steps; i++)
+        grant->steps[i] = (struct grant_step){message->steps[i].count, slice_str(message->steps[i].approvers)};
     borrow_labels(message->labels, message->labels_count, grant);
     if (message->has_binding)
         borrow_binding(&message->binding, &grant->binding);
@@ -213,6 +237,9 @@ static void borrow_texts(const lapse_v1_Grant *message, struct grant *grant)
     grant->policy = slice_str(message->policy);
     grant->ended_by = slice_str(message->ended_by);
     grant->reason = slice_str(message->reason);
+    grant->rule = slice_str(message->rule);
+    grant->reviewers = slice_str(message->reviewers);
+    grant->token_sha256 = slice_of(message->token_sha256.bytes, message->token_sha256.size);
 }
 
 static bool state_is_known(lapse_v1_GrantState state)
@@ -241,15 +268,19 @@ lapse_result proto_grant_borrow(const lapse_v1_Grant *message, struct grant *gra
     return lapse_ok();
 }
 
-lapse_result proto_filter_borrow(const lapse_v1_Filter *message, struct proto_filter *filter, struct lapse_error *error)
+lapse_result proto_filter_borrow(const lapse_v1_Filter *message, struct store_filter *filter, struct lapse_error *error)
 {
-    struct proto_filter found = {
+    struct store_filter found = {
         .subject = slice_str(message->subject),
         .resource = slice_str(message->resource),
         .requester = slice_str(message->requester),
         .approver = slice_str(message->approver),
         .ticket = slice_str(message->ticket),
         .policy = slice_str(message->policy),
+        .policy_version = message->policy_version,
+        .binding = slice_str(message->binding),
+        .label = slice_str(message->label),
+        .person = slice_str(message->person),
     };
     lapse_result result = borrow_id(message->parent, "parent", &found.parent, error);
     if (!lapse_is_ok(result))
@@ -308,6 +339,8 @@ lapse_result proto_request_borrow(const lapse_v1_RequestRequest *message, struct
     terms->not_before_ms = message->not_before_ms;
     terms->pending_until_ms = message->pending_until_ms;
     terms->max_uses = message->max_uses;
+    terms->policy = slice_str(message->policy);
+    terms->break_glass = message->break_glass;
     borrow_actions(message, terms);
     borrow_labels(message->labels, message->labels_count, terms);
     qsort(terms->labels, terms->n_labels, sizeof terms->labels[0], by_key);
@@ -318,21 +351,11 @@ lapse_result proto_request_borrow(const lapse_v1_RequestRequest *message, struct
 
 /* --- roles ------------------------------------------------------------------------------------------------------ */
 
-static const char *const role_names[] = {"requester", "approver", "operator", "auditor", "enforcer"};
-
-const char *proto_role_name(uint32_t role)
-{
-    for (size_t i = 0; i < ARRAY_LEN(role_names); i++)
-        if (role == 1u << i)
-            return role_names[i];
-    return NULL;
-}
-
 static uint32_t role_of_name(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(role_names); i++)
-        if (strcmp(name, role_names[i]) == 0)
-            return 1u << i;
+    for (uint32_t role = 1; role <= ROLE_ALL; role <<= 1)
+        if (strcmp(name, role_name(role)) == 0)
+            return role;
     return 0;
 }
 

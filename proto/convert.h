@@ -15,15 +15,9 @@ lapse_result proto_grant_fill(const struct grant *grant, lapse_v1_Grant *out, st
 lapse_result proto_grant_borrow(const lapse_v1_Grant *message, struct grant *grant,
                                 struct lapse_error *error) LAPSE_MUST_USE;
 
-/* The same members as store.h's struct store_filter, which this room doesn't see. */
-struct proto_filter {
-    struct slice subject, resource, requester, approver, ticket, policy;
-    struct grant_id parent;
-    uint32_t states; /* bit set of 1 << grant_state; 0: all */
-};
-lapse_result proto_filter_fill(const struct proto_filter *filter, lapse_v1_Filter *out,
+lapse_result proto_filter_fill(const struct store_filter *filter, lapse_v1_Filter *out,
                                struct lapse_error *error) LAPSE_MUST_USE;
-lapse_result proto_filter_borrow(const lapse_v1_Filter *message, struct proto_filter *filter,
+lapse_result proto_filter_borrow(const lapse_v1_Filter *message, struct store_filter *filter,
                                  struct lapse_error *error) LAPSE_MUST_USE;
 
 /* The REQUEST command that a call asks for: type and terms, with actions and labels sorted and repeated actions
@@ -31,8 +25,6 @@ lapse_result proto_filter_borrow(const lapse_v1_Filter *message, struct proto_fi
 lapse_result proto_request_borrow(const lapse_v1_RequestRequest *message, struct command *command,
                                   struct lapse_error *error) LAPSE_MUST_USE;
 
-/* "requester", ... for one bit of enum role; NULL for anything else. */
-const char *proto_role_name(uint32_t role);
 /* Roles by their names as a bit set. INVALID_ARGUMENT names the word that is none. */
 lapse_result proto_roles_borrow(const lapse_v1_RoleBinding *message, uint32_t *roles,
                                 struct lapse_error *error) LAPSE_MUST_USE;

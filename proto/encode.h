@@ -15,22 +15,6 @@ struct proto_point {
     int64_t time_ms;
 };
 
-/* An event; the numbers of `type` are store.h's and lapse.v1.EventType's. */
-struct proto_event {
-    uint64_t revision;
-    int64_t time_ms;
-    uint32_t type;
-    const struct grant *grant; /* NULL: about no grant */
-    struct slice member;       /* not empty: roles of `member` were changed */
-    uint32_t roles;
-    struct slice scope; /* of the roles; empty: none */
-    /* What else it is about; NULL: nothing of that kind. */
-    const struct point *point;
-    const struct barrier *barrier;
-    const struct session *session;
-    const struct sweep *sweep;
-};
-
 /* What is known of one point and one barrier. */
 struct proto_receipt {
     struct slice point; /* its id */
@@ -42,10 +26,10 @@ struct proto_receipt {
 };
 
 lapse_result proto_encode_grant(const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
-lapse_result proto_encode_event(const struct proto_event *event, struct buf *out) LAPSE_MUST_USE;
 
 /* The kinds of lapse.v1.WatchResponse. Those about a point use its revision and time. */
-lapse_result proto_encode_watch_event(uint64_t epoch, const struct proto_event *event, struct buf *out) LAPSE_MUST_USE;
+/* `event`: the bytes of a lapse.v1.Event, which the store has made (store/words.h). */
+lapse_result proto_encode_watch_event(uint64_t epoch, struct slice event, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_watch_grant(uint64_t epoch, const struct grant *grant, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_watch_created(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_watch_progress(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;

@@ -4,6 +4,7 @@
 
 #include "base/wire.h"
 #include "proto/encode.h"
+#include "store/words.h"
 
 static inline void put_int(struct wire_writer *writer, uint32_t field, int64_t value)
 {
@@ -13,15 +14,6 @@ static inline void put_int(struct wire_writer *writer, uint32_t field, int64_t v
 static inline void put_text(struct wire_writer *writer, uint32_t field, const char *text)
 {
     wire_put_bytes(writer, field, slice_str(text));
-}
-
-static inline void put_id(struct wire_writer *writer, uint32_t field, struct grant_id id)
-{
-    if (grant_id_is_zero(id))
-        return;
-    char text[GRANT_ID_TEXT_SIZE];
-    grant_id_format(id, text);
-    wire_put_bytes(writer, field, slice_of(text, sizeof text - 1));
 }
 
 static inline lapse_result written(const struct wire_writer *writer)
@@ -42,13 +34,5 @@ static inline void put_point(struct wire_writer *writer, const struct proto_poin
     wire_put_uint(writer, POINT_REVISION, point->revision);
     put_int(writer, POINT_TIME_MS, point->time_ms);
 }
-
-/* encode_points.c. Each writes one nested message; nothing for NULL. `scope` is a scope's text: its patterns become the
- * elements of a repeated field. */
-void put_scope(struct wire_writer *writer, uint32_t field, struct slice scope);
-void put_registered_point(struct wire_writer *writer, uint32_t field, const struct point *point);
-void put_barrier(struct wire_writer *writer, uint32_t field, const struct barrier *barrier);
-void put_session(struct wire_writer *writer, uint32_t field, const struct session *session, int64_t ended_ms);
-void put_sweep(struct wire_writer *writer, uint32_t field, const struct sweep *sweep);
 
 #endif

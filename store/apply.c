@@ -12,6 +12,7 @@
 #include "store/apply_points.h"
 #include "store/binding.h"
 #include "store/command_internal.h"
+#include "store/governance.h"
 #include "store/transition.h"
 
 /* How much of what views and time left behind each command cleans up: little, but more than it adds. */
@@ -358,7 +359,7 @@ static lapse_result apply_advance(struct apply *apply)
     if (!lapse_is_ok(result))
         return result;
     uint32_t sweeps = store->sweeps.n > 0 ? (count + 1) / 2 : 0;
-    sweeps_advance(apply, sweeps + advance_timers(apply, count - sweeps));
+    sweeps_advance(apply, sweeps + advance_timers(apply, governance_advance(apply, count - sweeps)));
     return lapse_ok();
 }
 
@@ -441,7 +442,7 @@ static lapse_result dispatch(struct apply *apply)
     enum command_type type = apply->command->type;
     if (apply->store->epoch == 0 && type != COMMAND_INIT && type != COMMAND_ADVANCE)
         return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION, "this cluster is not initialised yet");
-    return handlers[type](apply);
+    return type >= COMMAND_APPLY_POLICY ? governance_apply(apply) : handlers[type](apply);
 }
 
 static lapse_result repeat(struct apply *apply, const struct key_entry *entry, uint32_t content)

@@ -5,6 +5,7 @@
 #include "base/wire.h"
 #include "store/command_internal.h"
 #include "store/filter.h"
+#include "store/governance.h"
 #include "store/hash.h"
 #include "store/identifiers.h"
 #include "store/receipts.h"
@@ -28,6 +29,10 @@ enum {
     COMMAND_FIELD_SESSION = 15,
     COMMAND_FIELD_RECEIPTS = 16,
     COMMAND_FIELD_FILTER = 17,
+    COMMAND_FIELD_NAME = 18,
+    COMMAND_FIELD_VALUE = 19,
+    COMMAND_FIELD_UNTIL_MS = 20,
+    COMMAND_FIELD_REVISION = 21,
 };
 
 bool request_key_is_zero(const struct request_key *key)
@@ -73,6 +78,10 @@ static void encode_points(struct wire_writer *writer, const struct command *comm
         filter_encode(writer, &command->filter);
         wire_end(writer, mark);
     }
+    wire_put_bytes(writer, COMMAND_FIELD_NAME, command->name);
+    wire_put_bytes(writer, COMMAND_FIELD_VALUE, command->value);
+    wire_put_uint(writer, COMMAND_FIELD_UNTIL_MS, (uint64_t)command->until_ms);
+    wire_put_uint(writer, COMMAND_FIELD_REVISION, command->revision);
 }
 
 static void encode_tail(struct wire_writer *writer, const struct command *command)
@@ -120,7 +129,12 @@ static uint64_t hash_points(uint64_t hash, const struct command *command)
     hash = hash_chain(hash, &command->lease_ms, sizeof command->lease_ms);
     hash = hash_chain_text(hash, command->scope);
     hash = hash_chain_text(hash, command->receipts);
-    return filter_hash(hash, &command->filter);
+    hash = filter_hash(hash, &command->filter);
+    if (command->type < COMMAND_APPLY_POLICY)
+        return hash;
+    const uint64_t numbers[] = {(uint64_t)command->until_ms, command->revision};
+    hash = hash_chain(hash, numbers, sizeof numbers);
+    return hash_chain_text(hash_chain_text(hash, command->name), command->value);
 }
 
 uint32_t command_content_hash(const struct command *command)
@@ -148,7 +162,7 @@ static bool field_key(const struct wire_field *field, struct request_key *key)
 
 static bool field_type(const struct wire_field *field, enum command_type *type)
 {
-    if (field->type != WIRE_VARINT || field->value < COMMAND_REQUEST || field->value > COMMAND_REVOKE_MATCHING)
+    if (field->type != WIRE_VARINT || field->value < COMMAND_REQUEST || field->value > COMMAND_LAST)
         return false;
     *type = (enum command_type)field->value;
     return true;
@@ -169,6 +183,24 @@ static bool field_filter(const struct wire_field *field, struct store_filter *fi
     return field->type == WIRE_BYTES && lapse_is_ok(filter_decode(field->bytes, filter));
 }
 
+static bool decode_governance_field(const struct wire_field *field, struct command *command)
+{
+    if (command->type < COMMAND_APPLY_POLICY)
+        return false;
+    switch (field->number) {
+    case COMMAND_FIELD_NAME:
+        return field_bytes(field, &command->name);
+    case COMMAND_FIELD_VALUE:
+        return field_bytes(field, &command->value);
+    case COMMAND_FIELD_UNTIL_MS:
+        return field_ms(field, &command->until_ms);
+    case COMMAND_FIELD_REVISION:
+        return field_u64(field, &command->revision);
+    default:
+        return false;
+    }
+}
+
 static bool decode_points_field(const struct wire_field *field, struct command *command)
 {
     if (command->type < COMMAND_SET_ROLES)
@@ -187,7 +219,7 @@ static bool decode_points_field(const struct wire_field *field, struct command *
     case COMMAND_FIELD_FILTER:
         return command->type == COMMAND_REVOKE_MATCHING && field_filter(field, &command->filter);
     default:
-        return false;
+        return decode_governance_field(field, command);
     }
 }
 
@@ -351,18 +383,20 @@ static lapse_result validate_session(const struct command *command, struct lapse
 
 static bool is_internal(enum command_type type)
 {
-    return type == COMMAND_ADVANCE || type == COMMAND_INIT || type == COMMAND_RECEIPTS || type == COMMAND_END_POINT;
+    return type == COMMAND_ADVANCE || type == COMMAND_INIT || type == COMMAND_RECEIPTS || type == COMMAND_END_POINT ||
+           type == COMMAND_HOOK_DONE;
 }
 
 static bool names_grant(enum command_type type)
 {
-    return (type >= COMMAND_REQUEST && type <= COMMAND_REVOKE) || type == COMMAND_SESSION_BEGIN;
+    return (type >= COMMAND_REQUEST && type <= COMMAND_REVOKE) || type == COMMAND_SESSION_BEGIN ||
+           type == COMMAND_CLOSE_REVIEW || type == COMMAND_SET_TOKEN;
 }
 
 static lapse_result validate_common(const struct command *command, struct lapse_error *error)
 {
     lapse_result result = lapse_ok();
-    if (command->type < COMMAND_REQUEST || command->type > COMMAND_REVOKE_MATCHING)
+    if (command->type < COMMAND_REQUEST || command->type > COMMAND_LAST)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "unknown command %d", (int)command->type);
     if (!is_internal(command->type) || command->principal.len > 0)
         result = principal_validate(command->principal, "principal", error);
@@ -401,6 +435,6 @@ lapse_result command_validate(const struct command *command, struct lapse_error 
     case COMMAND_REVOKE_MATCHING:
         return filter_validate(&command->filter, error);
     default:
-        return lapse_ok();
+        return command->type >= COMMAND_APPLY_POLICY ? governance_validate(command, error) : lapse_ok();
     }
 }

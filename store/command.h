@@ -24,7 +24,22 @@ enum command_type {
     COMMAND_END_POINT = 13,     /* internal: an instance is over, for `count` (enum point_end) */
     COMMAND_SESSION_BEGIN = 14, /* a point reports; by the principal that registered it */
     COMMAND_SESSION_END = 15,
-    COMMAND_REVOKE_MATCHING = 16 /* all live grants that `filter` takes; by an operator */
+    COMMAND_REVOKE_MATCHING = 16, /* all live grants that `filter` takes; by an operator */
+    /* Governance (0012). `value` is a lapse.v1.Policy, Lock, ...; `name` names the one that is meant. */
+    COMMAND_APPLY_POLICY = 17,       /* `value`; `revision`: the version that it replaces, 0: any */
+    COMMAND_REMOVE_POLICY = 18,      /* `name`; `text`: the reason, as in all below */
+    COMMAND_LOCK = 19,               /* `value` */
+    COMMAND_UNLOCK = 20,             /* `name` */
+    COMMAND_OFFBOARD = 21,           /* `member`, `text` */
+    COMMAND_PUT_ELIGIBILITY = 22,    /* `value` */
+    COMMAND_REMOVE_ELIGIBILITY = 23, /* `name` */
+    COMMAND_CERTIFY = 24,            /* `name`, `until_ms`, `text` */
+    COMMAND_START_CAMPAIGN = 25,     /* `value` */
+    COMMAND_CLOSE_CAMPAIGN = 26,     /* `name` */
+    COMMAND_CLOSE_REVIEW = 27,       /* `grant`, `count`: the verdict, `text`: the comment */
+    COMMAND_SET_TOKEN = 28,          /* `grant`, `value`: SHA-256 of the token */
+    COMMAND_HOOK_DONE = 29,          /* internal: the webhook `name` has everything up to `revision` */
+    COMMAND_LAST = COMMAND_HOOK_DONE
 };
 
 /* Roles as a bit set. Default deny: a principal without a binding has none. */
@@ -51,7 +66,11 @@ struct random_id {
 struct store_filter {
     struct slice subject, resource /* covered by or equal */, requester, approver, ticket, policy;
     struct grant_id parent;
-    uint32_t states; /* bit set of 1 << grant_state; 0: all */
+    uint32_t states;         /* bit set of 1 << grant_state; 0: all */
+    uint64_t policy_version; /* with `policy`; 0: any */
+    struct slice binding;    /* the SPIFFE ID that it is bound to */
+    struct slice label;      /* "key=value" */
+    struct slice person;     /* its subject or requester is the same as this principal: principal_same */
 };
 
 /* What a point said about a barrier, or what is known of it without its word. */
@@ -98,6 +117,10 @@ struct command {
     struct random_id session;
     struct slice receipts;      /* RECEIPTS: encoded, read with receipts_next */
     struct store_filter filter; /* REVOKE_MATCHING; `text` is the reason */
+    /* Governance: see the types. */
+    struct slice name, value;
+    int64_t until_ms;
+    uint64_t revision;
     /* INIT */
     uint64_t epoch;
     struct slice cluster; /* name and unique id of the cluster */

@@ -24,6 +24,8 @@ enum digest_part {
     DIGEST_RECEIPT = 10,
     DIGEST_SESSION = 11,
     DIGEST_SWEEP = 12,
+    DIGEST_OBJECT = 13,
+    DIGEST_EXTRA = 14,
 };
 
 struct store_digest digest_of(enum digest_part part, const void *data, size_t len);

@@ -14,6 +14,10 @@ enum {
     FILTER_POLICY = 6,
     FILTER_PARENT = 7,
     FILTER_STATES = 8,
+    FILTER_POLICY_VERSION = 9,
+    FILTER_BINDING = 10,
+    FILTER_LABEL = 11,
+    FILTER_PERSON = 12,
 };
 
 #define STATES_LIVE (1u << GRANT_PENDING | 1u << GRANT_APPROVED | 1u << GRANT_ACTIVE)
@@ -29,6 +33,10 @@ void filter_encode(struct wire_writer *writer, const struct store_filter *filter
     if (!grant_id_is_zero(filter->parent))
         wire_put_bytes(writer, FILTER_PARENT, slice_of(filter->parent.bytes, sizeof filter->parent.bytes));
     wire_put_uint(writer, FILTER_STATES, filter->states);
+    wire_put_uint(writer, FILTER_POLICY_VERSION, filter->policy_version);
+    wire_put_bytes(writer, FILTER_BINDING, filter->binding);
+    wire_put_bytes(writer, FILTER_LABEL, filter->label);
+    wire_put_bytes(writer, FILTER_PERSON, filter->person);
 }
 
 static bool decode_field(const struct wire_field *field, struct store_filter *filter)
@@ -50,6 +58,14 @@ static bool decode_field(const struct wire_field *field, struct store_filter *fi
         return field_id(field, &filter->parent);
     case FILTER_STATES:
         return field_u32(field, &filter->states);
+    case FILTER_POLICY_VERSION:
+        return field_u64(field, &filter->policy_version);
+    case FILTER_BINDING:
+        return field_bytes(field, &filter->binding);
+    case FILTER_LABEL:
+        return field_bytes(field, &filter->label);
+    case FILTER_PERSON:
+        return field_bytes(field, &filter->person);
     default:
         return false;
     }
@@ -101,9 +117,9 @@ lapse_result filter_validate(const struct store_filter *filter, struct lapse_err
 
 uint64_t filter_hash(uint64_t hash, const struct store_filter *filter)
 {
-    const struct slice texts[] = {filter->subject,  filter->resource, filter->requester,
-                                  filter->approver, filter->ticket,   filter->policy};
-    uint64_t numbers[3] = {filter->states};
+    const struct slice texts[] = {filter->subject, filter->resource, filter->requester, filter->approver, filter->ticket,
+                                  filter->policy,  filter->binding,  filter->label,     filter->person};
+    uint64_t numbers[4] = {filter->states, 0, 0, filter->policy_version};
     memcpy(&numbers[1], filter->parent.bytes, sizeof filter->parent.bytes);
     hash = hash_chain(hash, numbers, sizeof numbers);
     for (size_t i = 0; i < ARRAY_LEN(texts); i++)

@@ -58,7 +58,17 @@ struct grant_approval {
     struct slice approver;
     int64_t time_ms; /* cluster time */
     struct slice comment;
+    uint64_t revision;
 };
+
+/* So many different approvers of whom each matches one of the patterns. The next step begins when it is complete. */
+struct grant_step {
+    uint32_t count;
+    struct slice approvers; /* patterns of principals, one space between each; empty: any approver */
+};
+
+/* lapse.v1.TokenRule. */
+enum token_rule { TOKEN_RULE_ALLOWED = 0, TOKEN_RULE_FORBIDDEN = 1, TOKEN_RULE_BOUND = 2 };
 
 /* What the presenter must also show. Empty members bind nothing. */
 struct grant_binding {
@@ -89,6 +99,16 @@ struct grant {
     struct slice policy;
     uint64_t policy_version;
     bool break_glass;
+    /* What the policy's rule made of the request when it was made (0012): none of it changes with the policy. */
+    struct slice rule;
+    struct grant_step steps[LIMIT_STEPS];
+    uint32_t n_steps; /* 0: one approver, or none when `automatic` */
+    bool automatic, self_approval, held;
+    uint32_t delegation_depth; /* generations of grants that may be derived from it */
+    int64_t review_within_ms;  /* break_glass */
+    struct slice reviewers;    /* patterns, as in a step */
+    uint32_t token_rule;       /* enum token_rule */
+    struct slice token_sha256; /* 32 bytes or none */
     int64_t duration_ms; /* asked for; 0 when an absolute deadline was */
     int64_t not_before_ms;
     int64_t deadline_ms; /* absolute, fixed at activation at the latest, never moved afterwards */
@@ -132,6 +152,9 @@ struct grant_query {
     struct slice spiffe_id;
     struct slice certificate_sha256;
     struct slice address; /* the presenter's IP address, text */
+    /* SHA-256 of a bearer token, 32 bytes: only its grant is looked at, and `subject` may be empty. Who finds the grant by
+     * it answers for that: grant_allows() doesn't look at it. */
+    struct slice token_sha256;
 };
 
 /* In the order in which they are tested: the first that applies is the answer. */
@@ -144,7 +167,8 @@ enum grant_verdict {
     GRANT_OTHER_SUBJECT,
     GRANT_OTHER_RESOURCE,
     GRANT_OTHER_ACTION,
-    GRANT_BINDING_MISSING /* presented without, or with another, binding */
+    GRANT_BINDING_MISSING, /* presented without, or with another, binding */
+    GRANT_LOCKED           /* a lock denies it, whatever grants there are: store/lock.h */
 };
 const char *grant_verdict_name(enum grant_verdict verdict);
 

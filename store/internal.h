@@ -18,6 +18,7 @@
 #include "store/barriers.h"
 #include "store/digest.h"
 #include "store/keys.h"
+#include "store/object_table.h"
 #include "store/point_table.h"
 #include "store/pool.h"
 #include "store/records.h"
@@ -103,7 +104,9 @@ struct store {
     struct barriers barriers;
     struct sessions sessions;
     struct sweeps sweeps;
-    struct store_digest sum; /* of grants, keys and roles */
+    struct object_table objects;
+    struct chain_head chain; /* at `revision` */
+    struct store_digest sum; /* of all but the numbers */
 
     /* Derived from it. */
     struct pool links; /* by slot */
@@ -121,6 +124,13 @@ struct store {
 
     struct store_view *view;
     struct buf scratch;
+    struct buf told; /* the event that is being told, encoded */
+
+    /* Derived from objects; each belongs to the module that it is named after (governance.h), NULL until it needs it. */
+    struct policy_book *policies;
+    struct lock_book *locks;
+    struct eligibility_book *eligibility;
+    struct token_book *tokens;
 };
 
 /* slots.c: a grant's place, its id and its derived data. */
@@ -163,7 +173,7 @@ void slot_read_shared(const struct store *store, uint32_t slot, struct grant *te
 uint32_t store_live(const struct store *store);
 uint32_t store_ended(const struct store *store);
 struct store_digest store_digest_of(const struct store_digest *sum, uint64_t revision, uint64_t epoch, int64_t time_ms,
-                                    struct slice cluster);
+                                    struct slice cluster, const struct chain_head *chain);
 
 /* index.c */
 void index_init(struct store *store);

@@ -117,6 +117,11 @@ static void clear(struct grant *grant)
     grant->not_before_ms = 0;
     grant->pending_until_ms = 0;
     grant->max_uses = 0;
+    grant->rule = grant->reviewers = grant->token_sha256 = (struct slice){0};
+    grant->n_steps = 0;
+    grant->automatic = grant->self_approval = grant->held = false;
+    grant->delegation_depth = grant->token_rule = 0;
+    grant->review_within_ms = 0;
 }
 
 static void read_approvals(const struct record *record, uint8_t *const *chunks, struct grant *grant)
@@ -126,6 +131,7 @@ static void read_approvals(const struct record *record, uint8_t *const *chunks, 
         grant->approvals[i].approver = string_at(chunks, record->approvers[i]);
         grant->approvals[i].time_ms = (int64_t)u48_get(record->approval_ms[i]);
         grant->approvals[i].comment = string_at(chunks, record->comments[i]);
+        grant->approvals[i].revision = 0;
     }
     grant->approved_revision = u48_get(record->approved_revision);
     grant->approved_ms =

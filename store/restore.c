@@ -7,6 +7,7 @@
 
 #include "base/check.h"
 #include "base/wire.h"
+#include "store/governance.h"
 #include "store/identifiers.h"
 #include "store/internal.h"
 #include "store/restore_points.h"
@@ -25,7 +26,7 @@ struct store_restore {
     uint64_t offset;      /* of the first pending byte */
     uint32_t last_field;  /* of Snapshot */
     lapse_result failure; /* sticky */
-    uint64_t n_roles, n_grants, n_keys, n_sweeps;
+    uint64_t n_roles, n_grants, n_keys, n_sweeps, n_objects;
     struct restored_points points;
     struct grant_id last_id;
     struct store_digest digest; /* as the trailer says */
@@ -64,7 +65,7 @@ static const char *read_header(struct store_restore *restore, struct slice bytes
     struct wire_field field;
     uint64_t version = 0;
     uint32_t last = 0;
-    struct slice cluster = {0};
+    struct slice cluster = {0}, chain = {0};
     bool good = true;
     while (good && wire_next(&reader, &field)) {
         good = field.number > last;
@@ -79,6 +80,8 @@ static const char *read_header(struct store_restore *restore, struct slice bytes
             good = good && field_u64(&field, &store->revision);
         else if (field.number == HEADER_TIME_MS)
             good = good && field_ms(&field, &store->time_ms);
+        else if (field.number == HEADER_CHAIN)
+            good = good && field_bytes(&field, &chain);
         else
             good = false;
     }
@@ -86,6 +89,9 @@ static const char *read_header(struct store_restore *restore, struct slice bytes
         return "bad header";
     if (version != SNAPSHOT_FORMAT_VERSION)
         return "unknown format version";
+    if (chain.len != sizeof store->chain.hash)
+        return "bad head of the audit chain";
+    memcpy(store->chain.hash, chain.data, chain.len);
     if (store->epoch > INT64_MAX || store->revision >= U48_MAX || store->time_ms > LIMIT_TIME_MS_MAX)
         return "header out of range";
     if (!lapse_is_ok(token_validate(cluster, LIMIT_CLUSTER, "cluster", NULL)) ||
@@ -226,6 +232,7 @@ static const char *read_trailer(struct store_restore *restore, struct slice byte
         [TRAILER_BARRIERS] = restore->points.n_barriers,
         [TRAILER_RECEIPTS] = restore->points.n_receipts,
         [TRAILER_SESSIONS] = restore->points.n_sessions,
+        [TRAILER_OBJECTS] = restore->n_objects,
     };
     if (reader.failed || memcmp(values, counts, sizeof counts) != 0)
         return "records are missing";
@@ -260,6 +267,9 @@ static const char *read_record(struct store_restore *restore, uint32_t number, s
         return restore_receipts(restore->store, &restore->points, bytes);
     case SNAPSHOT_SESSION:
         return restore_session(restore->store, &restore->points, bytes);
+    case SNAPSHOT_OBJECT:
+        restore->n_objects++;
+        return object_read(&restore->store->objects, &restore->store->sum, bytes);
     case SNAPSHOT_TRAILER:
         return read_trailer(restore, bytes);
     default:
@@ -348,6 +358,8 @@ static lapse_result finish(struct store_restore *restore, struct lapse_error *er
         why = "its digest is another";
     if (why == NULL)
         why = snapshot_grants_link(restore->store);
+    if (why == NULL)
+        why = governance_link(restore->store);
     if (why != NULL)
         return damaged(restore, why, error);
     sweeps_link(restore->store);

@@ -20,7 +20,7 @@ enum authority {
 
 /* Not commands: what follows from others. */
 #define RULE_PARENT_ENDED 0                         /* a grant whose parent has ended */
-#define RULE_LAST_USE (COMMAND_REVOKE_MATCHING + 1) /* a USE that leaves no use */
+#define RULE_LAST_USE (COMMAND_LAST + 1) /* a USE that leaves no use */
 #define GRANT_NONE 0 /* "state" of a grant that is not there yet, and of commands about no grant */
 
 struct rule {

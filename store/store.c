@@ -5,11 +5,14 @@
 #include <sys/random.h>
 
 #include "base/check.h"
+#include "store/governance.h"
 #include "store/hash.h"
 #include "store/internal.h"
 
 /* Room for the encoding of one command, or of one grant's shared terms. */
 #define SCRATCH_BYTES LIMIT_COMMAND_BYTES
+/* Of one event: the largest has LIMIT_RECEIPTS_PER_COMMAND receipts with their reasons. */
+#define TOLD_BYTES (256u * 1024)
 
 const char *store_event_name(enum store_event_type type)
 {
@@ -18,7 +21,9 @@ const char *store_event_name(enum store_event_type type)
         "EXPIRED",      "REVOKED",     "COMPLETED",     "EXHAUSTED",     "DENIED",
         "CANCELLED",    "LAPSED",      "ROLES_CHANGED", "INITIALIZED",   "POINT_REGISTERED",
         "POINT_FENCED", "POINT_ENDED", "ENFORCED",      "SESSION_BEGAN", "SESSION_ENDED",
-        "SWEEP_BEGAN",  "SWEEP_ENDED"};
+        "SWEEP_BEGAN",  "SWEEP_ENDED", "POLICY_APPLIED", "POLICY_REMOVED", "LOCKED",
+        "UNLOCKED", "ELIGIBILITY_PUT", "ELIGIBILITY_CERTIFIED", "ELIGIBILITY_ENDED", "CAMPAIGN_STARTED",
+        "CAMPAIGN_ENDED", "REVIEW_OPENED", "REVIEW_OVERDUE", "REVIEW_CLOSED", "TOKEN_SET", "RECEIPTS", "OFFBOARDED"};
     return type > 0 && (unsigned)type < ARRAY_LEN(names) ? names[type] : "UNKNOWN";
 }
 
@@ -60,6 +65,7 @@ struct store *store_new(const struct store_options *options)
     uint32_t keys_max = options->request_ids_max != 0 ? options->request_ids_max : LIMIT_REQUEST_IDS;
     store->seed = make_seed();
     buf_init(&store->scratch, SCRATCH_BYTES);
+    buf_init(&store->told, TOLD_BYTES);
     records_init(&store->records);
     strings_init(&store->strings, store->seed);
     keys_init(&store->keys, keys_max, store->seed);
@@ -93,6 +99,12 @@ void store_free(struct store *store)
     strings_free(&store->strings);
     records_free(&store->records);
     buf_free(&store->scratch);
+    buf_free(&store->told);
+    policies_free(store);
+    locks_free(store);
+    eligibility_free(store);
+    tokens_free(store);
+    object_table_free(&store->objects);
     free(store);
 }
 
@@ -119,25 +131,30 @@ int64_t store_time_ms(const struct store *store)
 int64_t store_next_due_ms(const struct store *store)
 {
     int64_t timers = timers_next_due(store);
+    const struct object *object = object_next_due(&store->objects);
+    if (object != NULL && object->due_ms < timers)
+        timers = object->due_ms;
     return store->sweeps.n > 0 && store->time_ms < timers ? store->time_ms : timers;
 }
 
 struct store_digest store_digest_of(const struct store_digest *sum, uint64_t revision, uint64_t epoch, int64_t time_ms,
-                                    struct slice cluster)
+                                    struct slice cluster, const struct chain_head *chain)
 {
-    uint8_t bytes[3 * 8 + LIMIT_CLUSTER];
+    uint8_t bytes[3 * 8 + LIMIT_CLUSTER + CHAIN_HASH_BYTES];
     uint64_t numbers[3] = {revision, epoch, (uint64_t)time_ms};
     memcpy(bytes, numbers, sizeof numbers);
     if (cluster.len > 0)
         memcpy(bytes + sizeof numbers, cluster.data, cluster.len);
-    struct store_digest digest = digest_of(DIGEST_STORE, bytes, sizeof numbers + cluster.len);
+    memcpy(bytes + sizeof numbers + cluster.len, chain->hash, sizeof chain->hash);
+    struct store_digest digest = digest_of(DIGEST_STORE, bytes, sizeof numbers + cluster.len + sizeof chain->hash);
     digest_add(&digest, *sum);
     return digest;
 }
 
 struct store_digest store_digest(const struct store *store)
 {
-    return store_digest_of(&store->sum, store->revision, store->epoch, store->time_ms, store_cluster(store));
+    return store_digest_of(&store->sum, store->revision, store->epoch, store->time_ms, store_cluster(store),
+                           &store->chain);
 }
 
 static uint64_t bytes_held(const struct store *store)
@@ -148,7 +165,7 @@ static uint64_t bytes_held(const struct store *store)
     bytes += points_bytes(&store->points) + barriers_bytes(&store->barriers) + sessions_bytes(&store->sessions);
     for (int kind = 0; kind < 2; kind++)
         bytes += store->heaps[kind].capacity * sizeof(struct timer);
-    bytes += sweeps_bytes(store) + store->n_live_words * sizeof store->live[0];
+    bytes += object_table_bytes(&store->objects) + sweeps_bytes(store) + store->n_live_words * sizeof store->live[0];
     return bytes + sizeof *store;
 }
 
@@ -166,6 +183,8 @@ void store_counts(const struct store *store, struct store_counts *counts)
         .sessions = store->sessions.n,
         .bytes = bytes_held(store),
     };
+    for (int kind = OBJECT_POLICY; kind < OBJECT_KINDS; kind++)
+        counts->objects[kind] = store->objects.kinds[kind].n;
 }
 
 uint32_t store_roles_of(const struct store *store, struct slice principal)
@@ -181,4 +200,29 @@ bool store_role_at(const struct store *store, uint32_t i, struct store_role_bind
     binding->roles = store->roles.entries[i].roles;
     binding->scope = role_scope(&store->roles.entries[i]);
     return true;
+}
+
+const struct chain_head *store_chain_head(const struct store *store)
+{
+    return &store->chain;
+}
+
+const struct object *store_object(const struct store *store, enum object_kind kind, struct slice name)
+{
+    return object_find(&store->objects, kind, name);
+}
+
+const struct object *store_object_at(const struct store *store, enum object_kind kind, uint32_t i)
+{
+    return object_at(&store->objects, kind, i);
+}
+
+uint32_t store_object_from(const struct store *store, enum object_kind kind, struct slice name)
+{
+    return object_lower_bound(&store->objects, kind, name);
+}
+
+bool store_locked(const struct store *store, const struct grant_query *query, int64_t now_ms)
+{
+    return locks_deny(store, query, now_ms);
 }

@@ -10,7 +10,9 @@
 #ifndef LAPSE_STORE_STORE_H
 #define LAPSE_STORE_STORE_H
 
+#include "store/chain.h"
 #include "store/command.h"
+#include "store/objects.h"
 #include "store/points.h"
 
 struct store;
@@ -37,7 +39,23 @@ enum store_event_type {
     STORE_EVENT_SESSION_BEGAN = 18,
     STORE_EVENT_SESSION_ENDED = 19,
     STORE_EVENT_SWEEP_BEGAN = 20,
-    STORE_EVENT_SWEEP_ENDED = 21
+    STORE_EVENT_SWEEP_ENDED = 21,
+    STORE_EVENT_POLICY_APPLIED = 22,
+    STORE_EVENT_POLICY_REMOVED = 23,
+    STORE_EVENT_LOCKED = 24,
+    STORE_EVENT_UNLOCKED = 25, /* lifted, or its time is over */
+    STORE_EVENT_ELIGIBILITY_PUT = 26,
+    STORE_EVENT_ELIGIBILITY_CERTIFIED = 27,
+    STORE_EVENT_ELIGIBILITY_ENDED = 28,
+    STORE_EVENT_CAMPAIGN_STARTED = 29,
+    STORE_EVENT_CAMPAIGN_ENDED = 30,
+    STORE_EVENT_REVIEW_OPENED = 31,
+    STORE_EVENT_REVIEW_OVERDUE = 32,
+    STORE_EVENT_REVIEW_CLOSED = 33,
+    STORE_EVENT_TOKEN_SET = 34,
+    STORE_EVENT_RECEIPTS = 35, /* what of a COMMAND_RECEIPTS was counted: evidence */
+    STORE_EVENT_OFFBOARDED = 36,
+    STORE_EVENT_LAST = STORE_EVENT_OFFBOARDED
 };
 const char *store_event_name(enum store_event_type type);
 
@@ -55,6 +73,12 @@ struct store_event {
     const struct barrier *barrier;
     const struct session *session;
     const struct sweep *sweep;
+    const struct object *object; /* a policy, lock, ... as it is right after the event, or was right before its end */
+    struct slice receipts;       /* RECEIPTS: encoded lapse.v1.Receipt messages of the event */
+    /* The event as it is told and hashed: a lapse.v1.Event, canonical. */
+    struct slice actor; /* the command's principal */
+    struct slice encoded;
+    const struct chain_head *head; /* of the audit chain right after it */
 };
 
 /* What the caller of a command is told. A refused command has a code, a message and no events. A repeated request_key
@@ -116,9 +140,22 @@ struct store_digest {
 };
 struct store_digest store_digest(const struct store *store);
 
+/* The head of the audit chain at store_revision(): equal on all nodes at equal revision, and part of the digest. */
+const struct chain_head *store_chain_head(const struct store *store);
+
+/* What governs: policies, locks, ... by name. NULL when there is none. Valid until the next apply. */
+const struct object *store_object(const struct store *store, enum object_kind kind, struct slice name);
+/* Object `i` of a kind in the order of names; NULL past the end. */
+const struct object *store_object_at(const struct store *store, enum object_kind kind, uint32_t i);
+/* The place of the first one whose name is not less than `name`. */
+uint32_t store_object_from(const struct store *store, enum object_kind kind, struct slice name);
+/* Whether a lock denies the query. */
+bool store_locked(const struct store *store, const struct grant_query *query, int64_t now_ms);
+
 struct store_counts {
     uint64_t live, ended, pending, active, request_ids, roles;
     uint64_t points, barriers /* open ones */, sessions;
+    uint64_t objects[OBJECT_KINDS];
     uint64_t bytes; /* memory held, as far as the store accounts for it */
 };
 void store_counts(const struct store *store, struct store_counts *counts);

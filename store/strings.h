@@ -16,8 +16,8 @@ typedef uint32_t string_id; /* 0: the empty string */
 #define STRING_CHUNK_BYTES 65536u
 #define STRING_UNIT 4u
 #define STRING_CHUNK_UNITS (STRING_CHUNK_BYTES / STRING_UNIT)
-/* The longest is what a grant's shared terms can grow to: 16 labels, 16 actions, 8 networks, a binding. */
-#define STRING_BYTES_MAX 8100u
+/* The longest is what a grant's shared terms can grow to: 16 labels, 16 actions, 8 networks, a binding, four steps. */
+#define STRING_BYTES_MAX 10900u
 #define STRING_CLASSES 80u
 
 /* `length` and `bytes` are constant while the string lives; only the owner's thread touches the rest. */

@@ -27,7 +27,19 @@ enum {
     TERMS_CERTIFICATE_SHA256 = 17,
     TERMS_NETWORKS = 18,
     TERMS_LABELS = 19,
+    /* What a policy's rule made of the request. */
+    TERMS_RULE = 20,
+    TERMS_STEPS = 21,
+    TERMS_AUTOMATIC = 22,
+    TERMS_SELF_APPROVAL = 23,
+    TERMS_HELD = 24,
+    TERMS_DELEGATION_DEPTH = 25,
+    TERMS_REVIEW_WITHIN_MS = 26,
+    TERMS_REVIEWERS = 27,
+    TERMS_TOKEN_RULE = 28,
 };
+
+enum { STEP_COUNT = 1, STEP_APPROVERS = 2 };
 
 enum { LABEL_KEY = 1, LABEL_VALUE = 2 };
 
@@ -54,6 +66,24 @@ static void encode_labels(struct wire_writer *writer, const struct grant *terms)
     }
 }
 
+static void encode_rule(struct wire_writer *writer, const struct grant *terms)
+{
+    wire_put_bytes(writer, TERMS_RULE, terms->rule);
+    for (uint32_t i = 0; i < terms->n_steps; i++) {
+        size_t mark = wire_begin(writer, TERMS_STEPS);
+        wire_put_uint(writer, STEP_COUNT, terms->steps[i].count);
+        wire_put_bytes(writer, STEP_APPROVERS, terms->steps[i].approvers);
+        wire_end(writer, mark);
+    }
+    wire_put_uint(writer, TERMS_AUTOMATIC, terms->automatic);
+    wire_put_uint(writer, TERMS_SELF_APPROVAL, terms->self_approval);
+    wire_put_uint(writer, TERMS_HELD, terms->held);
+    wire_put_uint(writer, TERMS_DELEGATION_DEPTH, terms->delegation_depth);
+    wire_put_uint(writer, TERMS_REVIEW_WITHIN_MS, (uint64_t)terms->review_within_ms);
+    wire_put_bytes(writer, TERMS_REVIEWERS, terms->reviewers);
+    wire_put_uint(writer, TERMS_TOKEN_RULE, terms->token_rule);
+}
+
 void terms_encode_shared(struct wire_writer *writer, const struct grant *terms)
 {
     for (uint32_t i = 0; i < terms->n_actions; i++)
@@ -71,6 +101,7 @@ void terms_encode_shared(struct wire_writer *writer, const struct grant *terms)
     for (uint32_t i = 0; i < terms->binding.n_networks; i++)
         wire_put_bytes(writer, TERMS_NETWORKS, terms->binding.networks[i]);
     encode_labels(writer, terms);
+    encode_rule(writer, terms);
 }
 
 void terms_encode(struct wire_writer *writer, const struct grant *terms)
@@ -103,7 +134,7 @@ uint64_t terms_hash(uint64_t hash, const struct grant *terms)
         hash = hash_chain_text(hash, binding->networks[i]);
     for (uint32_t i = 0; i < terms->n_labels; i++)
         hash = hash_chain_text(hash_chain_text(hash, terms->labels[i].key), terms->labels[i].value);
-    return hash;
+    return hash; /* the rule's part is the store's: no caller sends it */
 }
 
 bool field_u64(const struct wire_field *field, uint64_t *out)
@@ -192,6 +223,52 @@ static bool decode_label(const struct wire_field *field, struct grant *terms)
     return !reader.failed;
 }
 
+static bool decode_step(const struct wire_field *field, struct grant *terms)
+{
+    struct slice bytes;
+    struct wire_field part;
+    if (terms->n_steps == LIMIT_STEPS || !field_bytes(field, &bytes))
+        return false;
+    struct grant_step *step = &terms->steps[terms->n_steps++];
+    struct wire_reader reader = wire_reader(bytes);
+    uint32_t last = 0;
+    *step = (struct grant_step){0};
+    while (wire_next(&reader, &part)) {
+        if (part.number <= last || !(part.number == STEP_COUNT       ? field_u32(&part, &step->count)
+                                     : part.number == STEP_APPROVERS ? field_bytes(&part, &step->approvers)
+                                                                     : false))
+            return false;
+        last = part.number;
+    }
+    return !reader.failed;
+}
+
+static bool decode_rule_field(const struct wire_field *field, struct grant *terms)
+{
+    switch (field->number) {
+    case TERMS_RULE:
+        return field_bytes(field, &terms->rule);
+    case TERMS_STEPS:
+        return decode_step(field, terms);
+    case TERMS_AUTOMATIC:
+        return field_bool(field, &terms->automatic);
+    case TERMS_SELF_APPROVAL:
+        return field_bool(field, &terms->self_approval);
+    case TERMS_HELD:
+        return field_bool(field, &terms->held);
+    case TERMS_DELEGATION_DEPTH:
+        return field_u32(field, &terms->delegation_depth);
+    case TERMS_REVIEW_WITHIN_MS:
+        return field_ms(field, &terms->review_within_ms);
+    case TERMS_REVIEWERS:
+        return field_bytes(field, &terms->reviewers);
+    case TERMS_TOKEN_RULE:
+        return field_u32(field, &terms->token_rule);
+    default:
+        return false;
+    }
+}
+
 static bool decode_field(const struct wire_field *field, struct grant *terms)
 {
     switch (field->number) {
@@ -234,13 +311,14 @@ static bool decode_field(const struct wire_field *field, struct grant *terms)
     case TERMS_LABELS:
         return decode_label(field, terms);
     default:
-        return false;
+        return decode_rule_field(field, terms);
     }
 }
 
 static bool is_repeated(uint32_t field)
 {
-    return field == TERMS_ACTIONS || field == TERMS_NETWORKS || field == TERMS_LABELS;
+    return field == TERMS_ACTIONS || field == TERMS_NETWORKS || field == TERMS_LABELS ||
+           field == TERMS_STEPS;
 }
 
 lapse_result terms_decode(struct slice bytes, struct grant *terms)

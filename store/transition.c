@@ -2,17 +2,47 @@
 
 #include "base/check.h"
 #include "store/pair.h"
+#include "store/words.h"
 
 static const char parent_ended[] = "parent ended";
+
+/* The one place where events leave: encodes, chains, hands over. */
+static void hand_over(struct apply *apply, struct store_event *event)
+{
+    struct store *store = apply->store;
+    event->revision = store->revision;
+    event->time_ms = apply->now_ms;
+    event->actor = apply->command->principal;
+    const struct event_words words = {.revision = event->revision,
+                                      .time_ms = event->time_ms,
+                                      .type = (uint32_t)event->type,
+                                      .grant = event->grant,
+                                      .member = event->member,
+                                      .roles = event->roles,
+                                      .scope = event->scope,
+                                      .point = event->point,
+                                      .barrier = event->barrier,
+                                      .session = event->session,
+                                      .session_ended = event->type == STORE_EVENT_SESSION_ENDED,
+                                      .sweep = event->sweep,
+                                      .actor = event->actor,
+                                      .object = event->object,
+                                      .receipts = event->receipts};
+    buf_clear(&store->told);
+    CHECK(lapse_is_ok(words_encode_event(&words, &store->told)));
+    event->encoded = buf_slice(&store->told);
+    chain_extend(&store->chain, store->epoch, event->encoded);
+    event->head = &store->chain;
+    apply->outcome->n_events++;
+    if (apply->on_event != NULL)
+        apply->on_event(apply->arg, event);
+}
 
 static void tell(struct apply *apply, enum store_event_type type, uint32_t slot)
 {
     struct store *store = apply->store;
-    struct store_event event = {.revision = store->revision, .time_ms = apply->now_ms, .type = type};
+    struct store_event event = {.type = type};
     struct grant grant;
-    apply->outcome->n_events++;
-    if (apply->on_event == NULL)
-        return;
     if (slot != 0) {
         record_read(store_record(store, slot), store->strings.chunks, &grant);
         event.grant = &grant;
@@ -21,7 +51,7 @@ static void tell(struct apply *apply, enum store_event_type type, uint32_t slot)
         event.roles = roles_bound(&store->roles, event.member);
         event.scope = roles_scope(&store->roles, event.member);
     }
-    apply->on_event(apply->arg, &event);
+    hand_over(apply, &event);
 }
 
 static void next_revision(struct store *store)
@@ -169,9 +199,5 @@ void transition_tell(struct apply *apply, const struct store_event *event)
 {
     struct store_event told = *event;
     next_revision(apply->store);
-    told.revision = apply->store->revision;
-    told.time_ms = apply->now_ms;
-    apply->outcome->n_events++;
-    if (apply->on_event != NULL)
-        apply->on_event(apply->arg, &told);
+    hand_over(apply, &told);
 }

@@ -29,6 +29,7 @@ enum view_phase {
     VIEW_BARRIERS,
     VIEW_RECEIPTS,
     VIEW_SESSIONS,
+    VIEW_OBJECTS,
     VIEW_TRAILER,
     VIEW_DONE
 };
@@ -56,6 +57,9 @@ struct store_view {
     size_t sweep_ends[LIMIT_SWEEPS];
     uint32_t n_sweeps;
     struct points_view points;
+    struct held_object **objects; /* shared */
+    uint32_t n_objects;
+    struct chain_head chain;
     /* How far the reader is. */
     enum view_phase phase;
     uint32_t next; /* in its phase */
@@ -109,6 +113,8 @@ struct store_view *store_freeze(struct store *store)
     copy_roles(&store->roles, &view->roles);
     copy_sweeps(store, view);
     points_view_freeze(&view->points, store);
+    view->objects = object_table_freeze(&store->objects, &view->n_objects);
+    view->chain = store->chain;
     store->view = view;
     return view;
 }
@@ -123,6 +129,7 @@ void store_view_free(struct store_view *view)
     strings_thaw(&store->strings);
     keys_thaw(&store->keys);
     points_view_thaw(&view->points, store);
+    object_table_thaw(view->objects, view->n_objects);
     store->view = NULL;
     roles_free(&view->roles);
     buf_free(&view->sweeps);
@@ -161,6 +168,7 @@ static void put_header(struct wire_writer *writer, const struct store_view *view
     wire_put_bytes(writer, HEADER_CLUSTER, slice_of(view->cluster, view->cluster_len));
     wire_put_uint(writer, HEADER_REVISION, view->revision);
     wire_put_uint(writer, HEADER_TIME_MS, (uint64_t)view->time_ms);
+    wire_put_bytes(writer, HEADER_CHAIN, slice_of(view->chain.hash, sizeof view->chain.hash));
     wire_end(writer, mark);
 }
 
@@ -246,6 +254,13 @@ static void put_sweep(struct wire_writer *writer, const struct store_view *view,
         writer->failed = true;
 }
 
+static void put_object(struct wire_writer *writer, const struct object *object)
+{
+    size_t mark = wire_begin(writer, SNAPSHOT_OBJECT);
+    object_write(writer, object);
+    wire_end(writer, mark);
+}
+
 static void put_trailer(struct wire_writer *writer, const struct store_view *view)
 {
     size_t mark = wire_begin(writer, SNAPSHOT_TRAILER);
@@ -257,6 +272,7 @@ static void put_trailer(struct wire_writer *writer, const struct store_view *vie
     wire_put_uint(writer, TRAILER_BARRIERS, view->points.n_barriers);
     wire_put_uint(writer, TRAILER_RECEIPTS, view->points.n_batches);
     wire_put_uint(writer, TRAILER_SESSIONS, view->points.n_sessions);
+    wire_put_uint(writer, TRAILER_OBJECTS, view->n_objects);
     wire_put_fixed64(writer, TRAILER_DIGEST_LOW, view->digest.words[0]);
     wire_put_fixed64(writer, TRAILER_DIGEST_HIGH, view->digest.words[1]);
     wire_end(writer, mark);
@@ -281,6 +297,8 @@ static uint32_t phase_length(const struct store_view *view)
         return view->points.n_batches;
     case VIEW_SESSIONS:
         return view->points.n_sessions;
+    case VIEW_OBJECTS:
+        return view->n_objects;
     default:
         return 1;
     }
@@ -317,6 +335,9 @@ static void put_next(struct wire_writer *writer, struct store_view *view)
         break;
     case VIEW_SESSIONS:
         points_view_put_session(&view->points, i, view->chunks, writer);
+        break;
+    case VIEW_OBJECTS:
+        put_object(writer, &view->objects[i]->object);
         break;
     case VIEW_TRAILER:
         put_trailer(writer, view);

@@ -42,7 +42,7 @@ static void use_request(const lapse_v1_RequestRequest *message)
 
 static void use_list(const lapse_v1_ListRequest *message)
 {
-    struct proto_filter filter;
+    struct store_filter filter;
     if (message->has_filter && lapse_is_ok(proto_filter_borrow(&message->filter, &filter, NULL)))
         CHECK(filter.states < 1u << (GRANT_LAPSED + 1));
 }

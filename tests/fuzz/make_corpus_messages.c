@@ -6,6 +6,7 @@
 #include "proto/lapse/v1/enforcement.pb.h"
 #include "tests/fuzz/fuzz_messages.h"
 #include "tests/fuzz/make_corpus.h"
+#include "tests/unit/watch_event.h"
 
 #define GRANT_ID "01KDVM8W0001000000000000G0"
 #define PRINCIPAL "spiffe://example.org/user/dev1"
@@ -140,11 +141,11 @@ static const struct proto_point point = {.epoch = 1, .revision = 300, .time_ms =
 static void seed_watch_answers(struct buf *out)
 {
     struct grant grant = sample_grant();
-    const struct proto_event about_grant = {.revision = 300, .time_ms = 1767225600000, .type = 6, .grant = &grant};
-    const struct proto_event about_roles = {
+    const struct event_words about_grant = {.revision = 300, .time_ms = 1767225600000, .type = 6, .grant = &grant};
+    const struct event_words about_roles = {
         .revision = 301, .time_ms = 1767225600000, .type = 12, .member = slice_str("user:req*"), .roles = ROLE_ALL};
-    seed_encoded(FUZZ_WatchResponse, "watch-event", out, proto_encode_watch_event(1, &about_grant, out));
-    seed_encoded(FUZZ_WatchResponse, "watch-roles", out, proto_encode_watch_event(1, &about_roles, out));
+    seed_encoded(FUZZ_WatchResponse, "watch-event", out, encode_watch_event(1, &about_grant, out));
+    seed_encoded(FUZZ_WatchResponse, "watch-roles", out, encode_watch_event(1, &about_roles, out));
     seed_encoded(FUZZ_WatchResponse, "watch-grant", out, proto_encode_watch_grant(1, &grant, out));
     seed_encoded(FUZZ_WatchResponse, "watch-created", out, proto_encode_watch_created(&point, out));
     seed_encoded(FUZZ_WatchResponse, "watch-progress", out, proto_encode_watch_progress(&point, out));

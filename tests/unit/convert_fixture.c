@@ -4,6 +4,7 @@
 
 #include "base/check.h"
 #include "store/store.h"
+#include "tests/unit/watch_event.h"
 
 /* --- grants to try ------------------------------------------------------------------------------------------------ */
 
@@ -317,7 +318,7 @@ static void fill_sweep(const struct sweep *sweep, lapse_v1_Sweep *message)
 }
 
 /* What stands in an event beside its grant or roles. */
-static void fill_others(const struct proto_event *event, lapse_v1_Event *message)
+static void fill_others(const struct event_words *event, lapse_v1_Event *message)
 {
     message->has_point = event->point != NULL;
     if (event->point != NULL)
@@ -327,13 +328,13 @@ static void fill_others(const struct proto_event *event, lapse_v1_Event *message
         fill_barrier(event->barrier, &message->barrier);
     message->has_session = event->session != NULL;
     if (event->session != NULL)
-        fill_session(event->session, event->type == STORE_EVENT_SESSION_ENDED ? event->time_ms : 0, &message->session);
+        fill_session(event->session, event->session_ended ? event->time_ms : 0, &message->session);
     message->has_sweep = event->sweep != NULL;
     if (event->sweep != NULL)
         fill_sweep(event->sweep, &message->sweep);
 }
 
-void fill_event(const struct proto_event *event, lapse_v1_Event *message)
+void fill_event(const struct event_words *event, lapse_v1_Event *message)
 {
     *message = (lapse_v1_Event){.revision = event->revision,
                                 .time_ms = event->time_ms,
@@ -346,7 +347,7 @@ void fill_event(const struct proto_event *event, lapse_v1_Event *message)
         cr_assert(slice_to_cstr(event->member, message->roles.member, sizeof message->roles.member));
         for (uint32_t role = 1; role <= ROLE_ALL; role <<= 1)
             if (event->roles & role)
-                (void)snprintf(message->roles.roles[message->roles.roles_count++], 12, "%s", proto_role_name(role));
+                (void)snprintf(message->roles.roles[message->roles.roles_count++], 12, "%s", role_name(role));
         message->roles.scope_count = fill_scope(event->scope, message->roles.scope);
     }
     fill_others(event, message);

@@ -8,6 +8,7 @@
 #include "proto/codec.h"
 #include "proto/convert.h"
 #include "proto/encode.h"
+#include "store/words.h"
 
 /* A test's `init` and `fini`. */
 void convert_begin(void);
@@ -37,7 +38,7 @@ struct sweep some_sweep(void);
 void fill(const struct grant *grant, lapse_v1_Grant *message);
 void fill_point(const struct point *point, lapse_v1_Point *message);
 void fill_barrier(const struct barrier *barrier, lapse_v1_Barrier *message);
-void fill_event(const struct proto_event *event, lapse_v1_Event *message);
+void fill_event(const struct event_words *event, lapse_v1_Event *message);
 void fill_bytes(const struct random_id *id, void *bytes, pb_size_t *size);
 void fill_text(struct slice value, char *out, size_t size);
 #define FILL_TEXT(value, member) fill_text((value), (member), sizeof(member))

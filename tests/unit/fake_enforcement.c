@@ -13,6 +13,7 @@
 #include "proto/grpc_server.h"
 #include "proto/lapse/v1/enforcement.pb.h"
 #include "tests/unit/tls_fixture.h"
+#include "tests/unit/watch_event.h"
 
 /* Bytes that all streams of a node shall get. */
 struct errand {
@@ -129,9 +130,9 @@ static void encode_event(uint64_t epoch, uint64_t revision, const struct fake_gr
 {
     struct grant grant;
     grant_of(fake, revision, &grant);
-    struct proto_event event = {.revision = revision, .time_ms = 1, .type = event_type(fake), .grant = &grant};
+    struct event_words event = {.revision = revision, .time_ms = 1, .type = event_type(fake), .grant = &grant};
     buf_init(out, LIMIT_MESSAGE_OUT);
-    CHECK(lapse_is_ok(proto_encode_watch_event(epoch, &event, out)));
+    CHECK(lapse_is_ok(encode_watch_event(epoch, &event, out)));
 }
 
 static void send_snapshot(struct fake_edge *edge, struct grpc_call *call)

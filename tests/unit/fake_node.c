@@ -11,6 +11,7 @@
 #include "proto/encode.h"
 #include "proto/grpc_server.h"
 #include "tests/unit/tls_fixture.h"
+#include "tests/unit/watch_event.h"
 
 struct watch {
     TAILQ_ENTRY(watch) entry;
@@ -219,9 +220,9 @@ static void send_event(struct grpc_call *call, uint64_t epoch, uint64_t revision
     struct buf bytes;
     struct grant grant;
     grant_of(revision, &grant);
-    struct proto_event event = {.revision = revision, .time_ms = 1, .type = 3, .grant = &grant};
+    struct event_words event = {.revision = revision, .time_ms = 1, .type = 3, .grant = &grant};
     buf_init(&bytes, LIMIT_MESSAGE_OUT);
-    CHECK(lapse_is_ok(proto_encode_watch_event(epoch, &event, &bytes)));
+    CHECK(lapse_is_ok(encode_watch_event(epoch, &event, &bytes)));
     send_buf(call, &bytes);
     buf_free(&bytes);
 }

@@ -13,6 +13,7 @@
 #include "proto/encode.h"
 #include "proto/grpc_client.h"
 #include "proto/grpc_server.h"
+#include "tests/unit/watch_event.h"
 
 struct fixture f;
 
@@ -181,9 +182,9 @@ uint64_t append(const struct store_event *terms)
     struct store_event event = *terms;
     struct buf bytes;
     event.revision = newest() + 1;
-    const struct proto_event message = {.revision = event.revision, .type = (uint32_t)event.type, .grant = event.grant};
+    const struct event_words message = {.revision = event.revision, .type = (uint32_t)event.type, .grant = event.grant};
     buf_init(&bytes, LIMIT_MESSAGE_OUT);
-    CHECK(lapse_is_ok(proto_encode_watch_event(EPOCH, &message, &bytes)));
+    CHECK(lapse_is_ok(encode_watch_event(EPOCH, &message, &bytes)));
     ring_append(f.ring, ring_event_new(&event, blob_new(buf_slice(&bytes))));
     buf_free(&bytes);
     feed_pump_all(&f.edge);

@@ -211,7 +211,7 @@ Test(command, bytes_that_are_no_command_are_refused)
     } cases[] = {
         {"", 0},                                              /* no type */
         {"\x08\x00", 2},                                      /* type 0 */
-        {"\x08\x11", 2},                                      /* an unknown type */
+        {"\x08\x63", 2},                                      /* an unknown type */
         {"\x08\x02\x78\x01", 4},                              /* an unknown field */
         {"\x08\x02\x08\x02", 4},                              /* twice */
         {"\x30\x01\x08\x08", 4},                              /* out of order */
@@ -223,7 +223,7 @@ Test(command, bytes_that_are_no_command_are_refused)
         {"\x08\x0C\x82\x01\x02\x10\x01", 7},                  /* receipts with an unknown field */
         {"\x08\x0C\x82\x01\x04\x0A\x02\x18\x05", 9},          /* a receipt of an unknown level */
         {"\x08\x0C\x82\x01\x06\x0A\x04\x18\x01\x08\x01", 11}, /* a receipt out of order */
-        {"\x08\x10\x8A\x01\x02\x48\x01", 7},                  /* a filter with an unknown member */
+        {"\x08\x10\x8A\x01\x02\x68\x01", 7},                  /* a filter with an unknown member */
         {"\x08\x02\x1A\x05usr", 7},                           /* cut short */
         {"\x08\x08\x32\x01x", 5},                             /* a number as bytes */
         {"\x08\x08\x30\xFF\xFF\xFF\xFF\xFF\x01", 9},          /* a count past 32 bits */
@@ -312,7 +312,7 @@ Test(command, every_limit_of_a_request_is_checked)
     cr_assert_eq(REQUEST_WITH(terms->not_before_ms = LIMIT_TIME_MS_MAX + 1), LAPSE_OUT_OF_RANGE);
     cr_assert_eq(REQUEST_WITH(terms->max_uses = LIMIT_USES_MAX + 1), LAPSE_OUT_OF_RANGE);
     cr_assert_eq(REQUEST_WITH(command.type = (enum command_type)0), LAPSE_INVALID_ARGUMENT);
-    cr_assert_eq(REQUEST_WITH(command.type = (enum command_type)17), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(command.type = (enum command_type)(COMMAND_LAST + 1)), LAPSE_INVALID_ARGUMENT);
 }
 
 #define WITH(kind, change)                                                                                             \

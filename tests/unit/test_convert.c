@@ -7,6 +7,7 @@
 #include "proto/lapse/v1/enforcement.pb.h"
 #include "store/store.h"
 #include "tests/unit/convert_fixture.h"
+#include "tests/unit/watch_event.h"
 
 TestSuite(convert, .init = convert_begin, .fini = convert_end);
 
@@ -31,7 +32,7 @@ Test(convert, events_are_encoded_as_the_schema_says)
         struct barrier barrier = some_barrier();
         struct session session = some_session();
         struct sweep sweep = some_sweep();
-        struct proto_event event = {.revision = any(1000),
+        struct event_words event = {.revision = any(1000),
                                     .time_ms = number(),
                                     .type = (uint32_t)any(STORE_EVENT_SWEEP_ENDED + 1),
                                     .grant = any(2) ? &grant : NULL,
@@ -47,9 +48,9 @@ Test(convert, events_are_encoded_as_the_schema_says)
         *watch = (lapse_v1_WatchResponse){.epoch = any(3), .which_kind = lapse_v1_WatchResponse_event_tag};
         fill_event(&event, &watch->kind.event);
         encode(lapse_v1_Event_fields, &watch->kind.event);
-        expect_same_bytes(proto_encode_event(&event, &by_hand));
+        expect_same_bytes(words_encode_event(&event, &by_hand));
         encode(lapse_v1_WatchResponse_fields, watch);
-        expect_same_bytes(proto_encode_watch_event(watch->epoch, &event, &by_hand));
+        expect_same_bytes(encode_watch_event(watch->epoch, &event, &by_hand));
     }
     free(watch);
 }
@@ -270,7 +271,7 @@ Test(convert, a_malformed_parent_is_an_invalid_argument_that_names_it)
 
 Test(convert, a_filter_survives_both_ways)
 {
-    struct proto_filter filter = {.subject = slice_str("user:dev1"),
+    struct store_filter filter = {.subject = slice_str("user:dev1"),
                                   .approver = slice_str("user:oncall"),
                                   .ticket = slice_str("T-1"),
                                   .parent = {{1, 2, 3}},
