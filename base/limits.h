@@ -130,6 +130,10 @@
  * the second number is past every limit. */
 #define LIMIT_POLICY_WINDOW_MS (3600LL * 1000)
 #define LIMIT_POLICY_LOOKS 10000u
+/* A policy, or its tests, as people write them: what is kept of it, with room for comments and for a thousand tests. */
+#define LIMIT_YAML_FILE (512u * 1024)
+#define LIMIT_YAML_DEPTH 8u
+#define LIMIT_YAML_NODES 32768u
 #define LIMIT_LOCKS 4096u
 #define LIMIT_LOCK_MS_MAX (366LL * 24 * 3600 * 1000)
 #define LIMIT_ELIGIBILITIES 65536u

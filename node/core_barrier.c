@@ -139,6 +139,8 @@ static lapse_result encode_write(struct core_call *call, const struct barrier *b
     struct grant grant;
     if (call->op == CORE_REVOKE_MATCHING)
         return proto_encode_revoke_matching(&point, barrier, call->repeated, &call->response);
+    if (call->op == CORE_CHANGE)
+        return proto_encode_change(&point, barrier, call->repeated, &call->response);
     bool found = store_get(core_call_store(call), call->grant, &grant);
     return proto_encode_mutation(&point, found ? &grant : NULL, call->repeated, barrier, &call->response);
 }

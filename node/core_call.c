@@ -269,6 +269,8 @@ static const struct {
     [CORE_FOLLOW] = {core_barrier_follow, .unasked = true}, /* its revocation was allowed */
     [CORE_POINTS] = {core_points_list, .quorum = true, .is_long = true},
     [CORE_BARRIER] = {core_points_barrier, .quorum = true, .is_long = true},
+    [CORE_CHANGE] = {.writes = true},
+    [CORE_OBJECTS] = {core_objects_list, .quorum = true, .is_long = true},
     [CORE_SCAN] = {run_scan, .is_long = true},
 };
 

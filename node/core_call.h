@@ -31,6 +31,8 @@ enum core_op {
     CORE_FOLLOW,  /* `barrier`, `version` -> a newer RevokeProgress when there is one, or the `last`: core_barrier.h */
     CORE_POINTS,  /* `after`, `cursor`, `page` -> ListPointsResponse */
     CORE_BARRIER, /* `grant`, or if that is zero `barrier` -> GetBarrierResponse */
+    CORE_CHANGE,  /* `command` about what governs -> ChangeResponse; may wait as a revocation does */
+    CORE_OBJECTS, /* `kind`, `prefix`, `after`, `page` -> ListPoliciesResponse, ListLocksResponse, ... */
     CORE_SCAN,    /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_OPS
 };
@@ -61,7 +63,10 @@ struct core_call {
     struct random_id instance;
     uint64_t cursor;
     uint32_t page;
-    struct slice after; /* POINTS: begin behind this id and the revision `cursor`; empty: at the first */
+    struct slice after; /* POINTS: begin behind this id and the revision `cursor`; empty: at the first. OBJECTS: behind
+                           this name */
+    enum object_kind kind; /* OBJECTS */
+    struct slice prefix;   /* OBJECTS: only names that begin with it */
     uint64_t node_id;
     struct slice address;
     uint64_t barrier;      /* the answer of a revocation; the question of FOLLOW and BARRIER */

@@ -103,6 +103,9 @@ void core_call_look_up_caller(struct core_call *call);
 void core_points_list(struct core_call *call);
 void core_points_barrier(struct core_call *call);
 
+/* core_objects.c: what governs, by name. */
+void core_objects_list(struct core_call *call);
+
 /* core_cluster.c: the operations about the cluster itself. */
 void core_cluster_status(struct core_call *call);
 void core_cluster_roles(struct core_call *call);

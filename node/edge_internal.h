@@ -55,6 +55,7 @@ const struct grpc_method *service_cluster_methods(size_t *n);
 const struct grpc_method *service_watch_methods(size_t *n);
 const struct grpc_method *service_follow_methods(size_t *n);
 const struct grpc_method *service_points_methods(size_t *n);
+const struct grpc_method *service_governance_methods(size_t *n);
 const struct grpc_method *service_enforcement_methods(size_t *n);
 
 /* feed.c, called by the edge: the ring has grown; time passes; the node stops. */

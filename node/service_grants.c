@@ -121,6 +121,20 @@ static lapse_result prepare_use(struct edge *edge, struct slice bytes, struct co
     return result;
 }
 
+static lapse_result prepare_set_token(struct edge *edge, struct slice bytes, struct core_call *call,
+                                      struct lapse_error *error)
+{
+    (void)edge;
+    struct command command = {.type = COMMAND_SET_TOKEN};
+    DECODE(lapse_v1_SetTokenRequest, message, bytes, error);
+    if (lapse_is_ok(result)) {
+        command.value = slice_of(message->token_sha256.bytes, message->token_sha256.size);
+        result = parse_command(call, &command, message->request_id, message->grant_id, error);
+    }
+    free(message);
+    return result;
+}
+
 static lapse_result prepare_get(struct edge *edge, struct slice bytes, struct core_call *call,
                                 struct lapse_error *error)
 {
@@ -166,6 +180,7 @@ static const struct unary_method use_method = {CORE_WRITE, prepare_use};
 static const struct unary_method complete_method = {CORE_WRITE, prepare_complete};
 static const struct unary_method revoke_method = {CORE_WRITE, prepare_revoke};
 static const struct unary_method revoke_matching_method = {CORE_REVOKE_MATCHING, prepare_revoke_matching};
+static const struct unary_method set_token_method = {CORE_WRITE, prepare_set_token};
 static const struct unary_method get_method = {CORE_GET, prepare_get};
 static const struct unary_method list_method = {CORE_LIST, prepare_list};
 static const struct unary_method check_method = {CORE_CHECK, prepare_check};
@@ -181,6 +196,7 @@ const struct grpc_method *service_grants_methods(size_t *n)
         UNARY_METHOD("/lapse.v1.Grants/Complete", &complete_method),
         UNARY_METHOD("/lapse.v1.Grants/Revoke", &revoke_method),
         UNARY_METHOD("/lapse.v1.Grants/RevokeMatching", &revoke_matching_method),
+        UNARY_METHOD("/lapse.v1.Grants/SetToken", &set_token_method),
         UNARY_METHOD("/lapse.v1.Grants/Get", &get_method),
         UNARY_METHOD("/lapse.v1.Grants/List", &list_method),
         UNARY_METHOD("/lapse.v1.Grants/Check", &check_method),

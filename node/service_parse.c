@@ -158,7 +158,12 @@ static struct slice keep_text(struct core_call *call, const char *text)
 static lapse_result validate_query(const lapse_v1_CheckRequest *message, struct lapse_error *error)
 {
     uint8_t address[sizeof(struct in6_addr)];
-    lapse_result result = principal_validate(slice_str(message->subject), "subject", error);
+    lapse_result result = lapse_ok();
+    if (message->token_sha256.size != 0 && message->token_sha256.size != 32)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "token_sha256: 32 bytes, or none");
+    /* A token's grant knows whose it is. */
+    if (message->token_sha256.size == 0 || message->subject[0] != '\0')
+        result = principal_validate(slice_str(message->subject), "subject", error);
     if (lapse_is_ok(result))
         result = resource_validate(slice_str(message->resource), false, error);
     if (lapse_is_ok(result))
@@ -185,6 +190,7 @@ lapse_result parse_query(struct core_call *call, const lapse_v1_CheckRequest *me
         .certificate_sha256 =
             core_call_keep(call, (const char *)message->certificate_sha256.bytes, message->certificate_sha256.size),
         .address = keep_text(call, message->address),
+        .token_sha256 = core_call_keep(call, (const char *)message->token_sha256.bytes, message->token_sha256.size),
     };
     return lapse_ok();
 }

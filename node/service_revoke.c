@@ -24,16 +24,15 @@ int64_t revoke_wait_ms(int64_t timeout_ms, bool open_ended, uint32_t asked_ms)
     return asked_ms < most ? asked_ms : most;
 }
 
-static lapse_result parse_wait(struct core_call *call, lapse_v1_WaitLevel wait, uint32_t wait_ms,
-                               struct lapse_error *error)
+lapse_result parse_wait(struct core_call *call, uint32_t wait, uint32_t wait_ms, struct lapse_error *error)
 {
-    if ((int)wait < lapse_v1_WaitLevel_COMMITTED || (int)wait > lapse_v1_WaitLevel_ENFORCED)
+    if (wait > lapse_v1_WaitLevel_ENFORCED)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "wait %d is unknown: use COMMITTED, RECEIVED or ENFORCED",
                           (int)wait);
     if (wait == lapse_v1_WaitLevel_COMMITTED && wait_ms != 0 && call->op != CORE_REVOKE_FOLLOW)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
                           "wait_ms: say what to wait for, with wait RECEIVED or ENFORCED");
-    call->wait = (uint32_t)wait;
+    call->wait = wait;
     /* Who follows wants to see how it ends. */
     if (wait == lapse_v1_WaitLevel_COMMITTED && call->op == CORE_REVOKE_FOLLOW)
         call->wait = lapse_v1_WaitLevel_ENFORCED;
@@ -44,7 +43,7 @@ static lapse_result parse_wait(struct core_call *call, lapse_v1_WaitLevel wait, 
 lapse_result parse_revoke(struct core_call *call, const lapse_v1_EndRequest *message, struct lapse_error *error)
 {
     struct command command = {.type = COMMAND_REVOKE, .text = slice_str(message->reason)};
-    lapse_result result = parse_wait(call, message->wait, message->wait_ms, error);
+    lapse_result result = parse_wait(call, (uint32_t)message->wait, message->wait_ms, error);
     if (lapse_is_ok(result))
         result = parse_command(call, &command, message->request_id, message->grant_id, error);
     return result;
@@ -54,7 +53,7 @@ lapse_result parse_revoke_matching(struct core_call *call, const lapse_v1_Revoke
                                    struct lapse_error *error)
 {
     struct command command = {.type = COMMAND_REVOKE_MATCHING, .text = slice_str(message->reason)};
-    lapse_result result = parse_wait(call, message->wait, message->wait_ms, error);
+    lapse_result result = parse_wait(call, (uint32_t)message->wait, message->wait_ms, error);
     if (lapse_is_ok(result) && message->has_filter)
         result = parse_filter(call, &message->filter, error);
     if (!lapse_is_ok(result))

@@ -38,7 +38,7 @@ static void reply(struct unary_call *call)
 /* The longest answer of those that may be long; 0 for the others. */
 static uint64_t longest_answer(enum core_op op)
 {
-    bool is_page = op == CORE_LIST || op == CORE_POINTS || op == CORE_BARRIER;
+    bool is_page = op == CORE_LIST || op == CORE_POINTS || op == CORE_BARRIER || op == CORE_OBJECTS;
     return is_page ? LIMIT_PAGE_BYTES + LIMIT_SNAPSHOT_RECORD : 0;
 }
 

@@ -70,4 +70,12 @@ lapse_result proto_encode_get_barrier_begin(const struct proto_point *point, con
 lapse_result proto_encode_get_barrier_receipt(const struct proto_receipt *receipt, struct buf *out) LAPSE_MUST_USE;
 lapse_result proto_encode_get_barrier_end(uint32_t omitted, struct buf *out) LAPSE_MUST_USE;
 
+/* encode_governance.c. `barrier` may be NULL. A list (ListPoliciesResponse, ListLocksResponse, ...) is written in pieces:
+ * begin, each object's own bytes, end. */
+lapse_result proto_encode_change(const struct proto_point *point, const struct barrier *barrier, bool repeated_call,
+                                 struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_objects_begin(const struct proto_point *point, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_objects_object(struct slice value, struct buf *out) LAPSE_MUST_USE;
+lapse_result proto_encode_objects_end(struct slice next_page_token, struct buf *out) LAPSE_MUST_USE;
+
 #endif

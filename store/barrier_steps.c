@@ -7,6 +7,8 @@
 #include "base/check.h"
 #include "store/barriers.h"
 #include "store/transition.h"
+#include "store/word_fields.h"
+#include "store/words.h"
 
 static void digest_out(struct store *store, uint32_t item)
 {
@@ -251,6 +253,44 @@ static void settle(struct apply *apply, uint32_t item, uint64_t revision)
     barriers_append(barriers, &barriers->kept, item);
 }
 
+static uint32_t receipt_events(const struct receipt_block *block)
+{
+    return (block->n + LIMIT_RECEIPTS_PER_COMMAND - 1) / LIMIT_RECEIPTS_PER_COMMAND;
+}
+
+/* One event for each LIMIT_RECEIPTS_PER_COMMAND receipts. */
+static void tell_some_receipts(struct apply *apply, const struct barrier *barrier, const struct receipt_entry *entries,
+                               uint32_t n)
+{
+    struct store *store = apply->store;
+    struct wire_writer writer = wire_writer(&store->receipts);
+    buf_clear(&store->receipts);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct point_item *point = points_at(&store->points, entries[i].point);
+        const struct receipt receipt = {barrier->id, point->instance, (enum receipt_level)entries[i].level,
+                                        (int64_t)u48_get(entries[i].time_ms), store_string(store, entries[i].reason)};
+        words_put_receipt(&writer, WORD_EVENT_RECEIPTS, store_string(store, point->id), &receipt);
+    }
+    CHECK(!writer.failed);
+    transition_tell(apply, &(struct store_event){.type = STORE_EVENT_RECEIPTS,
+                                                 .barrier = barrier,
+                                                 .receipts = buf_slice(&store->receipts)});
+}
+
+/* The evidence: what each point has said, once all have. */
+static void tell_receipts(struct apply *apply, uint32_t item)
+{
+    struct store *store = apply->store;
+    struct barrier barrier;
+    const struct receipt_block *block = track_at(&store->barriers, barrier_at(&store->barriers, item)->track)->block;
+    barrier_read(&store->barriers, item, store->strings.chunks, &barrier);
+    for (uint32_t i = 0; i < block->n; i += LIMIT_RECEIPTS_PER_COMMAND) {
+        uint32_t left = block->n - i;
+        tell_some_receipts(apply, &barrier, block->entries + i,
+                           left < LIMIT_RECEIPTS_PER_COMMAND ? left : LIMIT_RECEIPTS_PER_COMMAND);
+    }
+}
+
 static void tell_enforced(struct apply *apply, uint32_t item)
 {
     struct store *store = apply->store;
@@ -321,10 +361,12 @@ static void give(struct apply *apply, uint32_t item, uint32_t point, const struc
     points_at(&store->points, point)->waits--;
     bool done = place->counts[0] == 0;
     if (done)
-        settle(apply, item, store->revision + 1);
+        settle(apply, item, store->revision + receipt_events(block) + 1);
     digest_in(store, item);
-    if (done)
+    if (done) {
+        tell_receipts(apply, item);
         tell_enforced(apply, item);
+    }
 }
 
 static bool waits_for(const struct store *store, uint32_t item, uint64_t registered)

@@ -29,6 +29,11 @@ static const struct {
 
 lapse_result governance_validate(const struct command *command, struct lapse_error *error)
 {
+    if (command->value.len > LIMIT_OBJECT_BYTES)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%zu bytes: a policy, lock or eligibility has at most %u",
+                          command->value.len, LIMIT_OBJECT_BYTES);
+    if (command->name.len > LIMIT_OBJECT_NAME)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "name: at most %d bytes", LIMIT_OBJECT_NAME);
     return commands[command->type].validate(command, error);
 }
 

@@ -124,7 +124,8 @@ struct store {
 
     struct store_view *view;
     struct buf scratch;
-    struct buf told; /* the event that is being told, encoded */
+    struct buf told;     /* the event that is being told, encoded */
+    struct buf receipts; /* of an event, likewise */
 
     /* Derived from objects; each belongs to the module that it is named after (governance.h), NULL until it needs it. */
     struct policy_book *policies;

@@ -66,6 +66,7 @@ struct store *store_new(const struct store_options *options)
     store->seed = make_seed();
     buf_init(&store->scratch, SCRATCH_BYTES);
     buf_init(&store->told, TOLD_BYTES);
+    buf_init(&store->receipts, TOLD_BYTES);
     records_init(&store->records);
     strings_init(&store->strings, store->seed);
     keys_init(&store->keys, keys_max, store->seed);
@@ -100,6 +101,7 @@ void store_free(struct store *store)
     records_free(&store->records);
     buf_free(&store->scratch);
     buf_free(&store->told);
+    buf_free(&store->receipts);
     policies_free(store);
     locks_free(store);
     eligibility_free(store);

@@ -8,6 +8,10 @@
 static void on_event(void *arg, const struct store_event *event)
 {
     struct points_log *log = arg;
+    if (event->type == STORE_EVENT_RECEIPTS) {
+        log->evidence[log->n_evidence++] = (struct points_evidence){event->barrier->id, event->receipts.len};
+        return;
+    }
     cr_assert_lt(log->n, 512);
     log->types[log->n] = event->type;
     log->barriers[log->n] = event->barrier == NULL ? 0 : event->barrier->id;

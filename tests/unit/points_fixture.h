@@ -8,7 +8,16 @@
 #define SCOPE "db/*"
 
 /* The events of a command. */
+/* An event RECEIPTS: of which barrier, and how many bytes of receipts. */
+struct points_evidence {
+    uint64_t barrier;
+    size_t bytes;
+};
+
+/* What was told, RECEIPTS aside. */
 struct points_log {
+    struct points_evidence evidence[64];
+    int n_evidence;
     enum store_event_type types[512];
     uint64_t revisions[512], barriers[512];
     struct point point; /* of the last event about one; its texts are gone */

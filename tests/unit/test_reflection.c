@@ -135,6 +135,11 @@ Test(reflection, all_services_are_listed)
     static const char *const expected[] = {"lapse.v1.Grants",
                                            "lapse.v1.Cluster",
                                            "lapse.v1.Enforcement",
+                                           "lapse.v1.Audit",
+                                           "lapse.v1.Policies",
+                                           "lapse.v1.Locks",
+                                           "lapse.v1.Eligibilities",
+                                           "lapse.v1.Reviews",
                                            "grpc.health.v1.Health",
                                            "grpc.reflection.v1.ServerReflection",
                                            "grpc.reflection.v1alpha.ServerReflection"};

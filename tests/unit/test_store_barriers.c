@@ -1,5 +1,6 @@
 /* What a revocation waits for, and what is left when it is over. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "base/check.h"
 #include "points_fixture.h"
@@ -135,6 +136,30 @@ Test(store_barriers, receipts_can_be_read_also_of_points_that_are_gone)
     cr_assert_str_eq(receipts.points[1], "b");
     cr_assert_str_eq(receipts.reasons[1], "a shell does not end");
     cr_assert_not(store_barrier_receipts(store, id + 1, on_receipt, &receipts));
+    points_finish(store);
+}
+
+Test(store_barriers, the_receipts_are_told_as_evidence_before_the_barrier_is_done)
+{
+    struct store *store = fixture_store(NULL);
+    struct points_log log;
+    char name[16];
+    for (uint64_t i = 1; i <= LIMIT_RECEIPTS_PER_COMMAND + 1; i++) {
+        (void)snprintf(name, sizeof name, "edge-%u", (unsigned)i);
+        fixture_must(store, fixture_register(name, i, SCOPE), T0);
+    }
+    points_activate(store, 1);
+    uint64_t id = points_revoke(store, 1);
+    for (uint64_t i = 1; i <= LIMIT_RECEIPTS_PER_COMMAND + 1; i++) {
+        cr_assert_not(points_barrier(store, id).done);
+        points_told(store, fixture_receipt(id, i, RECEIPT_ENFORCED, T0 + 3), T0 + 4, &log);
+    }
+    cr_assert_eq(log.n_evidence, 2);
+    cr_assert(log.evidence[0].barrier == id && log.evidence[1].barrier == id);
+    cr_assert_gt(log.evidence[0].bytes, 100 * log.evidence[1].bytes);
+    cr_assert_gt(log.evidence[1].bytes, 0);
+    cr_assert_eq(log.revisions[0], store_revision(store), "ENFORCED comes last");
+    cr_assert_eq(log.types[0], STORE_EVENT_ENFORCED);
     points_finish(store);
 }
 

@@ -98,6 +98,7 @@ static void done_if_all(struct world *world, struct m_barrier *barrier)
             return;
     barrier->done_place = ++world->done_places;
     barrier->done_ms = world->now_ms;
+    expect(world, STORE_EVENT_RECEIPTS, barrier->id, -1);
     expect(world, STORE_EVENT_ENFORCED, barrier->id, -1);
 }
 
