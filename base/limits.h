@@ -84,6 +84,8 @@
 #define LIMIT_RECEIPTS 1000000u
 #define LIMIT_RECEIPT_REASON 256
 #define LIMIT_RECEIPTS_PER_COMMAND 256u
+/* A signed head of the audit log: a cluster's name, a hash, a key, a signature and numbers, and room for more. */
+#define LIMIT_SIGNED_HEAD 512
 /* Open sessions; one more is refused, and so is the access that it is for. */
 #define LIMIT_SESSIONS 262144u
 #define LIMIT_SESSIONS_PER_POINT 65536u
@@ -114,6 +116,8 @@
  * memory, or live grants in the order of memory (1 ms each). */
 #define LIMIT_SWEEP_LOOKS 10000u
 #define LIMIT_SWEEP_SCAN 25000u
+/* Likewise where each is asked whether a policy of up to LIMIT_RULES_PER_POLICY rules still allows it. */
+#define LIMIT_SWEEP_JUDGED 1000u
 
 /* Governance: docs/decisions/0012-governance.md. What is kept of one policy, lock, ... as bytes: it has to fit into a
  * command, an event and a record of a snapshot. */
@@ -126,6 +130,8 @@
 #define LIMIT_RULE_PATTERNS 32u
 /* Of a justification or a ticket; matched in time linear in the text. */
 #define LIMIT_TEXT_PATTERN 128
+/* Characters that it can ask for with its repetitions written out: each character of a text may be compared with each. */
+#define LIMIT_TEXT_STATES 256u
 /* How far back a policy's limits look: what has ended stays in memory for so long. A subject with more grants there than
  * the second number is past every limit. */
 #define LIMIT_POLICY_WINDOW_MS (3600LL * 1000)
@@ -134,10 +140,15 @@
 #define LIMIT_YAML_FILE (512u * 1024)
 #define LIMIT_YAML_DEPTH 8u
 #define LIMIT_YAML_NODES 32768u
+#define LIMIT_YAML_KEYS 64u
 #define LIMIT_LOCKS 4096u
 #define LIMIT_LOCK_MS_MAX (366LL * 24 * 3600 * 1000)
 #define LIMIT_ELIGIBILITIES 65536u
 #define LIMIT_ELIGIBILITY_MS_MAX (366LL * 24 * 3600 * 1000)
+/* Members of a campaign, and resources of it or of an eligibility: a campaign compares each with each. */
+#define LIMIT_ELIGIBILITY_PATTERNS 8u
+/* Of one principal: a request looks at all of them, an offboarding ends them in one command. */
+#define LIMIT_ELIGIBILITIES_PER_MEMBER 256u
 #define LIMIT_CAMPAIGNS 256u
 /* Break-glass reviews that are open: one more break-glass request is refused. */
 #define LIMIT_REVIEWS 4096u
@@ -145,6 +156,24 @@
 #define LIMIT_REVIEW_MS_MAX (7LL * 24 * 3600 * 1000)
 /* Webhooks: how far each one's deliveries have come is kept by the cluster. */
 #define LIMIT_HOOKS 64u
+
+/* Audit: docs/decisions/0013-audit.md. Events that the database has not taken yet: a minute of a busy cluster; past it they
+ * become a gap, which is closed from another node. */
+#define LIMIT_AUDIT_QUEUE_BYTES (64u * 1024 * 1024)
+/* Records of one transaction (50 ms), and stretches of records that are missing at once: past it what comes newly is
+ * missing, too, until one is closed. */
+#define LIMIT_AUDIT_BATCH 4096u
+#define LIMIT_AUDIT_GAPS 64u
+/* Questions that wait for the database, and frames of peers. */
+#define LIMIT_AUDIT_JOBS 1024u
+#define LIMIT_AUDIT_FRAMES 64u
+/* Revisions that one call looks at before it answers with what it has and where to go on, and records of one grant. */
+#define LIMIT_AUDIT_LOOKS 200000u
+#define LIMIT_AUDIT_EVIDENCE 100000u
+/* Nothing that a client asks holds the reader longer. */
+#define LIMIT_AUDIT_STATEMENT_MS 2000u
+/* Public keys of nodes, those that have left included. */
+#define LIMIT_AUDIT_KEYS 64u
 
 /* Commands and entries. The largest command is a request with every field full, about 16 KiB. */
 #define LIMIT_COMMAND_BYTES (24u * 1024)

@@ -1,40 +1,16 @@
 /* lapse.h's calls: typed faces of the one core (call.c). One line a call. */
-#include "client/call.h"
+#include "client/api_internal.h"
 
 #include <openssl/rand.h>
 #include <stdio.h>
 
 #include "base/check.h"
-#include "client/schema.h"
 
-/* CALL(name, path, args, result, request_id): the method's table entry, the blocking function, the
- * asynchronous one, and the deliverer that casts the callback back to its type. */
-#define CALL(name, path, input, args_t, output, result_t, cb_t, request_id)                                            \
-    static const struct call_method name##_method = {path, &input, &output, request_id};                               \
-    lapse_result lapse_##name(struct lapse_client *client, const struct args_t *args, uint32_t timeout_ms,             \
-                              struct result_t *result, struct lapse_error *error)                                      \
-    {                                                                                                                  \
-        return call_blocking(client, &name##_method, args, timeout_ms, result, error);                                 \
-    }                                                                                                                  \
-    static void name##_deliver(void (*callback)(void), void *arg, const void *result, const struct lapse_error *error) \
-    {                                                                                                                  \
-        ((cb_t)callback)(arg, result, error);                                                                          \
-    }                                                                                                                  \
-    lapse_result lapse_##name##_async(struct lapse_client *client, const struct args_t *args, uint32_t timeout_ms,     \
-                                      cb_t callback, void *arg, struct lapse_call **call, struct lapse_error *error)   \
-    {                                                                                                                  \
-        struct call_callback typed = {name##_deliver, (void (*)(void))callback, arg, NULL, NULL};                      \
-        return call_start(client, &name##_method, args, timeout_ms, typed, call, error);                               \
-    }
-
-#define GRANTS "/lapse.v1.Grants/"
 #define CLUSTER "/lapse.v1.Cluster/"
 #define ENFORCEMENT "/lapse.v1.Enforcement/"
 #define WRITE(name, path, args)                                                                                        \
     CALL(name, GRANTS path, schema_##args, lapse_##args, schema_mutation, lapse_mutation, lapse_mutation_cb,           \
          offsetof(struct lapse_##args, request_id))
-#define READ(name, path, args, result, cb)                                                                             \
-    CALL(name, path, schema_##args, lapse_##args, schema_##result, lapse_##result, cb, CALL_NO_REQUEST_ID)
 
 /* clang-format off */
 WRITE(request, "Request", request_args)
@@ -117,65 +93,18 @@ lapse_result lapse_revoke_and_follow_async(struct lapse_client *client, const st
 
 /* ---- Results */
 
-void lapse_grant_free(struct lapse_grant *value)
-{
-    if (value != NULL)
-        codec_release(&schema_grant, value);
-}
-
-void lapse_mutation_free(struct lapse_mutation *value)
-{
-    if (value != NULL)
-        codec_release(&schema_mutation, value);
-}
-
-void lapse_grant_view_free(struct lapse_grant_view *value)
-{
-    if (value != NULL)
-        codec_release(&schema_grant_view, value);
-}
-
-void lapse_grant_list_free(struct lapse_grant_list *value)
-{
-    if (value != NULL)
-        codec_release(&schema_grant_list, value);
-}
-
-void lapse_decision_free(struct lapse_decision *value)
-{
-    if (value != NULL)
-        codec_release(&schema_decision, value);
-}
-
-void lapse_cluster_status_free(struct lapse_cluster_status *value)
-{
-    if (value != NULL)
-        codec_release(&schema_cluster_status, value);
-}
-
-void lapse_role_list_free(struct lapse_role_list *value)
-{
-    if (value != NULL)
-        codec_release(&schema_role_list, value);
-}
-
-void lapse_matching_revocation_free(struct lapse_matching_revocation *value)
-{
-    if (value != NULL)
-        codec_release(&schema_matching_revocation, value);
-}
-
-void lapse_point_list_free(struct lapse_point_list *value)
-{
-    if (value != NULL)
-        codec_release(&schema_point_list, value);
-}
-
-void lapse_barrier_view_free(struct lapse_barrier_view *value)
-{
-    if (value != NULL)
-        codec_release(&schema_barrier_view, value);
-}
+/* clang-format off */
+FREE(grant)
+FREE(mutation)
+FREE(grant_view)
+FREE(grant_list)
+FREE(decision)
+FREE(cluster_status)
+FREE(role_list)
+FREE(matching_revocation)
+FREE(point_list)
+FREE(barrier_view)
+/* clang-format on */
 
 void lapse_grant_copy(const struct lapse_grant *grant, struct lapse_grant *copy)
 {
@@ -202,7 +131,10 @@ const char *lapse_event_type_name(enum lapse_event_type type)
         "UNKNOWN",       "REQUESTED",     "APPROVED",         "ACTIVATED",    "USED",        "EXPIRED",
         "REVOKED",       "COMPLETED",     "EXHAUSTED",        "DENIED",       "CANCELLED",   "LAPSED",
         "ROLES_CHANGED", "INITIALIZED",   "POINT_REGISTERED", "POINT_FENCED", "POINT_ENDED", "ENFORCED",
-        "SESSION_BEGAN", "SESSION_ENDED", "SWEEP_BEGAN",      "SWEEP_ENDED"};
+        "SESSION_BEGAN", "SESSION_ENDED", "SWEEP_BEGAN",      "SWEEP_ENDED",
+        "POLICY_APPLIED", "POLICY_REMOVED", "LOCKED", "UNLOCKED", "ELIGIBILITY_PUT", "ELIGIBILITY_CERTIFIED",
+        "ELIGIBILITY_ENDED", "CAMPAIGN_STARTED", "CAMPAIGN_ENDED", "REVIEW_OPENED", "REVIEW_OVERDUE", "REVIEW_CLOSED",
+        "TOKEN_SET", "RECEIPTS", "OFFBOARDED"};
     return (unsigned)type < ARRAY_LEN(names) ? names[type] : "UNKNOWN";
 }
 

@@ -133,7 +133,8 @@ static void finish_attempt(struct lapse_call *call, enum lapse_code code, const 
 {
     if (call->client->ending)
         finish_with(call, LAPSE_CANCELLED, "the client was freed");
-    else if (code == LAPSE_OK && call->result == NULL)
+    else if (code == LAPSE_OK && call->result == NULL &&
+             (call->callback.deliver_message == NULL || call->trouble.code == LAPSE_INTERNAL)) /* a stream may be empty */
         finish_with(call, LAPSE_INTERNAL,
                     call->trouble.code == LAPSE_INTERNAL ? call->trouble.message
                                                          : "the node answered without a result");

@@ -48,6 +48,7 @@ static struct guard_view *view_new(const struct lapse_guard *guard)
     struct guard_view *view = mem_calloc(1, sizeof *view);
     view->state = guard->state;
     view->cache = guard->cache;
+    view->locks = guard->lock_set;
     view->process = guard->process;
     view->failed = guard->failed;
     return view;
@@ -64,9 +65,43 @@ void guard_publish(struct lapse_guard *guard)
     pthread_mutex_unlock(&guard->lock);
 }
 
-static bool is_kept(void *arg, struct grant_id grant)
+static bool is_missing(void *arg, struct grant_id grant)
 {
-    return guard_cache_get(arg, grant) != NULL;
+    const struct lapse_guard *guard = arg;
+    return guard_cache_get(guard->cache, grant) == NULL;
+}
+
+static bool is_locked(void *arg, struct grant_id grant)
+{
+    const struct lapse_guard *guard = arg;
+    const struct guard_entry *entry = guard_cache_get(guard->cache, grant);
+    return entry != NULL && guard_entry_locked(entry, guard->lock_set);
+}
+
+/* Under the lock, in which a session begins: so none is missed. The old set is returned, to be dropped when the view is
+ * published. */
+static struct guard_lock_set *take_locks(struct lapse_guard *guard, uint64_t revision)
+{
+    struct guard_lock_set *old = guard->lock_set;
+    guard->lock_set = guard_locks_set(guard->locks);
+    if (guard->lock_set != NULL)
+        guard_sessions_end_those(&guard->sessions, is_locked, guard, "LOCKED", revision, guard_now_us(guard));
+    return old;
+}
+
+static void drop_locks(struct lapse_guard *guard, struct guard_lock_set *old)
+{
+    if (old != NULL)
+        guard_reaper_defer(guard->reaper, &old->garbage, guard_lock_set_release);
+}
+
+void guard_publish_locks(struct lapse_guard *guard, uint64_t revision)
+{
+    pthread_mutex_lock(&guard->lock);
+    struct guard_lock_set *old = take_locks(guard, revision);
+    pthread_mutex_unlock(&guard->lock);
+    guard_publish(guard);
+    drop_locks(guard, old);
 }
 
 void guard_swap_cache(struct lapse_guard *guard, uint64_t missing_since)
@@ -74,15 +109,20 @@ void guard_swap_cache(struct lapse_guard *guard, uint64_t missing_since)
     struct guard_cache *old = guard->cache;
     struct guard_use *use;
     guard_cache_share(guard->staging);
+    guard_locks_free(guard->locks);
+    guard->locks = guard->staging_locks;
+    guard->staging_locks = NULL;
     pthread_mutex_lock(&guard->lock);
     guard->cache = guard->staging;
     guard->staging = NULL;
-    guard_sessions_end_missing(&guard->sessions, is_kept, guard->cache, missing_since, guard_now_us(guard));
+    guard_sessions_end_those(&guard->sessions, is_missing, guard, "ENDED", missing_since, guard_now_us(guard));
+    struct guard_lock_set *old_locks = take_locks(guard, missing_since);
     for (use = TAILQ_FIRST(&guard->uses); use != NULL; use = TAILQ_NEXT(use, entry))
-        use->ended = use->ended || !is_kept(guard->cache, use->grant);
+        use->ended = use->ended || is_missing(guard, use->grant);
     pthread_mutex_unlock(&guard->lock);
     guard_publish(guard);
     guard_cache_retire(old);
+    drop_locks(guard, old_locks);
 }
 
 /* The sessions stay for now: the snapshot will tell which of them are still under a grant. */
@@ -92,13 +132,17 @@ void guard_begin_anew(struct lapse_guard *guard, bool fenced)
     guard_state_ended(&guard->state, fenced);
     CHECK(RAND_bytes(guard->instance, sizeof guard->instance) == 1);
     guard_cache_share(empty);
+    guard_locks_free(guard->locks);
+    guard->locks = guard_locks_new();
     pthread_mutex_lock(&guard->lock);
     guard->cache = empty;
+    struct guard_lock_set *old_locks = take_locks(guard, 0);
     guard_uses_ended_all(guard);
     session_reports_forget(&guard->sessions);
     pthread_mutex_unlock(&guard->lock);
     guard_publish(guard);
     guard_cache_retire(old);
+    drop_locks(guard, old_locks);
 }
 
 /* ---- The turn */
@@ -302,6 +346,14 @@ static lapse_result take_lease(struct guard_settings *settings, uint32_t lease_m
     return lapse_ok();
 }
 
+static lapse_result take_head(struct guard_head *head, struct lapse_bytes bytes, struct lapse_error *error)
+{
+    if (bytes.len > 0 && !guard_head_read(slice_of(bytes.data, bytes.len), head))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "head: not what on_head has given; leave it out to accept "
+                                                         "whatever history the cluster has");
+    return lapse_ok();
+}
+
 static lapse_result take_options(struct guard_settings *settings, const struct lapse_guard_options *options,
                                  struct lapse_error *error)
 {
@@ -335,6 +387,7 @@ static void guard_init(struct lapse_guard *guard, const struct lapse_guard_optio
     guard->reload_task.run = run_reload;
     guard->pending.ops = &guard_pending_ops;
     guard->pending.deadline_ms = INT64_MAX;
+    guard->locks = guard_locks_new();
     CHECK(RAND_bytes(guard->instance, sizeof guard->instance) == 1);
 }
 
@@ -344,6 +397,9 @@ static void guard_free(struct lapse_guard *guard)
     guard_reaper_free(guard->reaper);
     guard_cache_free(guard->staging);
     guard_cache_free(guard->cache);
+    guard_locks_free(guard->staging_locks);
+    guard_locks_free(guard->locks);
+    guard_lock_set_free(guard->lock_set);
     guard_sessions_free(&guard->sessions);
     free(atomic_load(&guard->view));
     CHECK(pthread_mutex_destroy(&guard->lock) == 0 && pthread_cond_destroy(&guard->changed) == 0);
@@ -354,7 +410,10 @@ lapse_result lapse_guard_open(const struct lapse_guard_options *options, const s
                               void *arg, struct lapse_guard **out, struct lapse_error *error)
 {
     struct guard_settings settings = {0};
+    struct guard_head head = {0};
     lapse_result result = take_options(&settings, options, error);
+    if (lapse_is_ok(result))
+        result = take_head(&head, options->head, error);
     if (!lapse_is_ok(result))
         return result;
     size_t size = (sizeof(struct lapse_guard) + 63) / 64 * 64;
@@ -362,6 +421,7 @@ lapse_result lapse_guard_open(const struct lapse_guard_options *options, const s
     CHECK(guard != NULL);
     memset(guard, 0, size);
     guard->settings = settings;
+    guard->head = head;
     guard_init(guard, options, callbacks, arg);
     result = guard_reaper_new(&guard->reaper, error);
     if (lapse_is_ok(result))

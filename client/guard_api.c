@@ -95,7 +95,7 @@ static const struct guard_entry *live_grant(const struct lapse_guard *guard, str
     const struct guard_entry *entry = guard_cache_get(guard->cache, id);
     guard_read_begin();
     const struct guard_view *view = guard_view(guard);
-    bool live = entry != NULL && guard_view_state(view, now_us) == LAPSE_GUARD_DECIDING &&
+    bool live = entry != NULL && !guard_entry_locked(entry, guard->lock_set) && guard_view_state(view, now_us) == LAPSE_GUARD_DECIDING &&
                 guard_state_time_ms(&view->state, now_us) < entry->deadline_ms;
     guard_read_end();
     return live ? entry : NULL;
@@ -107,7 +107,7 @@ static lapse_result begin(struct lapse_guard *guard, struct grant_id id, const c
     const struct guard_entry *entry = live_grant(guard, id);
     if (entry == NULL)
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
-                          "the grant has ended, or the guard doesn't decide: check again");
+                          "the grant has ended or is locked, or the guard doesn't decide: check again");
     struct lapse_guard_session *session =
         guard_sessions_begin(&guard->sessions, id, entry->deadline_ms, description, data);
     if (session == NULL)

@@ -20,6 +20,7 @@ struct guard_record {
     struct guard_record *parent, *first_child, *next_sibling, *prev_sibling;
     struct guard_record *next_work; /* in a list of this file's loops */
     struct guard_entry *entry;      /* NULL: only named */
+    struct guard_entry *by_token;   /* NULL: it has no token */
     struct grant_id id;
     bool in_sight;
 };
@@ -74,6 +75,21 @@ static void chain_out(struct guard_table *table, struct guard_entry *entry)
         atomic_store_explicit(&bucket->filter, 0, memory_order_relaxed);
 }
 
+/* A grant's entries come and go together. */
+static void chain_in_both(struct guard_table *table, const struct guard_record *record)
+{
+    chain_in(table, record->entry);
+    if (record->by_token != NULL)
+        chain_in(table, record->by_token);
+}
+
+static void chain_out_both(struct guard_table *table, const struct guard_record *record)
+{
+    chain_out(table, record->entry);
+    if (record->by_token != NULL)
+        chain_out(table, record->by_token);
+}
+
 /* In the old one's very place: put at the head instead, with the old one taken out behind, a check that is between the
  * two would see neither. */
 static void chain_instead(struct guard_table *table, struct guard_entry *old, struct guard_entry *entry)
@@ -97,7 +113,7 @@ static void grow(struct guard_cache *cache)
     for (uint32_t i = 0; i <= cache->id_mask; i++)
         for (struct guard_record *record = cache->by_id[i]; record != NULL; record = record->next_by_id)
             if (record->in_sight)
-                chain_in(table, record->entry);
+                chain_in_both(table, record);
     atomic_store_explicit(&cache->table, table, memory_order_release);
     if (cache->shared)
         guard_reaper_defer(cache->reaper, &old->garbage, table_release);
@@ -147,7 +163,8 @@ static bool text_size(const struct lapse_grant *grant, size_t *size)
     size_t subject = strlen(grant->subject), resource = strlen(grant->resource);
     size_t spiffe = strlen(grant->binding.spiffe_id), certificate = grant->binding.certificate_sha256.len;
     if (subject == 0 || subject > LIMIT_SUBJECT || resource == 0 || resource > LIMIT_RESOURCE ||
-        spiffe > LIMIT_PRINCIPAL || (certificate != 0 && certificate != 32))
+        spiffe > LIMIT_PRINCIPAL || (certificate != 0 && certificate != 32) ||
+        (grant->token_sha256.len != 0 && grant->token_sha256.len != 32))
         return false;
     *size = subject + resource + spiffe + certificate;
     return list_size(grant->actions, grant->n_actions, LIMIT_ACTIONS, LIMIT_ACTION, size) &&
@@ -171,7 +188,7 @@ static uint8_t *put_list(uint8_t *at, const char *const *texts, size_t n)
     return at;
 }
 
-static void fill_texts(struct guard_entry *entry, const struct lapse_grant *grant)
+static void fill_texts(struct guard_entry *entry, const struct lapse_grant *grant, struct lapse_bytes token)
 {
     const struct lapse_binding *binding = &grant->binding;
     uint8_t *at = entry->text;
@@ -179,12 +196,14 @@ static void fill_texts(struct guard_entry *entry, const struct lapse_grant *gran
     entry->resource_len = (uint16_t)strlen(grant->resource);
     entry->spiffe_len = (uint16_t)strlen(binding->spiffe_id);
     entry->certificate_len = (uint8_t)binding->certificate_sha256.len;
+    entry->token_len = (uint8_t)token.len;
     entry->n_actions = (uint8_t)grant->n_actions;
     entry->n_networks = (uint8_t)binding->n_networks;
     at = put_text(at, grant->subject, entry->subject_len);
     at = put_text(at, grant->resource, entry->resource_len);
     at = put_text(at, binding->spiffe_id, entry->spiffe_len);
     at = put_text(at, binding->certificate_sha256.data, entry->certificate_len);
+    at = put_text(at, token.data, token.len);
     at = put_list(at, grant->actions, grant->n_actions);
     (void)put_list(at, binding->networks, binding->n_networks);
 }
@@ -203,15 +222,11 @@ static struct guard_entry *entry_alloc(size_t texts)
     return entry;
 }
 
-/* NULL: malformed. */
-static struct guard_entry *entry_new(const struct guard_cache *cache, const struct lapse_grant *grant,
-                                     struct grant_id id)
+/* `texts` bytes are needed without the token, which is empty but in a token's entry. */
+static struct guard_entry *entry_make(const struct lapse_grant *grant, struct grant_id id, size_t texts, uint64_t hash,
+                                      struct lapse_bytes token)
 {
-    size_t size;
-    if (!text_size(grant, &size))
-        return NULL;
-    struct guard_entry *entry = entry_alloc(size);
-    uint64_t hash = hash_of(cache, slice_str(grant->subject), slice_str(grant->resource));
+    struct guard_entry *entry = entry_alloc(texts + token.len);
     guard_back(entry)->hash = hash;
     entry->tag = guard_hash_tag(hash);
     entry->deadline_ms = grant->deadline_ms;
@@ -219,8 +234,31 @@ static struct guard_entry *entry_new(const struct guard_cache *cache, const stru
     entry->max_uses = grant->max_uses;
     entry->uses = grant->uses;
     grant_id_format(id, entry->id);
-    fill_texts(entry, grant);
+    fill_texts(entry, grant, token);
     return entry;
+}
+
+/* A grant's entries. */
+struct entries {
+    struct guard_entry *entry, *by_token;
+};
+
+/* False: malformed. */
+static bool entries_new(const struct guard_cache *cache, const struct lapse_grant *grant, struct grant_id id,
+                        struct entries *made)
+{
+    const struct lapse_bytes none = {NULL, 0}, token = grant->token_sha256;
+    size_t size;
+    if (!text_size(grant, &size))
+        return false;
+    uint64_t hash = hash_of(cache, slice_str(grant->subject), slice_str(grant->resource));
+    *made = (struct entries){entry_make(grant, id, size, hash, none), NULL};
+    if (token.len == 0)
+        return true;
+    made->by_token =
+        entry_make(grant, id, size, guard_hash_token(cache->seed, slice_of(token.data, token.len)), token);
+    guard_back(made->by_token)->primary = made->entry;
+    return true;
 }
 
 /* ---- Records */
@@ -307,7 +345,7 @@ static void show(struct guard_cache *cache, struct guard_record *record)
 {
     if (cache->n_seen > table_of(cache)->mask)
         grow(cache);
-    chain_in(table_of(cache), record->entry);
+    chain_in_both(table_of(cache), record);
     record->in_sight = true;
     cache->n_seen++;
 }
@@ -316,7 +354,7 @@ static void hide(struct guard_cache *cache, struct guard_record *record)
 {
     if (!record->in_sight)
         return;
-    chain_out(table_of(cache), record->entry);
+    chain_out_both(table_of(cache), record);
     record->in_sight = false;
     cache->n_seen--;
 }
@@ -364,6 +402,7 @@ static void remove_family(struct guard_cache *cache, struct guard_record *record
         next = record->next_work;
         if (ended != NULL)
             ended(arg, record->id);
+        entry_drop(cache, record->by_token);
         entry_drop(cache, record->entry);
         cache->n_known--;
         record_free(cache, record);
@@ -382,27 +421,41 @@ static bool ids_of(const struct lapse_grant *grant, struct grant_id *id, struct 
     return grant_id_compare(*id, *parent) != 0;
 }
 
-/* A check finds the old entry or the new one. A grant's subject and resource never change; a node that changes them all
- * the same moves it. */
-static void replace(struct guard_cache *cache, struct guard_record *record, struct guard_entry *entry)
+/* A check finds the old entry or the new one. What a grant is found by never changes, but for a token that it gets; a node
+ * that changes it all the same moves it. Either may be NULL. */
+static void swap_entry(struct guard_cache *cache, struct guard_entry *old, struct guard_entry *entry)
 {
-    struct guard_entry *old = record->entry;
-    uint32_t share = atomic_exchange(&guard_back(old)->share, 0);
-    atomic_store_explicit(&guard_back(entry)->share, share, memory_order_relaxed);
-    record->entry = entry;
-    if (record->in_sight && guard_back(old)->hash == guard_back(entry)->hash) {
-        chain_instead(table_of(cache), old, entry);
-    } else if (record->in_sight) {
-        chain_in(table_of(cache), entry);
-        chain_out(table_of(cache), old);
+    struct guard_table *table = table_of(cache);
+    if (old != NULL && entry != NULL && guard_back(old)->hash == guard_back(entry)->hash) {
+        chain_instead(table, old, entry);
+        return;
     }
+    if (entry != NULL)
+        chain_in(table, entry);
+    if (old != NULL)
+        chain_out(table, old);
+}
+
+static void replace(struct guard_cache *cache, struct guard_record *record, const struct entries *made)
+{
+    struct guard_entry *old = record->entry, *old_by_token = record->by_token;
+    uint32_t share = atomic_exchange(&guard_back(old)->share, 0);
+    atomic_store_explicit(&guard_back(made->entry)->share, share, memory_order_relaxed);
+    record->entry = made->entry;
+    record->by_token = made->by_token;
+    if (record->in_sight) {
+        swap_entry(cache, old, made->entry);
+        swap_entry(cache, old_by_token, made->by_token);
+    }
+    entry_drop(cache, old_by_token);
     entry_drop(cache, old);
 }
 
-static void insert(struct guard_cache *cache, struct guard_record *record, struct guard_entry *entry,
+static void insert(struct guard_cache *cache, struct guard_record *record, const struct entries *made,
                    struct grant_id parent)
 {
-    record->entry = entry;
+    record->entry = made->entry;
+    record->by_token = made->by_token;
     cache->n_known++;
     if (!grant_id_is_zero(parent))
         adopt(record_of(cache, parent), record);
@@ -421,17 +474,18 @@ bool guard_cache_put(struct guard_cache *cache, const struct lapse_grant *grant,
             remove_family(cache, record, ended, arg);
         return true;
     }
-    struct guard_entry *entry = entry_new(cache, grant, id);
-    if (entry == NULL)
+    struct entries made;
+    if (!entries_new(cache, grant, id, &made))
         return false;
     struct guard_record *record = record_of(cache, id);
     if (record->entry != NULL) {
-        replace(cache, record, entry);
+        replace(cache, record, &made);
     } else if (cache->n_known < cache->grants_max) {
-        insert(cache, record, entry, parent);
+        insert(cache, record, &made, parent);
     } else {
         cache->refused++;
-        free(entry);
+        free(made.by_token);
+        free(made.entry);
         name_dropped(cache, record);
     }
     return true;
@@ -480,6 +534,7 @@ void guard_cache_free(struct guard_cache *cache)
     for (uint32_t i = 0; i <= cache->id_mask; i++)
         for (struct guard_record *record = cache->by_id[i]; record != NULL; record = next) {
             next = record->next_by_id;
+            free(record->by_token);
             free(record->entry);
             free(record);
         }

@@ -1,10 +1,10 @@
 /* lapse_guard_check: the path that every access takes.
  *
- *   clock --> view --> may it decide? --> cache --> grant_allows --> decision
+ *   clock --> view --> may it decide? --> is it locked? --> cache --> grant_allows --> decision
  *
  * The clock is read before the view, so a machine that sleeps in between wakes up with an old time and a permission of
  * before; what begins after waking reads the new time and denies. Nothing is written but a counter of this thread's
- * own. */
+ * own. With a token the grant is found first: it says whose it is, and that subject may be locked. */
 #include "base/check.h"
 #include "client/guard_internal.h"
 
@@ -30,7 +30,7 @@ enum lapse_guard_state guard_view_state(const struct guard_view *view, int64_t n
     }
 }
 
-static struct grant_query query_of(const struct lapse_guard_query *query)
+struct grant_query guard_query_of(const struct lapse_guard_query *query)
 {
     return (struct grant_query){.subject = slice_str(query->subject),
                                 .resource = slice_str(query->resource),
@@ -38,7 +38,8 @@ static struct grant_query query_of(const struct lapse_guard_query *query)
                                 .spiffe_id = slice_str(query->spiffe_id),
                                 .certificate_sha256 =
                                     slice_of(query->certificate_sha256.data, query->certificate_sha256.len),
-                                .address = slice_str(query->address)};
+                                .address = slice_str(query->address),
+                                .token_sha256 = slice_of(query->token_sha256.data, query->token_sha256.len)};
 }
 
 /* How long a permission holds: to the grant's deadline or the promise's end, whichever is first. */
@@ -65,12 +66,51 @@ static void judge(const struct guard_view *view, const struct guard_match *match
     }
 }
 
+bool guard_is_locked(const struct guard_view *view, const struct grant_query *query)
+{
+    return view->locks != NULL && guard_lock_set_denies(view->locks, query);
+}
+
+static const struct guard_entry *decide(const struct guard_view *view, const struct grant_query *asked, int64_t now_us,
+                                        struct lapse_guard_decision *decision)
+{
+    if (guard_is_locked(view, asked)) {
+        decision->verdict = grant_verdict_name(GRANT_LOCKED);
+        return NULL;
+    }
+    int64_t time_ms = guard_state_time_ms(&view->state, now_us);
+    struct guard_match match = guard_cache_find(view->cache, asked, time_ms);
+    if (match.entry == NULL)
+        decision->verdict = "NO_GRANT";
+    else
+        judge(view, &match, now_us, time_ms, decision);
+    return match.entry;
+}
+
+static const struct guard_entry *decide_by_token(const struct guard_view *view, struct grant_query *asked,
+                                                 int64_t now_us, struct lapse_guard_decision *decision)
+{
+    int64_t time_ms = guard_state_time_ms(&view->state, now_us);
+    struct guard_match match = guard_cache_find_token(view->cache, asked, time_ms);
+    if (match.entry == NULL) {
+        decision->verdict = "UNKNOWN_TOKEN";
+        return NULL;
+    }
+    CHECK(slice_to_cstr(guard_entry_subject(match.entry), decision->subject, sizeof decision->subject));
+    if (guard_is_locked(view, asked)) {
+        decision->verdict = grant_verdict_name(GRANT_LOCKED);
+        return NULL;
+    }
+    judge(view, &match, now_us, time_ms, decision);
+    return match.entry;
+}
+
 const struct guard_entry *guard_decide(const struct guard_view *view, const struct lapse_guard_query *query,
                                        int64_t now_us, struct lapse_guard_decision *decision)
 {
     enum lapse_guard_state state = guard_view_state(view, now_us);
     decision->permit = false;
-    decision->grant[0] = '\0';
+    decision->grant[0] = decision->subject[0] = '\0';
     decision->epoch = view->state.epoch;
     decision->revision = view->state.revision;
     decision->staleness_ms = guard_state_staleness_ms(&view->state, now_us);
@@ -79,14 +119,9 @@ const struct guard_entry *guard_decide(const struct guard_view *view, const stru
         decision->verdict = lapse_guard_state_name(state);
         return NULL;
     }
-    struct grant_query asked = query_of(query);
-    int64_t time_ms = guard_state_time_ms(&view->state, now_us);
-    struct guard_match match = guard_cache_find(view->cache, &asked, time_ms);
-    if (match.entry == NULL)
-        decision->verdict = "NO_GRANT";
-    else
-        judge(view, &match, now_us, time_ms, decision);
-    return match.entry;
+    struct grant_query asked = guard_query_of(query);
+    return asked.token_sha256.len == 0 ? decide(view, &asked, now_us, decision)
+                                       : decide_by_token(view, &asked, now_us, decision);
 }
 
 /* Threads beyond GUARD_COUNTS share a place, and may then lose a count of each other's. */

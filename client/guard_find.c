@@ -4,6 +4,7 @@
  *                        hash(subject, "" below)
  *
  * All hashes are made first and their buckets asked from memory, so that the misses overlap. */
+#include "client/guard_locks.h"
 #include "client/guard_table.h"
 
 /* A path of LIMIT_RESOURCE bytes has at most this many patterns. */
@@ -54,7 +55,7 @@ static void grant_of(const struct guard_entry *entry, struct grant *grant)
     grant->binding.spiffe_id = slice_of(at, entry->spiffe_len);
     at += entry->spiffe_len;
     grant->binding.certificate_sha256 = slice_of(at, entry->certificate_len);
-    at += entry->certificate_len;
+    at += entry->certificate_len + entry->token_len;
     grant->n_actions = entry->n_actions;
     at = take_texts(at, entry->n_actions, grant->actions);
     grant->binding.n_networks = entry->n_networks;
@@ -131,4 +132,52 @@ struct guard_match guard_cache_find(const struct guard_cache *cache, const struc
     for (uint32_t i = 1; i < ways.n && !is_settled(&best); i++)
         walk(table, ways.hashes[i], query, now_ms, &grant, &best);
     return best;
+}
+
+/* ---- By a token */
+
+static struct slice token_of(const struct guard_entry *entry)
+{
+    return slice_of(entry->text + entry->subject_len + entry->resource_len + entry->spiffe_len + entry->certificate_len,
+                    entry->token_len);
+}
+
+static const struct guard_entry *entry_of_token(const struct guard_cache *cache, struct slice sha256)
+{
+    const struct guard_table *table = atomic_load_explicit(&cache->table, memory_order_acquire);
+    uint64_t hash = guard_hash_token(cache->seed, sha256);
+    const struct guard_entry *entry =
+        atomic_load_explicit(&table->buckets[hash & table->mask].head, memory_order_acquire);
+    while (entry != NULL && (entry->tag != guard_hash_tag(hash) || !slice_equal(token_of(entry), sha256)))
+        entry = atomic_load_explicit(&entry->next[table->links], memory_order_acquire);
+    return entry;
+}
+
+struct guard_match guard_cache_find_token(const struct guard_cache *cache, struct grant_query *query, int64_t now_ms)
+{
+    struct guard_match match = {entry_of_token(cache, query->token_sha256), GRANT_NOT_ACTIVE};
+    struct grant grant;
+    if (match.entry == NULL)
+        return match;
+    blank(&grant);
+    grant_of(match.entry, &grant);
+    if (query->subject.len == 0)
+        query->subject = grant.subject;
+    match.verdict = grant_allows(&grant, query, now_ms);
+    /* As above: what is no proper path lies below nothing. */
+    if (match.verdict == GRANT_ALLOWS && !lapse_is_ok(resource_validate(query->resource, false, NULL)))
+        match.verdict = GRANT_OTHER_RESOURCE;
+    return match;
+}
+
+bool guard_entry_locked(const struct guard_entry *entry, const struct guard_lock_set *set)
+{
+    struct grant grant;
+    if (set == NULL)
+        return false;
+    blank(&grant);
+    grant_of(entry, &grant);
+    const struct grant_query query = {
+        .subject = grant.subject, .spiffe_id = grant.binding.spiffe_id, .resource = grant.resource};
+    return guard_lock_set_denies(set, &query);
 }

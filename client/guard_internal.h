@@ -7,8 +7,9 @@
  * confirms lapse_guard_use      --lock-->     guard_speak.c    what is to be said: pings, acks, failures, reports, uses
  *   lapse_guard_session_* --lock-->    guard_sessions.c
  *
- * A *view* is what checks decide from: where the guard stands (guard_state.h) and the cache. It never changes; each
- * change of where the guard stands publishes a new one. What the cache drops is out of sight at once, in every view. */
+ * A *view* is what checks decide from: where the guard stands (guard_state.h), the locks and the cache. It never changes;
+ * each change of where the guard stands, or of a lock, publishes a new one. What the cache drops is out of sight at once,
+ * in every view. */
 #ifndef LAPSE_CLIENT_GUARD_INTERNAL_H
 #define LAPSE_CLIENT_GUARD_INTERNAL_H
 
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "client/client.h"
 #include "client/guard_cache.h"
+#include "client/guard_locks.h"
 #include "client/guard_sessions.h"
 #include "client/guard_state.h"
 #include "client/lapse_guard.h"
@@ -26,6 +28,7 @@ struct guard_view {
     struct guard_garbage garbage;
     struct guard_state state;
     const struct guard_cache *cache;
+    const struct guard_lock_set *locks; /* NULL: there is none */
     uint32_t process; /* who may decide from it: guard_process() of its guard */
     bool failed;
 };
@@ -61,6 +64,13 @@ struct guard_settings {
     bool end_sessions_when_stale;
 };
 
+/* A signed head of the audit log, as it came: kept for the next registration, and for the next process. */
+struct guard_head {
+    uint64_t epoch, revision;
+    uint8_t bytes[LIMIT_SIGNED_HEAD]; /* lapse.v1.SignedHead */
+    size_t len;                       /* 0: none */
+};
+
 /* One stream; forgotten when it ends. */
 struct guard_stream {
     struct grpc_request *request; /* NULL: none */
@@ -89,7 +99,9 @@ struct lapse_guard {
 
     pthread_mutex_t lock; /* all up to the next comment */
     pthread_cond_t changed;
-    struct guard_cache *cache; /* the published one: changed by the guard's thread only, under the lock */
+    /* The published ones: changed by the guard's thread only, under the lock. */
+    struct guard_cache *cache;
+    struct guard_lock_set *lock_set; /* NULL: nothing is locked */
     struct guard_sessions sessions;
     struct lapse_guard_session *calling; /* its on_end_session runs */
     struct guard_uses uses;
@@ -104,14 +116,18 @@ struct lapse_guard {
     struct pending pending;
     uv_timer_t timer;
     struct guard_state state;
+    struct guard_locks *locks;
     struct guard_cache *staging; /* a snapshot that is being received */
+    struct guard_locks *staging_locks;
     struct guard_stream stream;
     uint8_t instance[16];
     struct {
         int64_t time_us, at_us; /* cluster time, as guard_state has it, outliving its instance */
     } clock;
     int64_t tokens, tokens_us;
-    bool failed; /* waiting won't help */
+    struct guard_head head; /* the newest that was told */
+    bool failed;            /* waiting won't help */
+    bool forgotten;         /* the cluster doesn't know the head any more: for good */
     bool changed_view;
     bool closing;
     int64_t close_by_us;
@@ -135,6 +151,8 @@ lapse_result guard_may_call(const struct lapse_guard *guard, bool waits, struct 
 /* ---- guard_check.c: any thread */
 
 enum lapse_guard_state guard_view_state(const struct guard_view *view, int64_t now_us);
+struct grant_query guard_query_of(const struct lapse_guard_query *query);
+bool guard_is_locked(const struct guard_view *view, const struct grant_query *query);
 /* Decides and fills `decision`. Returns the grant that it is about (to be used before guard_read_end), or NULL. */
 const struct guard_entry *guard_decide(const struct guard_view *view, const struct lapse_guard_query *query,
                                        int64_t now_us, struct lapse_guard_decision *decision);
@@ -148,8 +166,12 @@ static inline const struct guard_view *guard_view(const struct lapse_guard *guar
 
 /* Checks that begin from now on see the present state and cache. */
 void guard_publish(struct lapse_guard *guard);
-/* `staging` takes the place of the cache. What it lacks ended at that revision or later. */
+/* What was staged takes the place of cache and locks. What it lacks ended, or was locked, at that revision or later. */
 void guard_swap_cache(struct lapse_guard *guard, uint64_t missing_since);
+/* `locks` have changed at that revision: checks that begin from now on see it, and sessions that are denied are ended. */
+void guard_publish_locks(struct lapse_guard *guard, uint64_t revision);
+/* What the cluster sends as a SignedHead; false: it is none. */
+bool guard_head_read(struct slice bytes, struct guard_head *head);
 /* Something happened: guard_look comes in the loop's next turn. */
 void guard_look_soon(struct lapse_guard *guard);
 /* A new instance (or none, when it is fenced): denies everything from here on. */

@@ -147,13 +147,15 @@ static void begin_ending(struct guard_sessions *sessions, struct lapse_guard_ses
     TAILQ_INSERT_TAIL(&sessions->calls, session, in_calls);
 }
 
-/* The cluster's word has come: what is still inside holds `enforced` back, or has failed already. */
+/* The cluster's word has come: what is still inside holds `enforced` back, or has failed already. A second word (the
+ * grant is revoked after a lock has ended the session) is news only of one that has failed: it is still inside. */
 static void take_revision(struct guard_sessions *sessions, struct lapse_guard_session *session, uint64_t revision)
 {
-    if (session->revision != 0 || revision == 0)
+    bool failed = session->phase == SESSION_FAILED;
+    if (revision == 0 || (failed ? session->revision >= revision : session->revision != 0))
         return;
     session->revision = revision;
-    if (session->phase == SESSION_FAILED) {
+    if (failed) {
         session_report_failure(sessions, revision, "a session was not ended in time");
     } else {
         session->holds = true;
@@ -182,13 +184,13 @@ void guard_sessions_end_grant(struct guard_sessions *sessions, struct grant_id g
         end_group(sessions, group, reason, revision, now_us);
 }
 
-void guard_sessions_end_missing(struct guard_sessions *sessions, bool (*keeps)(void *arg, struct grant_id grant),
-                                void *arg, uint64_t revision, int64_t now_us)
+void guard_sessions_end_those(struct guard_sessions *sessions, bool (*ends)(void *arg, struct grant_id grant), void *arg,
+                              const char *reason, uint64_t revision, int64_t now_us)
 {
     for (uint32_t i = 0; i < SESSION_BUCKETS; i++)
         for (struct session_group *group = sessions->buckets[i]; group != NULL; group = group->next)
-            if (!keeps(arg, group->grant))
-                end_group(sessions, group, "ENDED", revision, now_us);
+            if (ends(arg, group->grant))
+                end_group(sessions, group, reason, revision, now_us);
 }
 
 void guard_sessions_end_all(struct guard_sessions *sessions, const char *reason, int64_t now_us)

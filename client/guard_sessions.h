@@ -36,7 +36,7 @@ struct lapse_guard_session {
     enum session_phase phase;
     const char *reason;
     int64_t ending_us;                          /* since when it is ENDING */
-    uint64_t revision;                          /* that ended its grant; 0: none yet (its deadline, or stale) */
+    uint64_t revision; /* that ended its grant, or locked it; 0: none yet (its deadline, or stale) */
     bool to_call;                               /* in `calls` */
     TAILQ_ENTRY(lapse_guard_session) in_calls;  /* on_end_session is due */
     TAILQ_ENTRY(lapse_guard_session) in_ending; /* ENDING, oldest first */
@@ -96,9 +96,9 @@ void guard_sessions_remove(struct guard_sessions *sessions, struct lapse_guard_s
 /* The grant ended at `revision`, or is found to be missing since then. */
 void guard_sessions_end_grant(struct guard_sessions *sessions, struct grant_id grant, const char *reason,
                               uint64_t revision, int64_t now_us);
-/* As above for each grant that `keeps` doesn't hold. */
-void guard_sessions_end_missing(struct guard_sessions *sessions, bool (*keeps)(void *arg, struct grant_id grant),
-                                void *arg, uint64_t revision, int64_t now_us);
+/* As above for each grant that `ends` is true of. */
+void guard_sessions_end_those(struct guard_sessions *sessions, bool (*ends)(void *arg, struct grant_id grant), void *arg,
+                              const char *reason, uint64_t revision, int64_t now_us);
 void guard_sessions_end_all(struct guard_sessions *sessions, const char *reason, int64_t now_us);
 /* Those whose deadline is not after `time_ms` (cluster time). */
 void guard_sessions_end_due(struct guard_sessions *sessions, int64_t time_ms, int64_t now_us);

@@ -29,6 +29,7 @@ void guard_registration(const struct lapse_guard *guard, struct buf *out)
         wire_put_uint(&writer, 5, guard->state.epoch);
         wire_put_uint(&writer, 6, guard->state.revision);
     }
+    wire_put_bytes(&writer, 7, slice_of(guard->head.bytes, guard->head.len));
     wire_end(&writer, mark);
     CHECK(!writer.failed);
 }

@@ -87,27 +87,70 @@ static bool take_grant(struct lapse_guard *guard, const struct lapse_grant *gran
     return taken;
 }
 
+/* Its revision must not count as received: everything is denied until a snapshot has come. */
+static void refuse_event(struct lapse_guard *guard, const char *why)
+{
+    guard_begin_anew(guard, false);
+    guard_stream_leave(guard, why);
+}
+
+static void take_grant_event(struct lapse_guard *guard, const struct lapse_event *event)
+{
+    if (!take_grant(guard, &event->grant, event->revision))
+        refuse_event(guard, "an event with a grant that can't be");
+    else if (guard->callbacks.on_grant != NULL)
+        guard->callbacks.on_grant(guard->arg, &event->grant);
+}
+
+static void take_lock_event(struct lapse_guard *guard, const struct lapse_event *event)
+{
+    if (event->type == LAPSE_EVENT_UNLOCKED) {
+        guard_locks_lift(guard->locks, event->lock.name, event->revision);
+    } else if (!guard_locks_put(guard->locks, &event->lock)) {
+        refuse_event(guard, "an event with a lock that can't be");
+        return;
+    }
+    guard_publish_locks(guard, event->revision);
+}
+
 static void take_event(struct lapse_guard *guard, const struct guard_message *message)
 {
     const struct lapse_event *event = &message->event;
-    bool about_grant = *event->grant.id != '\0';
-    if (!guard_state_event(&guard->state, message->epoch, event->revision)) {
+    if (!guard_state_event(&guard->state, message->epoch, event->revision))
         guard_stream_leave(guard, "an event that doesn't connect to what was seen before");
-    } else if (about_grant && !take_grant(guard, &event->grant, event->revision)) {
-        /* Its revision must not count as received: everything is denied until a snapshot has come. */
-        guard_begin_anew(guard, false);
-        guard_stream_leave(guard, "an event with a grant that can't be");
-    } else if (about_grant && guard->callbacks.on_grant != NULL) {
-        guard->callbacks.on_grant(guard->arg, &event->grant);
-    }
+    else if (event->type == LAPSE_EVENT_LOCKED || event->type == LAPSE_EVENT_UNLOCKED)
+        take_lock_event(guard, event);
+    else if (*event->grant.id != '\0')
+        take_grant_event(guard, event);
 }
 
 /* ---- Snapshots */
 
-static void take_resync(struct lapse_guard *guard, const char *reason)
+static void drop_staging(struct lapse_guard *guard)
 {
     guard_cache_free(guard->staging);
+    guard_locks_free(guard->staging_locks);
     guard->staging = NULL;
+    guard->staging_locks = NULL;
+}
+
+/* False: nobody asked for a snapshot. */
+static bool begin_staging(struct lapse_guard *guard)
+{
+    if (guard->state.complete && !guard->state.resyncing) {
+        guard_stream_leave(guard, "a snapshot that nobody asked for");
+        return false;
+    }
+    if (guard->staging == NULL) {
+        guard->staging = guard_cache_new(guard->reaper, guard->settings.grants_max);
+        guard->staging_locks = guard_locks_new();
+    }
+    return true;
+}
+
+static void take_resync(struct lapse_guard *guard, const char *reason)
+{
+    drop_staging(guard);
     guard_state_resync(&guard->state);
     guard_set_message(guard, reason);
     pthread_mutex_lock(&guard->lock);
@@ -117,25 +160,25 @@ static void take_resync(struct lapse_guard *guard, const char *reason)
 
 static void take_snapshot_grant(struct lapse_guard *guard, const struct lapse_grant *grant)
 {
-    if (guard->state.complete && !guard->state.resyncing) {
-        guard_stream_leave(guard, "a snapshot that nobody asked for");
-        return;
-    }
-    if (guard->staging == NULL)
-        guard->staging = guard_cache_new(guard->reaper, guard->settings.grants_max);
-    if (!guard_cache_put(guard->staging, grant, NULL, NULL))
+    if (begin_staging(guard) && !guard_cache_put(guard->staging, grant, NULL, NULL))
         guard_stream_leave(guard, "a snapshot with a grant that can't be");
+}
+
+static void take_snapshot_lock(struct lapse_guard *guard, const struct lapse_lock *lock)
+{
+    if (begin_staging(guard) && !guard_locks_put(guard->staging_locks, lock))
+        guard_stream_leave(guard, "a snapshot with a lock that can't be");
 }
 
 static void take_snapshot_end(struct lapse_guard *guard, const struct guard_message *message)
 {
     uint64_t before = guard->state.revision;
+    if (!begin_staging(guard))
+        return;
     if (!guard_state_snapshot_end(&guard->state, message->epoch, message->snapshot_end.revision)) {
         guard_stream_leave(guard, "a snapshot that is older than what was seen before");
         return;
     }
-    if (guard->staging == NULL)
-        guard->staging = guard_cache_new(guard->reaper, guard->settings.grants_max);
     guard_swap_cache(guard, before + 1);
     guard_set_message(guard, "");
     guard->stream.promised_us = guard_now_us(guard);
@@ -181,6 +224,43 @@ static void take_ended(struct lapse_guard *guard, const struct guard_ended *ende
         guard_set_message(guard, "another process has registered under this id: give each its own, and restart");
 }
 
+/* ---- Heads of the audit log */
+
+bool guard_head_read(struct slice bytes, struct guard_head *head)
+{
+    struct guard_head_numbers numbers;
+    if (bytes.len == 0 || bytes.len > sizeof head->bytes ||
+        !lapse_is_ok(codec_decode(&schema_guard_head, bytes, &numbers, NULL)) || numbers.revision == 0)
+        return false;
+    *head = (struct guard_head){.epoch = numbers.epoch, .revision = numbers.revision, .len = bytes.len};
+    memcpy(head->bytes, bytes.data, bytes.len);
+    return true;
+}
+
+static bool is_newer(const struct guard_head *head, const struct guard_head *than)
+{
+    return head->epoch != than->epoch ? head->epoch > than->epoch : head->revision > than->revision;
+}
+
+static void take_head(struct lapse_guard *guard, struct lapse_bytes bytes)
+{
+    struct guard_head head;
+    if (!guard_head_read(slice_of(bytes.data, bytes.len), &head)) {
+        guard_stream_leave(guard, "a head of the audit log that is none");
+    } else if (is_newer(&head, &guard->head)) {
+        guard->head = head;
+        if (guard->callbacks.on_head != NULL)
+            guard->callbacks.on_head(guard->arg, bytes);
+    }
+}
+
+/* The cluster has lost or changed what it once signed: what it says now is worth nothing until somebody has looked. */
+static void take_data_loss(struct lapse_guard *guard)
+{
+    guard->forgotten = guard->failed = true;
+    guard_begin_anew(guard, false);
+}
+
 /* ---- Messages */
 
 static void take_admitted(struct lapse_guard *guard, const struct guard_message *message)
@@ -194,8 +274,12 @@ static void take_admitted(struct lapse_guard *guard, const struct guard_message 
         take_resync(guard, message->resync.reason);
     else if (message->has_snapshot_grant)
         take_snapshot_grant(guard, &message->snapshot_grant);
+    else if (message->has_snapshot_lock)
+        take_snapshot_lock(guard, &message->snapshot_lock);
     else if (message->has_snapshot_end)
         take_snapshot_end(guard, message);
+    else if (message->head.len > 0)
+        take_head(guard, message->head);
     else if (message->has_pong)
         take_pong(guard, &message->pong);
     else if (message->has_use_result)
@@ -259,7 +343,9 @@ static void wait_long(struct lapse_guard *guard)
 /* What was refused while it registered: the way in is closed, or this instance's history is not the cluster's. */
 static void try_again(struct lapse_guard *guard, bool was_admitted, enum lapse_code code)
 {
-    if (guard->state.fenced)
+    if (code == LAPSE_DATA_LOSS)
+        take_data_loss(guard);
+    if (guard->state.fenced || guard->forgotten)
         return;
     if (!was_admitted && code == LAPSE_FAILED_PRECONDITION)
         guard_begin_anew(guard, false);
@@ -291,8 +377,7 @@ static void on_end(struct grpc_request *request, enum lapse_code code, const cha
     (void)sent;
     say_why(guard, code, message);
     guard->stream = (struct guard_stream){0};
-    guard_cache_free(guard->staging);
-    guard->staging = NULL;
+    drop_staging(guard);
     guard_state_disconnected(&guard->state);
     pthread_mutex_lock(&guard->lock);
     guard->reconnects += was_admitted;

@@ -53,6 +53,11 @@ static inline uint64_t guard_hash_below(uint64_t subject, struct slice prefix)
     return XXH3_64bits_withSeed(prefix.data, prefix.len, ~subject);
 }
 
+static inline uint64_t guard_hash_token(uint64_t seed, struct slice sha256)
+{
+    return XXH3_64bits_withSeed(sha256.data, sha256.len, ~seed);
+}
+
 static inline uint32_t guard_hash_tag(uint64_t hash)
 {
     return (uint32_t)(hash >> 32);

@@ -17,7 +17,7 @@
 
 static bool share_take(const struct guard_entry *entry)
 {
-    _Atomic(uint32_t) *share = &guard_back(entry)->share;
+    _Atomic(uint32_t) *share = guard_entry_share(entry);
     uint32_t left = atomic_load_explicit(share, memory_order_relaxed);
     while (left > 0)
         if (atomic_compare_exchange_weak(share, &left, left - 1))
@@ -67,10 +67,13 @@ static bool decide_here(struct lapse_guard *guard, const struct lapse_guard_quer
 }
 
 /* The use is spent. Is there still the right to decide? */
-static void decide_after(struct lapse_guard *guard, const struct guard_use *use, const struct wanted *wanted,
-                         struct lapse_guard_decision *decision)
+static void decide_after(struct lapse_guard *guard, const struct guard_use *use, const struct lapse_guard_query *query,
+                         const struct wanted *wanted, struct lapse_guard_decision *decision)
 {
     int64_t now_us = guard_now_us(guard);
+    struct grant_query asked = guard_query_of(query);
+    if (asked.subject.len == 0)
+        asked.subject = slice_str(decision->subject);
     guard_read_begin();
     const struct guard_view *view = guard_view(guard);
     enum lapse_guard_state state = guard_view_state(view, now_us);
@@ -79,6 +82,8 @@ static void decide_after(struct lapse_guard *guard, const struct guard_use *use,
     decision->staleness_ms = guard_state_staleness_ms(&view->state, now_us);
     if (state != LAPSE_GUARD_DECIDING)
         decision->verdict = lapse_guard_state_name(state);
+    else if (guard_is_locked(view, &asked))
+        decision->verdict = grant_verdict_name(GRANT_LOCKED);
     else if (use->ended)
         decision->verdict = "NO_GRANT";
     else if (guard_state_time_ms(&view->state, now_us) >= wanted->deadline_ms)
@@ -152,7 +157,8 @@ static bool may_be_too_many(lapse_result result)
     return result.code == LAPSE_RESOURCE_EXHAUSTED || result.code == LAPSE_FAILED_PRECONDITION;
 }
 
-static lapse_result use_counted(struct lapse_guard *guard, const struct wanted *wanted, uint32_t timeout_ms,
+static lapse_result use_counted(struct lapse_guard *guard, const struct lapse_guard_query *query,
+                                const struct wanted *wanted, uint32_t timeout_ms,
                                 struct lapse_guard_decision *decision, struct lapse_error *error)
 {
     struct timespec until = clock_moment_after(timeout_ms == 0 ? USE_TIMEOUT_DEFAULT_MS : timeout_ms);
@@ -164,7 +170,7 @@ static lapse_result use_counted(struct lapse_guard *guard, const struct wanted *
     }
     if (!lapse_is_ok(result))
         return refused(result, decision);
-    decide_after(guard, &use, wanted, decision);
+    decide_after(guard, &use, query, wanted, decision);
     return lapse_ok();
 }
 
@@ -177,7 +183,7 @@ lapse_result lapse_guard_use(struct lapse_guard *guard, const struct lapse_guard
     if (!lapse_is_ok(result))
         return result;
     if (!decide_here(guard, query, &decided, &wanted))
-        result = use_counted(guard, &wanted, timeout_ms, &decided, error);
+        result = use_counted(guard, query, &wanted, timeout_ms, &decided, error);
     if (lapse_is_ok(result))
         *decision = decided;
     guard_count_decision(guard, lapse_is_ok(result) && decided.permit);
@@ -221,7 +227,7 @@ static void share_add(struct lapse_guard *guard, const struct guard_use *use)
 {
     struct guard_entry *entry = guard_cache_get(guard->cache, use->grant);
     if (entry != NULL)
-        atomic_fetch_add_explicit(&guard_back(entry)->share, use->count - 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(guard_entry_share(entry), use->count - 1, memory_order_relaxed);
 }
 
 static void take_result(struct lapse_guard *guard, struct guard_use *use, const struct guard_use_result *result)

@@ -37,6 +37,7 @@
 #include <stdint.h>
 
 #include "base/result.h"
+#include "client/lapse_types.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -79,149 +80,6 @@ void lapse_client_free(struct lapse_client *client);
 /* A random UUID (version 4) for a request_id. */
 #define LAPSE_REQUEST_ID_SIZE 37
 void lapse_request_id_make(char id[LAPSE_REQUEST_ID_SIZE]);
-
-/* ---- What grants look like ------------------------------------------------------------------------------------- */
-
-enum lapse_grant_state {
-    LAPSE_STATE_PENDING = 1,  /* waits for an approver */
-    LAPSE_STATE_APPROVED = 2, /* waits for its beginning */
-    LAPSE_STATE_ACTIVE = 3,
-    LAPSE_STATE_EXPIRED = 4, /* this and all that follow are ends */
-    LAPSE_STATE_REVOKED = 5,
-    LAPSE_STATE_COMPLETED = 6,
-    LAPSE_STATE_EXHAUSTED = 7,
-    LAPSE_STATE_DENIED = 8,
-    LAPSE_STATE_CANCELLED = 9,
-    LAPSE_STATE_LAPSED = 10 /* nobody decided in time */
-};
-
-/* "ACTIVE", ...; "UNKNOWN" for a number that is none (a newer cluster). Never NULL. */
-const char *lapse_grant_state_name(enum lapse_grant_state state);
-bool lapse_grant_state_is_ended(enum lapse_grant_state state);
-
-struct lapse_bytes {
-    const uint8_t *data;
-    size_t len;
-};
-
-struct lapse_label {
-    const char *key;
-    const char *value;
-};
-
-struct lapse_approval {
-    const char *approver;
-    int64_t time_ms;
-    const char *comment;
-};
-
-/* What the presenter of a grant must also show. Empty members bind nothing. */
-struct lapse_binding {
-    const char *spiffe_id;
-    struct lapse_bytes certificate_sha256; /* 32 bytes: of the presenter's certificate in DER */
-    const char *const *networks;           /* CIDR, "10.2.0.0/16" */
-    size_t n_networks;
-};
-
-struct lapse_grant {
-    const char *id; /* a ULID */
-    enum lapse_grant_state state;
-    const char *subject;
-    const char *resource; /* "db/prod/orders", or a subtree: "db/prod/" followed by one asterisk */
-    const char *const *actions;
-    size_t n_actions;
-    const char *justification;
-    const char *ticket;
-    const char *task;
-    const char *requester;
-    const struct lapse_approval *approvals;
-    size_t n_approvals;
-    struct lapse_binding binding;
-    const struct lapse_label *labels;
-    size_t n_labels;
-    const char *parent;
-    const char *policy;
-    uint64_t policy_version;
-    bool break_glass;
-    int64_t duration_ms; /* as asked for; 0 when a deadline was */
-    int64_t not_before_ms;
-    int64_t deadline_ms; /* absolute; fixed when the grant begins at the latest */
-    int64_t pending_until_ms;
-    uint32_t max_uses; /* 0: unlimited */
-    uint32_t uses;
-    const char *ended_by; /* empty when the clock ended it */
-    const char *reason;
-    int64_t requested_ms, approved_ms, activated_ms, ended_ms;
-    uint64_t requested_revision, approved_revision, activated_revision, ended_revision;
-    uint64_t revision; /* of its latest event */
-};
-
-/* An instance of an enforcement point that is registered with the cluster. */
-struct lapse_point {
-    const char *id;
-    struct lapse_bytes instance; /* 16 bytes */
-    const char *principal;
-    const char *const *scope; /* what it guards */
-    size_t n_scope;
-    uint32_t lease_ms;
-    bool fenced; /* a newer instance has taken its id */
-    uint64_t revision;
-    int64_t registered_ms;
-    uint32_t sessions;
-    const char *ended; /* in the event POINT_ENDED: "LAPSED", "LEFT", "FENCED" */
-};
-
-/* How far a revocation has reached the enforcement points in its scope. */
-struct lapse_barrier {
-    uint64_t id;       /* the revision of the revocation's answer; 0: there is none */
-    uint64_t revision; /* what is to be acknowledged; 0: a revocation of many is still at work */
-    const char *grant_id;
-    uint32_t points; /* in scope; each ends up in one of the next four */
-    uint32_t enforced, failed, lapsed, left;
-    bool done;
-    int64_t time_ms, done_ms;
-    bool untracked; /* past the cluster's limits: nothing is known of its enforcement */
-    uint64_t grants; /* that it ended */
-};
-
-enum lapse_receipt_level {
-    LAPSE_RECEIPT_ENFORCED = 1, /* it denies, and its sessions are ended */
-    LAPSE_RECEIPT_FAILED = 2,   /* it denies, but a session may still run */
-    LAPSE_RECEIPT_LAPSED = 3,   /* its lease ran out, so it denies by itself */
-    LAPSE_RECEIPT_LEFT = 4,     /* it said goodbye */
-    LAPSE_RECEIPT_RECEIVED = 5, /* so far: it denies; its sessions are being ended */
-    LAPSE_RECEIPT_WAITING = 6   /* so far: nothing */
-};
-/* "ENFORCED", ...; "UNKNOWN" for a number that is none. Never NULL. */
-const char *lapse_receipt_level_name(enum lapse_receipt_level level);
-
-/* What one enforcement point did about a revocation. */
-struct lapse_receipt {
-    const char *point;
-    struct lapse_bytes instance;
-    enum lapse_receipt_level level;
-    int64_t time_ms;
-    const char *reason;
-    uint32_t left_ms; /* WAITING: after this it is waited out */
-};
-
-/* A use of a grant that lasts, as an enforcement point reports it. */
-struct lapse_session {
-    struct lapse_bytes id;
-    const char *point;
-    const char *grant_id;
-    const char *description;
-    int64_t began_ms, ended_ms;
-};
-
-/* A revocation of all grants that match. */
-struct lapse_sweep {
-    const char *subject, *resource, *requester, *approver, *ticket, *policy, *parent;
-    const char *reason;
-    const char *by;
-    uint64_t grants;
-    uint64_t id;
-};
 
 void lapse_grant_free(struct lapse_grant *grant);
 /* A deep copy, to keep a grant that a callback only lent. */
@@ -281,6 +139,8 @@ struct lapse_request_args {
     const struct lapse_label *labels;
     size_t n_labels;
     const char *parent;
+    const char *policy; /* under this one and no other; NULL: the first that allows it */
+    bool break_glass;
 };
 
 struct lapse_decision_args {
@@ -375,6 +235,10 @@ struct lapse_filter {
     const char *parent;
     const enum lapse_grant_state *states;
     size_t n_states;
+    uint64_t policy_version; /* with `policy` */
+    const char *binding;     /* the SPIFFE ID that it is bound to */
+    const char *label;       /* "key=value" */
+    const char *person;      /* subject or requester, under all their names */
 };
 
 struct lapse_revoke_matching_args {
@@ -486,6 +350,7 @@ struct lapse_check_args {
     const char *spiffe_id;
     struct lapse_bytes certificate_sha256;
     const char *address;
+    struct lapse_bytes token_sha256; /* of the bearer token that was presented; `subject` may then be empty */
 };
 
 struct lapse_decision {
@@ -553,14 +418,6 @@ lapse_result lapse_cluster_status_async(struct lapse_client *client, const struc
                                         struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
 
 /* The roles of a principal, or of all that begin with a prefix ended by one asterisk. */
-struct lapse_role_binding {
-    const char *member;
-    const char *const *roles; /* "requester", "approver", "operator", "auditor", "enforcer" */
-    size_t n_roles;
-    const char *const *scope; /* of an enforcer: the resources that it may guard, paths or subtrees; none: all */
-    size_t n_scope;
-};
-
 struct lapse_set_roles_args {
     const char *request_id;
     struct lapse_role_binding binding; /* no roles: removes it */
@@ -699,46 +556,6 @@ lapse_result lapse_get_barrier_async(struct lapse_client *client, const struct l
                                      struct lapse_call **call, struct lapse_error *error) LAPSE_MUST_USE;
 
 /* ---- Watching -------------------------------------------------------------------------------------------------- */
-
-enum lapse_event_type {
-    LAPSE_EVENT_REQUESTED = 1,
-    LAPSE_EVENT_APPROVED = 2,
-    LAPSE_EVENT_ACTIVATED = 3,
-    LAPSE_EVENT_USED = 4,
-    LAPSE_EVENT_EXPIRED = 5,
-    LAPSE_EVENT_REVOKED = 6,
-    LAPSE_EVENT_COMPLETED = 7,
-    LAPSE_EVENT_EXHAUSTED = 8,
-    LAPSE_EVENT_DENIED = 9,
-    LAPSE_EVENT_CANCELLED = 10,
-    LAPSE_EVENT_LAPSED = 11,
-    LAPSE_EVENT_ROLES_CHANGED = 12,
-    LAPSE_EVENT_INITIALIZED = 13,
-    LAPSE_EVENT_POINT_REGISTERED = 14,
-    LAPSE_EVENT_POINT_FENCED = 15,
-    LAPSE_EVENT_POINT_ENDED = 16,
-    LAPSE_EVENT_ENFORCED = 17, /* every enforcement point in scope of a revocation has given its receipt */
-    LAPSE_EVENT_SESSION_BEGAN = 18,
-    LAPSE_EVENT_SESSION_ENDED = 19,
-    LAPSE_EVENT_SWEEP_BEGAN = 20,
-    LAPSE_EVENT_SWEEP_ENDED = 21
-};
-
-/* "REVOKED", ...; "UNKNOWN" for a number that is none. Never NULL. */
-const char *lapse_event_type_name(enum lapse_event_type type);
-
-struct lapse_event {
-    uint64_t revision;
-    int64_t time_ms;
-    enum lapse_event_type type;
-    struct lapse_grant grant; /* right after the event; its id is "" for an event about no grant */
-    struct lapse_role_binding roles;
-    /* Of those, the one that the type is about is filled. */
-    struct lapse_point point;
-    struct lapse_barrier barrier;
-    struct lapse_session session;
-    struct lapse_sweep sweep;
-};
 
 struct lapse_watch;
 

@@ -12,7 +12,8 @@
  * What a revocation means here. When the cluster revokes a grant, the guard denies it at once, has the sessions under
  * it ended (on_end_session), and confirms. If it is cut off for longer than its lease, it denies everything by itself,
  * and the cluster counts on that. So a revocation that was confirmed holds here, whatever happened to this process, to
- * its machine or to the network.
+ * its machine or to the network. A lock on a subject or a resource means the same until it is lifted: what it concerns
+ * is denied (LOCKED), its sessions are ended, and the grants stay.
  *
  * A forked child has a copy of what its parent knows, and none of the threads by which it hears of revocations: there
  * every check is denied (FAILED) from its first moment on, calls answer FAILED_PRECONDITION, and closing does nothing.
@@ -43,6 +44,9 @@ struct lapse_guard_options {
                             the grant ends is lost */
     uint32_t
         session_end_ms; /* a session that is not ended so long after on_end_session is reported as FAILED; 0: 2000 */
+    /* The newest head of the audit log that an earlier process was told (on_head); empty: none. A cluster that doesn't know
+     * it any more has lost or changed history: the guard then denies everything (FAILED), for good. */
+    struct lapse_bytes head;
     bool end_sessions_when_stale; /* also call on_end_session for all sessions when the guard lapses */
 };
 
@@ -52,21 +56,28 @@ enum lapse_guard_state {
     LAPSE_GUARD_STALE = 3,  /* its lease ran out: denies everything, reconnects by itself */
     LAPSE_GUARD_FENCED = 4, /* another process has registered under its id: denies everything, for good */
     LAPSE_GUARD_FAILED = 5  /* what can't be mended by waiting (a role is missing, the scope is foreign): denies
-                               everything; still retries, slowly */
+                               everything; still retries, slowly. Not at all when the cluster has lost history that it
+                               had signed: an operator has to look */
 };
 /* "STARTING", ...; never NULL. */
 const char *lapse_guard_state_name(enum lapse_guard_state state);
 
+#define LAPSE_GUARD_HEAD_MAX 512
+
 /* NULL members are not called. All run on the guard's own thread; they must not block. */
 struct lapse_guard_callbacks {
     void (*on_state)(void *arg, enum lapse_guard_state state, const char *message);
-    /* The grant of this session has ended (`reason`: "REVOKED", "EXPIRED", ..., or "STALE"): end it, and call
+    /* The grant of this session has ended (`reason`: "REVOKED", "EXPIRED", ..., or "STALE"), or its subject or resource is
+     * locked ("LOCKED"): end it, and call
      * lapse_guard_session_ended, here or later from any thread. Without this callback sessions count as ended at once.
      */
     void (*on_end_session)(void *arg, struct lapse_guard_session *session, const char *grant_id, const char *reason);
     /* A grant in scope has become active, changed, or ended, and the cache has it. For events only: what a snapshot
      * brings after a long absence is not told one by one. */
     void (*on_grant)(void *arg, const struct lapse_grant *grant);
+    /* A newer head of the audit log, at most LAPSE_GUARD_HEAD_MAX bytes: to be kept where it survives this process, and
+     * given to the next one in its options. Every 30 s at most. */
+    void (*on_head)(void *arg, struct lapse_bytes head);
 };
 
 /* INVALID_ARGUMENT (an option), UNAUTHENTICATED (a certificate that can't be used). Returns at once; the guard is
@@ -95,13 +106,16 @@ struct lapse_guard_query {
     const char *spiffe_id;
     struct lapse_bytes certificate_sha256;
     const char *address;
+    /* SHA-256 of the whole text of a bearer token, 32 bytes: only its grant is looked at. `subject` may then be NULL. */
+    struct lapse_bytes token_sha256;
 };
 
 struct lapse_guard_decision {
     bool permit;
-    /* "ALLOWS", or why not: "NO_GRANT", "STARTING", "STALE", "FENCED", "FAILED", "USES" (the grant counts its uses:
+    /* "ALLOWS", or why not: "LOCKED", "NO_GRANT", "UNKNOWN_TOKEN", "STARTING", "STALE", "FENCED", "FAILED", "USES" (the grant counts its uses:
      * lapse_guard_use decides), or a grant's: "PAST_DEADLINE", "OTHER_ACTION", "BINDING_MISSING", ... Static. */
     const char *verdict;
+    char subject[257]; /* with a token: its grant's; "" otherwise */
     char grant[27]; /* the one that allows it, or the nearest miss; "" when there is none */
     uint64_t epoch;
     uint64_t revision;    /* what the cache holds */

@@ -1,48 +1,16 @@
 /* One line a field, in the order of the .proto files: number, struct member, bounds. See codec.h. */
 #include "client/schema.h"
 
-#include "base/check.h"
 #include "base/limits.h"
+#include "client/schema_table.h"
 
-/* F(kind, number, member): the field's name in the .proto is the member's. */
-#define F(k, n, m)                                                                                                     \
-    {                                                                                                                  \
-        .number = (n), .kind = CODEC_##k, .name = #m, .offset = offsetof(S, m)                                         \
-    }
-#define F_ENUM(n, m, namer)                                                                                            \
-    {                                                                                                                  \
-        .number = (n), .kind = CODEC_ENUM, .name = #m, .offset = offsetof(S, m), .enum_name = (namer)                  \
-    }
-#define F_MESSAGE(n, m, table)                                                                                         \
-    {                                                                                                                  \
-        .number = (n), .kind = CODEC_MESSAGE, .name = #m, .offset = offsetof(S, m), .message = &(table)                \
-    }
-#define F_ONEOF(n, m, table)                                                                                           \
-    {                                                                                                                  \
-        .number = (n), .kind = CODEC_MESSAGE, .name = #m, .offset = offsetof(S, m), .message = &(table),               \
-        .presence_offset = offsetof(S, has_##m)                                                                        \
-    }
-/* Repeated fields have a count beside them: n_MEMBER. */
-#define F_REPEATED(k, n, m, max)                                                                                       \
-    {                                                                                                                  \
-        .number = (n), .kind = CODEC_##k, .name = #m, .offset = offsetof(S, m), .count_offset = offsetof(S, n_##m),    \
-        .count_max = (max)                                                                                             \
-    }
-#define F_MESSAGES(n, m, table, max)                                                                                   \
-    {                                                                                                                  \
-        .number = (n), .kind = CODEC_MESSAGES, .name = #m, .offset = offsetof(S, m),                                   \
-        .count_offset = offsetof(S, n_##m), .count_max = (max), .message = &(table)                                    \
-    }
 #define F_STATES(n, m)                                                                                                 \
     {                                                                                                                  \
         .number = (n), .kind = CODEC_ENUMS, .name = #m, .offset = offsetof(S, m), .count_offset = offsetof(S, n_##m),  \
         .count_max = COUNT_STATES, .enum_name = state_name                                                             \
     }
-#define MESSAGE(table, proto)                                                                                          \
-    const struct codec_message table = {proto, sizeof(S), table##_fields, ARRAY_LEN(table##_fields)}
 
 /* A hostile node must not make few bytes into much memory: these are far above what a cluster sends. */
-#define COUNT_FEW 64
 #define COUNT_STATES 32
 #define COUNT_BINDINGS LIMIT_ROLE_BINDINGS
 #define COUNT_RECEIPTS 1024
@@ -81,8 +49,17 @@ static const struct codec_field approval_fields[] = {
     F(STRING, 1, approver),
     F(INT64, 2, time_ms),
     F(STRING, 3, comment),
+    F(UINT64, 4, revision),
 };
 static MESSAGE(approval, "Approval");
+#undef S
+
+#define S struct lapse_grant_step
+static const struct codec_field grant_step_fields[] = {
+    F(UINT32, 1, count),
+    F(STRING, 2, approvers),
+};
+static MESSAGE(grant_step, "GrantStep");
 #undef S
 
 #define S struct lapse_binding
@@ -129,6 +106,16 @@ static const struct codec_field schema_grant_fields[] = {
     F(UINT64, 31, activated_revision),
     F(UINT64, 32, ended_revision),
     F(UINT64, 33, revision),
+    F(STRING, 34, rule),
+    F_MESSAGES(35, steps, grant_step, COUNT_FEW),
+    F(BOOL, 36, automatic),
+    F(BOOL, 37, self_approval),
+    F(BOOL, 38, held),
+    F(UINT32, 39, delegation_depth),
+    F(INT64, 40, review_within_ms),
+    F(STRING, 41, reviewers),
+    F(UINT32, 42, token_rule),
+    F(BYTES, 43, token_sha256),
 };
 MESSAGE(schema_grant, "Grant");
 #undef S
@@ -163,7 +150,7 @@ MESSAGE(schema_barrier, "Barrier");
 #define S struct lapse_receipt
 static const struct codec_field schema_receipt_fields[] = {
     F(STRING, 1, point),  F(BYTES, 2, instance), F_ENUM(3, level, level_name),
-    F(INT64, 4, time_ms), F(STRING, 5, reason),  F(UINT32, 6, left_ms),
+    F(INT64, 4, time_ms), F(STRING, 5, reason),  F(UINT32, 6, left_ms), F(UINT64, 7, barrier),
 };
 MESSAGE(schema_receipt, "Receipt");
 #undef S
@@ -180,7 +167,8 @@ MESSAGE(schema_session, "Session");
 static const struct codec_field schema_sweep_fields[] = {
     F(STRING, 1, subject), F(STRING, 2, resource), F(STRING, 3, requester), F(STRING, 4, approver),
     F(STRING, 5, ticket),  F(STRING, 6, policy),   F(STRING, 7, parent),    F(STRING, 8, reason),
-    F(STRING, 9, by),      F(UINT64, 10, grants),  F(UINT64, 11, id),
+    F(STRING, 9, by),      F(UINT64, 10, grants),  F(UINT64, 11, id), F(UINT64, 12, policy_version),
+    F(STRING, 13, binding), F(STRING, 14, label), F(STRING, 15, person),
 };
 MESSAGE(schema_sweep, "Sweep");
 #undef S
@@ -196,6 +184,13 @@ static const struct codec_field schema_event_fields[] = {
     F_MESSAGE(7, barrier, schema_barrier),
     F_MESSAGE(8, session, schema_session),
     F_MESSAGE(9, sweep, schema_sweep),
+    F(STRING, 10, actor),
+    F_MESSAGE(11, policy, schema_policy),
+    F_MESSAGE(12, lock, schema_lock),
+    F_MESSAGE(13, eligibility, schema_eligibility),
+    F_MESSAGE(14, campaign, schema_campaign),
+    F_MESSAGE(15, review, schema_review),
+    F_MESSAGES(16, receipts, schema_receipt, COUNT_RECEIPTS),
 };
 MESSAGE(schema_event, "Event");
 #undef S
@@ -217,6 +212,8 @@ static const struct codec_field schema_request_args_fields[] = {
     F_MESSAGE(13, binding, binding),
     F_MESSAGES(14, labels, label, COUNT_FEW),
     F(STRING, 15, parent),
+    F(STRING, 16, policy),
+    F(BOOL, 17, break_glass),
 };
 MESSAGE(schema_request_args, "RequestRequest");
 #undef S
@@ -277,6 +274,7 @@ MESSAGE(schema_grant_view, "GetResponse");
 static const struct codec_field filter_fields[] = {
     F(STRING, 1, subject), F(STRING, 2, resource), F(STRING, 3, requester), F(STRING, 4, approver),
     F(STRING, 5, ticket),  F(STRING, 6, policy),   F(STRING, 7, parent),    F_STATES(8, states),
+    F(UINT64, 9, policy_version), F(STRING, 10, binding), F(STRING, 11, label), F(STRING, 12, person),
 };
 static MESSAGE(filter, "Filter");
 #undef S
@@ -377,6 +375,7 @@ MESSAGE(schema_grant_list, "ListResponse");
 static const struct codec_field schema_check_args_fields[] = {
     F(STRING, 1, subject),   F(STRING, 2, resource),          F(STRING, 3, action),
     F(STRING, 4, spiffe_id), F(BYTES, 5, certificate_sha256), F(STRING, 6, address),
+    F(BYTES, 7, token_sha256),
 };
 MESSAGE(schema_check_args, "CheckRequest");
 #undef S

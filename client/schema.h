@@ -3,7 +3,7 @@
 #define LAPSE_CLIENT_SCHEMA_H
 
 #include "client/codec.h"
-#include "client/lapse.h"
+#include "client/lapse_governance.h"
 
 extern const struct codec_message schema_grant;
 extern const struct codec_message schema_event;
@@ -14,6 +14,29 @@ extern const struct codec_message schema_barrier;
 extern const struct codec_message schema_receipt;
 extern const struct codec_message schema_session;
 extern const struct codec_message schema_sweep;
+
+/* schema_governance.c */
+extern const struct codec_message schema_policy;
+extern const struct codec_message schema_lock;
+extern const struct codec_message schema_eligibility;
+extern const struct codec_message schema_campaign;
+extern const struct codec_message schema_review;
+extern const struct codec_message schema_apply_policy_args;
+extern const struct codec_message schema_lock_args;
+extern const struct codec_message schema_offboard_args;
+extern const struct codec_message schema_put_eligibility_args;
+extern const struct codec_message schema_certify_args;
+extern const struct codec_message schema_start_campaign_args;
+extern const struct codec_message schema_close_review_args;
+extern const struct codec_message schema_remove_args;
+extern const struct codec_message schema_set_token_args;
+extern const struct codec_message schema_change;
+extern const struct codec_message schema_list_objects_args;
+extern const struct codec_message schema_policy_list;
+extern const struct codec_message schema_lock_list;
+extern const struct codec_message schema_eligibility_list;
+extern const struct codec_message schema_campaign_list;
+extern const struct codec_message schema_review_list;
 
 extern const struct codec_message schema_request_args;
 extern const struct codec_message schema_decision_args;

@@ -141,7 +141,8 @@ static lapse_result refuse_names(struct reader *reader, const yaml_char_t *ancho
     if (anchor != NULL)
         return fail_mark(reader, reader->event.start_mark, "anchors (&name) are not used here: write it out");
     if (tag != NULL)
-        return fail_mark(reader, reader->event.start_mark, "tags (!name) are not used here: quote a text that begins with \"!\"");
+        return fail_mark(reader, reader->event.start_mark,
+                         "tags (!name) are not used here: quote a text that begins with \"!\"");
     return lapse_ok();
 }
 
@@ -156,7 +157,8 @@ static lapse_result event_check(struct reader *reader)
     case YAML_MAPPING_START_EVENT:
         return refuse_names(reader, event->data.mapping_start.anchor, event->data.mapping_start.tag);
     default:
-        return fail_mark(reader, event->start_mark, "aliases (*name) are not used here: quote a text that begins with \"*\"");
+        return fail_mark(reader, event->start_mark,
+                         "aliases (*name) are not used here: quote a text that begins with \"*\"");
     }
 }
 
@@ -212,6 +214,8 @@ static lapse_result key_read(struct reader *reader, uint32_t depth, const struct
     if (reader->event.type != YAML_SCALAR_EVENT)
         return yaml_fail(reader->tree, *key, reader->error, "a key is a word, not a list or a map");
     text_take(reader, *key);
+    if (map->n == LIMIT_YAML_KEYS)
+        return yaml_fail(reader->tree, *key, reader->error, "more than %u keys in one map", LIMIT_YAML_KEYS);
     if (memchr((*key)->text.data, '\0', (*key)->text.len) != NULL || !slice_is_text((*key)->text, false))
         return yaml_fail(reader->tree, *key, reader->error, "a key has unprintable characters");
     const struct yaml_at *before = yaml_member(map, (const char *)(*key)->text.data);
@@ -317,9 +321,9 @@ lapse_result yaml_read_file(const char *file, struct yaml_tree **tree, struct la
     uint8_t *bytes = mem_alloc(LIMIT_YAML_FILE + 1);
     errno = 0;
     size_t len = fread(bytes, 1, LIMIT_YAML_FILE + 1, in);
-    lapse_result result = ferror(in) ? lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%.*s: %s", FILE_SHOWN_MAX, file,
-                                                  strerror(errno))
-                                     : yaml_parse(slice_of(bytes, len), file, tree, error);
+    lapse_result result =
+        ferror(in) ? lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%.*s: %s", FILE_SHOWN_MAX, file, strerror(errno))
+                   : yaml_parse(slice_of(bytes, len), file, tree, error);
     free(bytes);
     fclose(in);
     return result;

@@ -2,8 +2,9 @@
  *
  *   bytes --> libyaml's events --> tree of texts, lists and maps --> yaml_keys.h, by a table of keys
  *
- * A small, plain part of YAML: one document; no anchors, aliases, tags, merged or repeated keys; nothing deeper or longer than
- * the limits. A text is a text: whether "no" or "010" means something is up to the key that it belongs to. Pure. */
+ * A small, plain part of YAML: one document; no anchors, aliases, tags, merged or repeated keys; nothing deeper or
+ * longer than the limits. A text is a text: whether "no" or "010" means something is up to the key that it belongs to.
+ * Pure. */
 #ifndef LAPSE_CLIENT_YAML_TREE_H
 #define LAPSE_CLIENT_YAML_TREE_H
 
@@ -25,7 +26,8 @@ struct yaml_at {
 
 struct yaml_tree;
 
-/* `file` names the document in messages. INVALID_ARGUMENT: "FILE:LINE:COLUMN: what is wrong". The tree owns all its nodes and texts. */
+/* `file` names the document in messages. INVALID_ARGUMENT: "FILE:LINE:COLUMN: what is wrong". The tree owns all its
+ * nodes and texts. */
 lapse_result yaml_parse(struct slice bytes, const char *file, struct yaml_tree **tree,
                         struct lapse_error *error) LAPSE_MUST_USE;
 /* The same from a file. NOT_FOUND or INVALID_ARGUMENT when it can't be read. */

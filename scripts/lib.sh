@@ -9,8 +9,8 @@ libraft_min=0.22.1
 # All that is needed to build and to run; libraft-dev comes by itself, see install_libraft.
 packages=(
   meson ninja-build pkg-config gcc libc6-dev clang libclang-rt-dev git
-  libuv1-dev libssl-dev libnghttp2-dev nanopb libnanopb-dev libmicrohttpd-dev libjansson-dev libinih-dev libsystemd-dev
-  zlib1g-dev liburcu-dev libxxhash-dev protobuf-compiler
+  libuv1-dev libssl-dev libnghttp2-dev nanopb libnanopb-dev libmicrohttpd-dev libjansson-dev libyaml-dev libinih-dev libsystemd-dev
+  zlib1g-dev liburcu-dev libxxhash-dev libsqlite3-dev protobuf-compiler
   libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2 libpam0g-dev
 )
 # What the tests put Lapse beside. Servers: see install_quietly.

@@ -1,6 +1,6 @@
 /* Commands about enforcement points: they register, they are over, and what they report in between.
  *
- *   REGISTER --> others of its id are fenced --> POINT_REGISTERED
+ *   REGISTER --> others of its id are fenced --> POINT_REGISTERED; refused for a locked id
  *   RECEIPTS --> barrier by barrier, in the order given; LAPSED and LEFT end the instance
  *   END_POINT -> POINT_ENDED; a receipt for each barrier that waits for it; its sessions are forgotten
  *
@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "store/command_internal.h"
+#include "store/governance.h"
 
 static struct lapse_error *error_of(struct apply *apply)
 {
@@ -102,14 +103,14 @@ static lapse_result check_points(struct apply *apply)
     return lapse_ok();
 }
 
-static void fence_others(struct apply *apply)
+void points_fence(struct apply *apply, struct slice id)
 {
     struct store *store = apply->store;
     struct points *points = &store->points;
     uint8_t *const *chunks = store->strings.chunks;
-    for (uint32_t i = points_first_of_id(points, chunks, apply->command->text); i < points->n; i++) {
+    for (uint32_t i = points_first_of_id(points, chunks, id); i < points->n; i++) {
         const struct point_item *item = points_at(points, points->by_id[i]);
-        if (!slice_equal(string_at(chunks, item->id), apply->command->text))
+        if (!slice_equal(string_at(chunks, item->id), id))
             break;
         if (item->state == POINT_FENCED)
             continue;
@@ -147,6 +148,9 @@ lapse_result apply_register(struct apply *apply)
     if (lapse_is_ok(result) && !store_may_guard(store, command->principal, command->scope))
         result = lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
                             "the role enforcer doesn't let it guard all of this scope; ask an operator, or name less");
+    const struct object *lock = locks_of_point(store, command->text, apply->now_ms);
+    if (lapse_is_ok(result) && lock != NULL)
+        result = locks_refuse(lock, LAPSE_PERMISSION_DENIED, error_of(apply));
     if (!lapse_is_ok(result))
         return result;
     uint32_t known = points_find(&store->points, &command->instance);
@@ -157,7 +161,7 @@ lapse_result apply_register(struct apply *apply)
         result = check_points(apply);
     if (!lapse_is_ok(result))
         return result;
-    fence_others(apply);
+    points_fence(apply, command->text);
     insert_point(apply);
     return lapse_ok();
 }
@@ -262,7 +266,7 @@ static lapse_result check_session_grant(struct apply *apply, uint32_t point)
     if (state != GRANT_ACTIVE)
         return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
                           "the grant is %s; a session needs one that is ACTIVE", grant_state_name(state));
-    return lapse_ok();
+    return locks_permit_grant(apply, slot);
 }
 
 static lapse_result check_session_room(struct apply *apply, uint32_t point)

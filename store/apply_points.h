@@ -9,5 +9,7 @@ lapse_result apply_receipts(struct apply *apply) LAPSE_MUST_USE;
 lapse_result apply_end_point(struct apply *apply) LAPSE_MUST_USE;
 lapse_result apply_session_begin(struct apply *apply) LAPSE_MUST_USE;
 lapse_result apply_session_end(struct apply *apply) LAPSE_MUST_USE;
+/* Fences the live instances of that id, with an event each: they get no promise any more. */
+void points_fence(struct apply *apply, struct slice id);
 
 #endif

@@ -216,8 +216,9 @@ void barrier_begin(struct apply *apply, struct slice scope)
     struct grant_id none = {{0}};
     uint32_t item = new_item(apply, none, strings_intern(&store->strings, scope), 0);
     uint32_t track = slabs_take(&store->barriers.tracks);
-    /* Sweeps are few: theirs is opened beyond the limit, too. */
-    (void)make_room(store, 1);
+    /* Sweeps at work are few: theirs is opened beyond the limit, too, and a done one makes way. */
+    if (!make_room(store, 1) && store->barriers.places >= LIMIT_RECEIPTS && store->barriers.kept.n > 0)
+        drop_oldest(store, &store->barriers.kept);
     add_open(store, item, track);
     digest_in(store, item);
 }
@@ -315,7 +316,7 @@ void barrier_finish(struct apply *apply, uint64_t id, uint64_t grants)
     uint32_t n = match(store, store_string(store, barrier_at(barriers, item)->scope));
     barriers->places--;
     barriers->places_open--;
-    bool room = make_room(store, n);
+    bool room = barriers->open.n <= LIMIT_BARRIERS_OPEN && make_room(store, n);
     if (room)
         fill_track(store, track, n);
     barriers->places += weight(track_at(barriers, track));
@@ -325,6 +326,13 @@ void barrier_finish(struct apply *apply, uint64_t id, uint64_t grants)
     if (n == 0 || !room)
         settle(apply, item, store->revision);
     digest_in(store, item);
+}
+
+void barrier_open_scope(struct apply *apply, struct slice scope)
+{
+    uint64_t id = apply->store->revision;
+    barrier_begin(apply, scope);
+    barrier_finish(apply, id, 0);
 }
 
 /* Receipts */

@@ -116,6 +116,9 @@ void barrier_begin(struct apply *apply, struct slice scope);
 /* The sweep with that id is over: the present revision is what its points must receive. Without any it is done. */
 void barrier_finish(struct apply *apply, uint64_t id, uint64_t grants);
 
+/* At the end of a LOCK: the barrier of its event. `scope` is not empty. */
+void barrier_open_scope(struct apply *apply, struct slice scope);
+
 /* A receipt ENFORCED or FAILED of a registered point; ignored unless the barrier waits for it. */
 void barrier_receive(struct apply *apply, const struct receipt *receipt, uint32_t point);
 /* Gives a receipt of that point to all open barriers that wait for it. */

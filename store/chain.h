@@ -17,4 +17,18 @@ struct chain_head {
 void chain_extend(struct chain_head *head, uint64_t epoch, struct slice event);
 bool chain_head_equal(const struct chain_head *a, const struct chain_head *b);
 
+/* What a node signs about its head (a lapse.v1.SignedHead). */
+struct chain_statement {
+    struct slice cluster; /* at most LIMIT_CLUSTER bytes */
+    uint64_t epoch, revision;
+    int64_t time_ms;
+    uint64_t node_id;
+    struct chain_head head;
+};
+#define CHAIN_STATEMENT_MAX (12 + 1 + 255 + 4 * 8 + CHAIN_HASH_BYTES)
+/* The bytes that the signature is over; returns how many:
+ *   "lapse.head.1" || length of the cluster's name, 1 byte || name || epoch || revision || time_ms || node_id, 8 bytes each,
+ *   big-endian || hash */
+size_t chain_statement_bytes(const struct chain_statement *statement, uint8_t out[CHAIN_STATEMENT_MAX]);
+
 #endif

@@ -52,14 +52,12 @@ struct store_digest digest_grant_numbers(const struct record *record)
     return digest_of(DIGEST_GRANT_NUMBERS, record, offsetof(struct record, subject));
 }
 
-struct store_digest digest_grant_approval(const struct record *record, uint32_t i, uint8_t *const *chunks)
+struct store_digest digest_grant_approval(const struct record *record, uint8_t *const *chunks)
 {
     struct digest_message message;
-    uint8_t place = (uint8_t)i;
     start(&message, record);
-    digest_put(&message, &place, 1);
-    digest_put_string(&message, chunks, record->approvers[i]);
-    digest_put_string(&message, chunks, record->comments[i]);
+    digest_put_string(&message, chunks, record->approver);
+    digest_put_string(&message, chunks, record->comment);
     return digest_of_message(DIGEST_GRANT_APPROVAL, &message);
 }
 
@@ -75,8 +73,8 @@ struct store_digest digest_grant(const struct record *record, uint8_t *const *ch
 {
     struct store_digest sum = digest_grant_terms(record, chunks);
     digest_add(&sum, digest_grant_numbers(record));
-    for (uint32_t i = 0; i < record->n_approvals; i++)
-        digest_add(&sum, digest_grant_approval(record, i, chunks));
+    if (record->n_approvals > 0)
+        digest_add(&sum, digest_grant_approval(record, chunks));
     if (grant_state_is_ended((enum grant_state)record->state))
         digest_add(&sum, digest_grant_ending(record, chunks));
     return sum;

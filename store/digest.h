@@ -54,13 +54,13 @@ static inline void digest_put_string(struct digest_message *message, uint8_t *co
 }
 struct store_digest digest_of_message(enum digest_part part, const struct digest_message *message);
 
-/* A grant's four parts. The terms never change; the numbers do with each event; one is added for each approval, and one
- * at its end. */
+/* A grant's four parts. The terms never change; the numbers do with each event; one is added for the first approval, and
+ * one at its end. Further approvals are in its extra, which has a part of its own (extras.h). */
 struct store_digest digest_grant_terms(const struct record *record, uint8_t *const *chunks);
 struct store_digest digest_grant_numbers(const struct record *record);
-struct store_digest digest_grant_approval(const struct record *record, uint32_t i, uint8_t *const *chunks);
+struct store_digest digest_grant_approval(const struct record *record, uint8_t *const *chunks);
 struct store_digest digest_grant_ending(const struct record *record, uint8_t *const *chunks);
-/* The sum of all its parts. */
+/* The sum of all its parts, but its extra's. */
 struct store_digest digest_grant(const struct record *record, uint8_t *const *chunks);
 
 #endif

@@ -102,17 +102,36 @@ static lapse_result validate_names(const struct store_filter *filter, struct lap
     return result;
 }
 
+static lapse_result validate_provenance(const struct store_filter *filter, struct lapse_error *error)
+{
+    lapse_result result = lapse_ok();
+    if (filter->policy_version != 0 && filter->policy.len == 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "policy_version says nothing without a policy; name it");
+    if (filter->binding.len > 0)
+        result = principal_validate(filter->binding, "binding", error);
+    if (lapse_is_ok(result) && filter->person.len > 0)
+        result = principal_validate(filter->person, "person", error);
+    if (lapse_is_ok(result) && filter->label.len > 0 &&
+        (filter->label.data[0] == '=' || memchr(filter->label.data, '=', filter->label.len) == NULL))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "label must be \"key=value\"");
+    if (lapse_is_ok(result))
+        result = token_validate(filter->label, LIMIT_LABEL_KEY + 1 + LIMIT_LABEL_VALUE, "label", error);
+    return result;
+}
+
 lapse_result filter_validate(const struct store_filter *filter, struct lapse_error *error)
 {
     size_t texts = filter->subject.len + filter->resource.len + filter->requester.len + filter->approver.len +
-                   filter->ticket.len + filter->policy.len;
+                   filter->ticket.len + filter->policy.len + filter->binding.len + filter->label.len +
+                   filter->person.len;
     if (texts == 0 && grant_id_is_zero(filter->parent))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "the filter takes every grant; give subject, resource, requester, approver, ticket, policy "
-                          "or parent (resource \"*\" if you mean all)");
+                          "the filter takes every grant; give subject, resource, requester, approver, ticket, policy, "
+                          "binding, label, person or parent (resource \"*\" if you mean all)");
     if ((filter->states & ~STATES_LIVE) != 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "only PENDING, APPROVED and ACTIVE grants can be revoked");
-    return validate_names(filter, error);
+    lapse_result result = validate_names(filter, error);
+    return lapse_is_ok(result) ? validate_provenance(filter, error) : result;
 }
 
 uint64_t filter_hash(uint64_t hash, const struct store_filter *filter)

@@ -54,16 +54,29 @@ lapse_result policies_apply(struct apply *apply) LAPSE_MUST_USE;
  * FAILED_PRECONDITION with a message that says what would be allowed. Where no policy has been applied the built-in rule
  * holds: one approver. The slices that it fills are valid until the next apply. */
 lapse_result policies_decide(struct apply *apply, struct grant *terms) LAPSE_MUST_USE;
+/* Whether the grant in `slot` is under an earlier version of its policy and the present one would not allow it: what a
+ * sweep with SWEEP_DISALLOWED takes. */
+bool policies_disallow(const struct store *store, uint32_t slot);
 void policies_free(struct store *store);
 
 /* locks.c */
 lapse_result locks_validate(const struct command *command, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result locks_apply(struct apply *apply) LAPSE_MUST_USE; /* LOCK, UNLOCK, OFFBOARD */
 bool locks_deny(const struct store *store, const struct grant_query *query, int64_t now_ms);
-/* The lock on a principal, a resource or a point; NULL: none that holds at `now_ms`. */
+/* The lock on a principal, on what overlaps a resource (a path or a subtree), or on a point; NULL: none that holds at
+ * `now_ms`. */
 const struct object *locks_of_principal(const struct store *store, struct slice principal, int64_t now_ms);
 const struct object *locks_of_resource(const struct store *store, struct slice resource, int64_t now_ms);
 const struct object *locks_of_point(const struct store *store, struct slice id, int64_t now_ms);
+/* FAILED_PRECONDITION that names the lock and its reason when the principal or the resource is locked; an empty one is not
+ * looked at. */
+lapse_result locks_permit(struct apply *apply, struct slice principal, struct slice resource) LAPSE_MUST_USE;
+/* The same for the subject and the resource of the grant in `slot`. */
+lapse_result locks_permit_grant(struct apply *apply, uint32_t slot) LAPSE_MUST_USE;
+/* Fails with that code, saying what is locked and why. */
+lapse_result locks_refuse(const struct object *lock, enum lapse_code code, struct lapse_error *error);
+/* Whether a binding beside `member`'s makes somebody an operator who isn't locked. */
+bool locks_leave_operator(const struct store *store, struct slice member, int64_t now_ms);
 void locks_free(struct store *store);
 
 /* eligibility.c */
@@ -86,6 +99,7 @@ void reviews_open(struct apply *apply, uint32_t slot);
 /* The overdue review that bars this principal from requesting; NULL: none. */
 const struct object *reviews_bar(const struct store *store, struct slice principal);
 bool reviews_have_room(const struct store *store);
+void reviews_free(struct store *store);
 
 /* tokens.c */
 lapse_result tokens_validate(const struct command *command, struct lapse_error *error) LAPSE_MUST_USE;

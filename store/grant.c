@@ -95,7 +95,8 @@ const char *grant_state_name(enum grant_state state)
 const char *grant_verdict_name(enum grant_verdict verdict)
 {
     static const char *const names[] = {"ALLOWS",        "NOT_ACTIVE",     "NOT_YET",      "PAST_DEADLINE",  "USED_UP",
-                                        "OTHER_SUBJECT", "OTHER_RESOURCE", "OTHER_ACTION", "BINDING_MISSING"};
+                                        "OTHER_SUBJECT", "OTHER_RESOURCE", "OTHER_ACTION", "BINDING_MISSING",
+                                        "LOCKED"};
     return (unsigned)verdict < ARRAY_LEN(names) ? names[verdict] : "UNKNOWN";
 }
 
@@ -160,6 +161,14 @@ static struct slice name_of_spiffe_user(struct slice principal)
         memcmp(slash, path, path_len) != 0)
         return (struct slice){0};
     return slice_of(slash + path_len, (size_t)(end - slash) - path_len);
+}
+
+struct slice principal_name(struct slice principal)
+{
+    struct slice name = name_of_user(principal);
+    if (name.len == 0)
+        name = name_of_spiffe_user(principal);
+    return name.len > 0 ? name : principal;
 }
 
 bool principal_same(struct slice a, struct slice b)

@@ -143,6 +143,9 @@ lapse_result network_validate(struct slice cidr, struct lapse_error *error) LAPS
 /* True when both name the same person or workload: equal text, or `user:NAME` against `spiffe://<any
  * domain>/user/NAME`. Approvals use it, so that nobody approves their own request under their other name. */
 bool principal_same(struct slice a, struct slice b);
+/* What all that are principal_same have in common, to look them up by: NAME for both forms of a user, else the whole text.
+ * Equal names prove nothing: ask principal_same. */
+struct slice principal_name(struct slice principal);
 
 /* A question. Members that a grant's binding doesn't need may stay empty. */
 struct grant_query {

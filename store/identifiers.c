@@ -199,15 +199,25 @@ lapse_result scope_validate(struct slice scope, struct lapse_error *error)
     return result;
 }
 
+static lapse_result word_validate(struct slice word, size_t max, const char *field, struct lapse_error *error)
+{
+    lapse_result result = present(word, max, field, error);
+    bool good = lapse_is_ok(result) && ascii_of(word, IN_RESOURCE);
+    for (size_t i = 0; good && i < word.len; i++)
+        good = memchr(":@+=~", word.data[i], 5) == NULL;
+    if (lapse_is_ok(result) && !good)
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s must be of A-Z a-z 0-9 . _ -", field);
+    return result;
+}
+
+lapse_result object_name_validate(struct slice name, const char *field, struct lapse_error *error)
+{
+    return word_validate(name, LIMIT_POLICY, field, error);
+}
+
 lapse_result point_id_validate(struct slice id, struct lapse_error *error)
 {
-    lapse_result result = present(id, LIMIT_POINT_ID, "point id", error);
-    bool good = lapse_is_ok(result) && ascii_of(id, IN_RESOURCE);
-    for (size_t i = 0; good && i < id.len; i++)
-        good = memchr(":@+=~", id.data[i], 5) == NULL;
-    if (lapse_is_ok(result) && !good)
-        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "point id must be of A-Z a-z 0-9 . _ -");
-    return result;
+    return word_validate(id, LIMIT_POINT_ID, "point id", error);
 }
 
 lapse_result action_validate(struct slice action, struct lapse_error *error)

@@ -15,6 +15,8 @@ lapse_result token_validate(struct slice text, size_t max, const char *field, st
 lapse_result member_validate(struct slice member, struct lapse_error *error) LAPSE_MUST_USE;
 /* Patterns, sorted, unique, one space between each; may be empty. */
 lapse_result scope_validate(struct slice scope, struct lapse_error *error) LAPSE_MUST_USE;
+/* The name of a policy, rule, eligibility, ...: letters, digits, "-", "_" and ".", at most LIMIT_POLICY. `field` is "name". */
+lapse_result object_name_validate(struct slice name, const char *field, struct lapse_error *error) LAPSE_MUST_USE;
 /* The name of an enforcement point. */
 lapse_result point_id_validate(struct slice id, struct lapse_error *error) LAPSE_MUST_USE;
 

@@ -82,8 +82,23 @@ static string_id string_of(const struct record *record, uint32_t place)
     case INDEX_POLICY:
         return record->policy;
     default:
-        return place - INDEX_APPROVER < record->n_approvals ? record->approvers[place - INDEX_APPROVER] : 0;
+        return 0;
     }
+}
+
+static string_id string_at_place(const struct store *store, uint32_t slot, uint32_t place)
+{
+    const struct record *record = store_record(store, slot);
+    if (place < INDEX_APPROVER)
+        return string_of(record, place);
+    uint32_t i = place - INDEX_APPROVER;
+    return i < record->n_approvals ? approval_at(store, slot, i).approver : 0;
+}
+
+static struct list_place *place_at(const struct store *store, uint32_t slot, uint32_t place)
+{
+    return place <= INDEX_APPROVER ? &links_at(store, slot)->index[place]
+                                   : extras_place(store, slot, place - INDEX_APPROVER);
 }
 
 static uint32_t kind_of(uint32_t place)
@@ -94,26 +109,23 @@ static uint32_t kind_of(uint32_t place)
 /* In which of its places a grant is a member of the list of `string`. */
 static uint32_t place_of(const struct store *store, enum index_kind kind, string_id string, uint32_t slot)
 {
-    uint32_t place = kind;
-    if (kind == INDEX_APPROVER && STORE_APPROVALS_NEEDED > 1)
-        while (place + 1 < INDEX_PLACES && string_of(store_record(store, slot), place) != string)
-            place++;
-    return place;
+    if (kind != INDEX_APPROVER)
+        return kind;
+    uint32_t i = approval_by(store, slot, string);
+    return INDEX_APPROVER + (i < store_record(store, slot)->n_approvals ? i : 0);
 }
 
 static void append(struct store *store, uint32_t slot, uint32_t place)
 {
-    string_id string = string_of(store_record(store, slot), place);
+    string_id string = string_at_place(store, slot, place);
     if (string == 0)
         return;
     struct index_list *list = list_at(store, find_or_make(store, kind_of(place), string));
-    struct links *links = links_at(store, slot);
-    links->index[place].prev = list->tail;
-    links->index[place].next = 0;
+    *place_at(store, slot, place) = (struct list_place){.prev = list->tail};
     if (list->tail == 0)
         list->head = slot;
     else
-        links_at(store, list->tail)->index[place_of(store, kind_of(place), string, list->tail)].next = slot;
+        place_at(store, list->tail, place_of(store, kind_of(place), string, list->tail))->next = slot;
     list->tail = slot;
     list->count++;
 }
@@ -131,22 +143,22 @@ void index_add_approval(struct store *store, uint32_t slot, uint32_t approval)
 
 static void remove_from(struct store *store, uint32_t slot, uint32_t place)
 {
-    string_id string = string_of(store_record(store, slot), place);
+    string_id string = string_at_place(store, slot, place);
     if (string == 0)
         return;
     enum index_kind kind = kind_of(place);
     uint32_t item = find_item(store, kind, string);
     CHECK(item != 0);
     struct index_list *list = list_at(store, item);
-    uint32_t prev = links_at(store, slot)->index[place].prev, next = links_at(store, slot)->index[place].next;
+    uint32_t prev = place_at(store, slot, place)->prev, next = place_at(store, slot, place)->next;
     if (prev == 0)
         list->head = next;
     else
-        links_at(store, prev)->index[place_of(store, kind, string, prev)].next = next;
+        place_at(store, prev, place_of(store, kind, string, prev))->next = next;
     if (next == 0)
         list->tail = prev;
     else
-        links_at(store, next)->index[place_of(store, kind, string, next)].prev = prev;
+        place_at(store, next, place_of(store, kind, string, next))->prev = prev;
     if (--list->count > 0)
         return;
     table_remove(&store->lists, item, hash_list(store, kind, string));
@@ -156,11 +168,12 @@ static void remove_from(struct store *store, uint32_t slot, uint32_t place)
 void index_remove_all(struct store *store, uint32_t slot)
 {
     const struct links *links = links_at(store, slot);
-    for (uint32_t place = 0; place < INDEX_PLACES; place++) {
+    for (uint32_t place = 0; place < INDEX_KINDS; place++) {
         __builtin_prefetch(links_at(store, links->index[place].prev), 1);
         __builtin_prefetch(links_at(store, links->index[place].next), 1);
     }
-    for (uint32_t place = 0; place < INDEX_PLACES; place++)
+    uint32_t n = INDEX_APPROVER + store_record(store, slot)->n_approvals;
+    for (uint32_t place = 0; place < n; place++)
         remove_from(store, slot, place);
 }
 
@@ -173,17 +186,16 @@ const struct index_list *index_find(const struct store *store, enum index_kind k
 
 bool index_holds(const struct store *store, enum index_kind kind, string_id string, uint32_t slot)
 {
-    return string_of(store_record(store, slot), place_of(store, kind, string, slot)) == string;
+    return string_at_place(store, slot, place_of(store, kind, string, slot)) == string;
 }
 
 uint32_t index_next(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot)
 {
-    return links_at(store, slot)->index[place_of(store, kind, list_string, slot)].next;
+    return place_at(store, slot, place_of(store, kind, list_string, slot))->next;
 }
 
-uint64_t index_order(const struct store *store, enum index_kind kind, uint32_t slot)
+uint64_t index_order(const struct store *store, enum index_kind kind, string_id string, uint32_t slot)
 {
-    const struct record *record = store_record(store, slot);
-    /* Whoever raises STORE_APPROVALS_NEEDED has to give each approval a revision of its own for this. */
-    return u48_get(kind == INDEX_APPROVER ? record->approved_revision : record->requested_revision);
+    return kind == INDEX_APPROVER ? approved_at(store, slot, string)
+                                  : u48_get(store_record(store, slot)->requested_revision);
 }

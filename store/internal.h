@@ -2,7 +2,9 @@
  *
  *   apply.c     commands -> transitions                  transition.c      the only writer of grants
  *   rules.c     the table of transitions, and who may make them
+ *   apply_request.c, apply_approve.c  what a request and a decision take
  *   records.c   the grants themselves (state)           keys.c, roles.c   the rest of the state
+ *   extras.c    what few of them have: more approvals than one, a token
  *   index.c     lists by subject, resource, ...          families.c        parents and children
  *   timers.c    what is due when                         query.c           get, list, check
  *   binding.c   what a child takes over from its parent
@@ -17,6 +19,7 @@
 
 #include "store/barriers.h"
 #include "store/digest.h"
+#include "store/extras.h"
 #include "store/keys.h"
 #include "store/object_table.h"
 #include "store/point_table.h"
@@ -34,21 +37,19 @@ enum index_kind {
     INDEX_RESOURCE,
     INDEX_TICKET,
     INDEX_POLICY,
-    INDEX_APPROVER, /* one place for each approval */
+    INDEX_APPROVER, /* one place for each approval: the first one's here, the others' in the extra */
     INDEX_KINDS
 };
-#define INDEX_PLACES (INDEX_KINDS - 1 + STORE_APPROVALS_NEEDED)
 
 /* Everything about a slot that is not state: never copied for a view. */
 struct links {
     uint32_t next_id;        /* hash chain of ids; the free list when the slot is free */
-    uint32_t timer : 31;     /* place in a heap, see timers.c */
+    uint32_t timer : 30;     /* place in a heap, see timers.c */
     uint32_t has_family : 1; /* it is a parent or a child */
-    struct {
-        uint32_t prev, next;
-    } index[INDEX_PLACES];
+    uint32_t has_extra : 1;  /* see extras.h */
+    struct list_place index[INDEX_KINDS];
 };
-_Static_assert(STORE_APPROVALS_NEEDED != 1 || sizeof(struct links) == 48, "a million of them are kept");
+_Static_assert(sizeof(struct links) == 48, "a million of them are kept");
 
 /* The grants that have one string in one role, in the order in which they got it. */
 struct index_list {
@@ -97,6 +98,7 @@ struct store {
     char cluster[LIMIT_CLUSTER];
     uint32_t cluster_len;
     struct records records;
+    struct extras extras;
     struct strings strings;
     struct keys keys;
     struct roles roles;
@@ -129,6 +131,7 @@ struct store {
 
     /* Derived from objects; each belongs to the module that it is named after (governance.h), NULL until it needs it. */
     struct policy_book *policies;
+    struct review_book *reviews;
     struct lock_book *locks;
     struct eligibility_book *eligibility;
     struct token_book *tokens;
@@ -169,7 +172,9 @@ uint32_t slot_next_live(const struct store *store, uint32_t from);
 void slot_set_terms(struct store *store, uint32_t slot, const struct grant *terms, struct slice requester);
 /* Sets by whom and why it ended. */
 void slot_set_ending(struct store *store, uint32_t slot, struct slice ended_by, struct slice reason);
-/* The shared terms alone: limits, actions, parent. Slices are valid until the next apply. */
+/* All of it. Slices are valid until the next apply. */
+void slot_read(const struct store *store, uint32_t slot, struct grant *grant);
+/* The shared terms alone: limits, actions, parent, what the policy's rule says. Slices are valid until the next apply. */
 void slot_read_shared(const struct store *store, uint32_t slot, struct grant *terms);
 uint32_t store_live(const struct store *store);
 uint32_t store_ended(const struct store *store);
@@ -189,8 +194,8 @@ const struct index_list *index_find(const struct store *store, enum index_kind k
 bool index_holds(const struct store *store, enum index_kind kind, string_id string, uint32_t slot);
 /* The next slot of the list of `list_string`, 0 at its end. */
 uint32_t index_next(const struct store *store, enum index_kind kind, string_id list_string, uint32_t slot);
-/* What a list is ordered by: a revision, ascending. */
-uint64_t index_order(const struct store *store, enum index_kind kind, uint32_t slot);
+/* What the list of `string` is ordered by: a revision, ascending, of the request or of that approver's approval. */
+uint64_t index_order(const struct store *store, enum index_kind kind, string_id string, uint32_t slot);
 
 /* families.c */
 void families_init(struct store *store);

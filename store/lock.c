@@ -1,5 +1,6 @@
 #include "store/lock.h"
 
+#include "base/check.h"
 #include "base/wire.h"
 #include "store/identifiers.h"
 #include "store/terms.h"
@@ -14,7 +15,18 @@ enum {
     LOCK_FIELD_LOCKED_MS = 7,
     LOCK_FIELD_REVISION = 8,
     LOCK_FIELD_OFFBOARDED = 9,
+    LOCK_FIELD_LIFTED = 10,
 };
+
+struct slice lock_name(enum lock_kind kind, struct slice target, char name[LOCK_NAME_SIZE])
+{
+    static const char *const kinds[] = {[LOCK_SUBJECT] = "subject:", [LOCK_RESOURCE] = "resource:", [LOCK_POINT] = "point:"};
+    size_t len = strlen(kinds[kind]);
+    CHECK(len + target.len <= LOCK_NAME_SIZE);
+    memcpy(name, kinds[kind], len);
+    memcpy(name + len, target.data, target.len);
+    return slice_of(name, len + target.len);
+}
 
 bool lock_is_about(const struct lock *lock, struct slice principal)
 {
@@ -23,7 +35,7 @@ bool lock_is_about(const struct lock *lock, struct slice principal)
 
 bool lock_denies(const struct lock *lock, const struct grant_query *query, int64_t now_ms)
 {
-    if (lock->until_ms > 0 && now_ms >= lock->until_ms)
+    if (!lock_holds(lock, now_ms))
         return false;
     if (lock->kind == LOCK_RESOURCE)
         return resource_overlaps(lock->target, query->resource);
@@ -58,6 +70,8 @@ static bool decode_field(const struct wire_field *field, struct lock *lock)
             return false;
         lock->offboarded = true;
         return true;
+    case LOCK_FIELD_LIFTED:
+        return field_bytes(field, &lock->lifted);
     default:
         return false;
     }
@@ -84,7 +98,9 @@ lapse_result lock_decode(struct slice bytes, struct lock *out, struct lapse_erro
             return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "lock: bad field %u", field.number);
         last = field.number;
     }
-    if (reader.failed || lock.kind == 0)
+    if (reader.failed)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "lock: malformed");
+    if (lock.kind == 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "lock: kind is missing; subject, resource or point");
     lapse_result result = validate_target(&lock, error);
     if (lapse_is_ok(result))
@@ -106,5 +122,6 @@ lapse_result lock_encode(const struct lock *lock, struct buf *out)
     wire_put_uint(&writer, LOCK_FIELD_LOCKED_MS, (uint64_t)lock->locked_ms);
     wire_put_uint(&writer, LOCK_FIELD_REVISION, lock->revision);
     wire_put_uint(&writer, LOCK_FIELD_OFFBOARDED, lock->offboarded);
+    wire_put_bytes(&writer, LOCK_FIELD_LIFTED, lock->lifted);
     return writer.failed ? lapse_failed(LAPSE_RESOURCE_EXHAUSTED) : lapse_ok();
 }

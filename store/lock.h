@@ -19,8 +19,20 @@ struct lock {
     int64_t locked_ms;
     uint64_t revision;
     bool offboarded;
+    struct slice lifted; /* in the event UNLOCKED only: why */
 };
 
+/* "subject:TARGET", "resource:TARGET", "point:TARGET". */
+#define LOCK_NAME_SIZE (sizeof "resource:" - 1 + LIMIT_RESOURCE)
+_Static_assert(LOCK_NAME_SIZE <= LIMIT_OBJECT_NAME && LIMIT_RESOURCE >= LIMIT_PRINCIPAL, "each name fits");
+/* Writes the name of the lock on a target that is no longer than LIMIT_RESOURCE; the slice is of `name`. */
+struct slice lock_name(enum lock_kind kind, struct slice target, char name[LOCK_NAME_SIZE]);
+
+/* Whether it is in force at `now_ms`. */
+static inline bool lock_holds(const struct lock *lock, int64_t now_ms)
+{
+    return lock->until_ms == 0 || now_ms < lock->until_ms;
+}
 /* Whether the lock denies the query at cluster time `now_ms`: its subject, or who presents it (spiffe_id), is the locked
  * principal under any of its names; or its resource lies in the locked one, or holds it. A lock of a point denies no query:
  * the point itself is ended. */

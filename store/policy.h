@@ -29,7 +29,8 @@ struct policy_step {
 };
 
 struct policy_rule {
-    struct slice name, description;
+    /* What every request looks at comes first: it lies together in memory. */
+    struct slice name;
     bool deny, break_glass, eligibility, automatic, self_approval;
     struct policy_patterns requesters, subjects, resources, actions;
     int64_t max_duration_ms;
@@ -44,6 +45,7 @@ struct policy_rule {
     int64_t review_within_ms;
     struct policy_patterns reviewers;
     enum token_rule token;
+    struct slice description;
 };
 
 struct policy {

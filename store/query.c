@@ -1,19 +1,33 @@
 /* Reading grants: by id, by filter, and the check whether anything allows a question. */
 #include "base/check.h"
-#include "store/rules.h"
+#include "store/governance.h"
+#include "store/patterns.h"
 
 bool store_get(const struct store *store, struct grant_id id, struct grant *grant)
 {
     uint32_t slot = slot_find(store, id);
     if (slot == 0)
         return false;
-    record_read(store_record(store, slot), store->strings.chunks, grant);
+    slot_read(store, slot, grant);
     return true;
 }
 
 static bool member_matches(struct slice wanted, struct slice text)
 {
     return wanted.len == 0 || slice_equal(wanted, text);
+}
+
+static bool provenance_matches(const struct store_filter *filter, const struct grant *grant)
+{
+    if (filter->policy_version != 0 && filter->policy_version != grant->policy_version)
+        return false;
+    if (filter->person.len > 0 && !principal_same(filter->person, grant->subject) &&
+        !principal_same(filter->person, grant->requester))
+        return false;
+    bool labelled = filter->label.len == 0;
+    for (uint32_t i = 0; i < grant->n_labels && !labelled; i++)
+        labelled = label_is(&grant->labels[i], filter->label);
+    return labelled && member_matches(filter->binding, grant->binding.spiffe_id);
 }
 
 bool store_filter_matches(const struct store_filter *filter, const struct grant *grant)
@@ -29,7 +43,7 @@ bool store_filter_matches(const struct store_filter *filter, const struct grant 
         approved = slice_equal(filter->approver, grant->approvals[i].approver);
     return approved && member_matches(filter->subject, grant->subject) &&
            member_matches(filter->requester, grant->requester) && member_matches(filter->ticket, grant->ticket) &&
-           member_matches(filter->policy, grant->policy);
+           member_matches(filter->policy, grant->policy) && provenance_matches(filter, grant);
 }
 
 /* Listing
@@ -120,7 +134,7 @@ static bool enter_way(struct walk *walk)
 static uint64_t order_of(const struct walk *walk, uint32_t slot)
 {
     enum index_kind kind = walk->way >= WAY_INDEX ? (enum index_kind)(walk->way - WAY_INDEX) : INDEX_SUBJECT;
-    return index_order(walk->store, kind, slot);
+    return index_order(walk->store, kind, walk->list == NULL ? 0 : walk->list->string, slot);
 }
 
 static uint32_t next_along(const struct walk *walk, uint32_t slot)
@@ -170,7 +184,7 @@ static bool look_at(const struct walk *walk, uint32_t slot, store_visit_cb visit
     const struct record *record = store_record(walk->store, slot);
     if (walk->filter->states != 0 && (walk->filter->states & 1u << record->state) == 0)
         return true;
-    record_read(record, walk->store->strings.chunks, &grant);
+    slot_read(walk->store, slot, &grant);
     return !store_filter_matches(walk->filter, &grant) || visit(arg, &grant);
 }
 
@@ -226,7 +240,7 @@ static void consider(const struct store *store, uint32_t slot, const struct gran
     const struct record *record = store_record(store, slot);
     /* An ended grant is not active whatever it says, and nor is one below it, though its own end may still be due. */
     if (!grant_state_is_ended((enum grant_state)record->state) && state_at(store, slot, now_ms) != GRANT_REVOKED) {
-        record_read(record, store->strings.chunks, &grant);
+        slot_read(store, slot, &grant);
         verdict = grant_allows(&grant, query, now_ms);
     }
     int64_t deadline_ms = (int64_t)u48_get(record->deadline_ms);
@@ -245,40 +259,16 @@ static void check_subject(const struct store *store, const struct index_list *li
         consider(store, slot, query, now_ms, best);
 }
 
-/* The patterns that cover a path, from itself to "*": false past the last. */
-static bool next_pattern(struct slice path, size_t *len, char *pattern, struct slice *out)
-{
-    if (*len == SIZE_MAX)
-        return false;
-    if (*len == path.len) {
-        *out = path;
-    } else {
-        memcpy(pattern, path.data, *len);
-        pattern[*len] = '*';
-        *out = slice_of(pattern, *len + 1);
-    }
-    /* The next shorter prefix that ends in a slash; none left: just "*", then the end. */
-    size_t shorter = *len;
-    if (shorter == 0) {
-        *len = SIZE_MAX;
-        return true;
-    }
-    do
-        shorter--;
-    while (shorter > 0 && path.data[shorter - 1] != '/');
-    *len = shorter;
-    return true;
-}
-
 /* Through the grants whose resource covers the path, of any subject. Returns how many, looking at them only if `best`.
  */
 static uint64_t check_resource(const struct store *store, string_id subject, const struct grant_query *query,
                                int64_t now_ms, struct best *best)
 {
-    char pattern[LIMIT_RESOURCE + 1];
+    struct patterns patterns;
     struct slice text;
     uint64_t n = 0;
-    for (size_t len = query->resource.len; next_pattern(query->resource, &len, pattern, &text);) {
+    patterns_begin(&patterns, query->resource);
+    while (patterns_next(&patterns, &text)) {
         const struct index_list *list = index_find(store, INDEX_RESOURCE, text);
         n += list == NULL ? 0 : list->count;
         for (uint32_t slot = list == NULL || best == NULL ? 0 : list->head; slot != 0;
@@ -297,6 +287,9 @@ enum grant_verdict store_check(const struct store *store, const struct grant_que
     struct best best = {.verdict = GRANT_NOT_ACTIVE};
     const struct index_list *list = index_find(store, INDEX_SUBJECT, query->subject);
     *found = false;
+    /* First of all, so that a locked subject learns nothing else, whatever grants there are. */
+    if (locks_deny(store, query, now_ms))
+        return GRANT_LOCKED;
     if (list == NULL || query->resource.len > LIMIT_RESOURCE)
         return GRANT_NOT_ACTIVE;
     if (list->count <= few || check_resource(store, list->string, query, now_ms, NULL) >= list->count) {
@@ -307,7 +300,7 @@ enum grant_verdict store_check(const struct store *store, const struct grant_que
             best.verdict = GRANT_OTHER_RESOURCE;
     }
     if (best.slot != 0) {
-        record_read(store_record(store, best.slot), store->strings.chunks, grant);
+        slot_read(store, best.slot, grant);
         *found = true;
     }
     return best.verdict;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/extras.h"
 #include "store/pair.h"
 #include "store/terms.h"
 
@@ -124,18 +125,22 @@ static void clear(struct grant *grant)
     grant->review_within_ms = 0;
 }
 
-static void read_approvals(const struct record *record, uint8_t *const *chunks, struct grant *grant)
+/* It was approved with its last approval, or, where it needs none, as it was requested. */
+static void read_approvals(const struct record *record, const struct extra *extra, uint8_t *const *chunks,
+                           struct grant *grant)
 {
+    int64_t last_ms = (int64_t)u48_get(record->requested_ms);
     grant->n_approvals = record->n_approvals;
     for (uint32_t i = 0; i < record->n_approvals; i++) {
-        grant->approvals[i].approver = string_at(chunks, record->approvers[i]);
-        grant->approvals[i].time_ms = (int64_t)u48_get(record->approval_ms[i]);
-        grant->approvals[i].comment = string_at(chunks, record->comments[i]);
-        grant->approvals[i].revision = 0;
+        struct approval approval = approval_of(record, extra, i);
+        last_ms = (int64_t)u48_get(approval.time_ms);
+        grant->approvals[i] = (struct grant_approval){.approver = string_at(chunks, approval.approver),
+                                                      .time_ms = last_ms,
+                                                      .comment = string_at(chunks, approval.comment),
+                                                      .revision = u48_get(approval.revision)};
     }
     grant->approved_revision = u48_get(record->approved_revision);
-    grant->approved_ms =
-        grant->approved_revision == 0 ? 0 : (int64_t)u48_get(record->approval_ms[STORE_APPROVALS_NEEDED - 1]);
+    grant->approved_ms = grant->approved_revision == 0 ? 0 : last_ms;
 }
 
 static void read_steps(const struct record *record, struct grant *grant)
@@ -151,7 +156,7 @@ static void read_steps(const struct record *record, struct grant *grant)
     grant->ended_revision = ended ? grant->revision : 0;
 }
 
-void record_read(const struct record *record, uint8_t *const *chunks, struct grant *grant)
+void record_read(const struct record *record, const struct extra *extra, uint8_t *const *chunks, struct grant *grant)
 {
     clear(grant);
     lapse_result result = terms_decode(string_at(chunks, record->shared), grant);
@@ -167,7 +172,9 @@ void record_read(const struct record *record, uint8_t *const *chunks, struct gra
     pair_split(string_at(chunks, record->ending), &grant->ended_by, &grant->reason);
     grant->uses = record->uses;
     grant->deadline_ms = (int64_t)u48_get(record->deadline_ms);
-    read_approvals(record, chunks, grant);
+    read_approvals(record, extra, chunks, grant);
     read_steps(record, grant);
     grant->pending_until_ms = pending_until_ms(grant, grant->requested_ms);
+    if (extra != NULL && extra->has_token)
+        grant->token_sha256 = slice_of(extra->token, sizeof extra->token);
 }

@@ -15,10 +15,6 @@
 #include "store/grant.h"
 #include "store/strings.h"
 
-/* How many approvals activate a grant. The one place: records, rules and the disk format follow it. */
-#define STORE_APPROVALS_NEEDED 1
-_Static_assert(STORE_APPROVALS_NEEDED >= 1 && STORE_APPROVALS_NEEDED <= LIMIT_APPROVALS, "a grant holds that many");
-
 /* The digest reads numbers of records as they lie in memory. */
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "digests would differ between machines");
 
@@ -45,12 +41,9 @@ struct record {
     struct u48 requested_ms, activated_ms, ended_ms;
     struct u48 deadline_ms; /* before the decision: the moment asked for, 0 when a duration was */
     struct u48 requested_revision, approved_revision, activated_revision, revision;
-    struct u48 approval_ms[STORE_APPROVALS_NEEDED];
+    struct u48 approval_ms; /* of the first approval */
     uint8_t state; /* enum grant_state; 0: the slot is free */
-    uint8_t n_approvals;
-#if STORE_APPROVALS_NEEDED % 2 == 0
-    uint16_t unused;
-#endif
+    uint8_t n_approvals; /* the first one is here, the others in its extra: extras.h */
     uint32_t uses;
     string_id subject;
     string_id resource;
@@ -60,10 +53,10 @@ struct record {
     string_id shared; /* terms_encode_shared() */
     string_id story;  /* justification, then NUL and task if there is one */
     string_id ending; /* ended_by, then NUL and reason if there is one */
-    string_id approvers[STORE_APPROVALS_NEEDED];
-    string_id comments[STORE_APPROVALS_NEEDED];
+    string_id approver; /* of the first approval */
+    string_id comment;
 };
-_Static_assert(STORE_APPROVALS_NEEDED != 1 || sizeof(struct record) == 116, "no holes: the numbers are hashed");
+_Static_assert(sizeof(struct record) == 116, "no holes: the numbers are hashed");
 
 #define SLAB_RECORDS 32u
 
@@ -109,8 +102,9 @@ void records_drain(struct records *records, uint32_t max);
 
 size_t records_bytes(const struct records *records);
 
-/* The grant that a record means. Slices point into the chunks. */
-void record_read(const struct record *record, uint8_t *const *chunks, struct grant *grant);
+/* The grant that a record and its extra (NULL: none) mean. Slices point into the chunks and the extra. */
+struct extra;
+void record_read(const struct record *record, const struct extra *extra, uint8_t *const *chunks, struct grant *grant);
 /* The moment at which an undecided request lapses, from the terms asked for. */
 int64_t pending_until_ms(const struct grant *terms, int64_t requested_ms);
 

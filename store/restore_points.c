@@ -152,7 +152,7 @@ static bool barrier_field(const struct wire_field *field, struct barrier_record 
     }
 }
 
-/* Revocations of one grant have a track when they have points, sweeps always. */
+/* Revocations of one grant have a track when they have points, sweeps and locks always. */
 static bool has_track(const struct barrier_record *record)
 {
     return grant_id_is_zero(record->barrier.grant) || record->barrier.points > 0;
@@ -179,7 +179,7 @@ static bool barrier_valid(const struct store *store, const struct barrier_record
     if (!has_track(record))
         return barrier->revision == 0 && record->done_revision == 0 && barrier->done_ms == 0;
     if (grant_id_is_zero(barrier->grant))
-        return (barrier->revision == 0 || (barrier->revision > barrier->id && is_told(store, barrier->revision))) &&
+        return (barrier->revision == 0 || (barrier->revision >= barrier->id && is_told(store, barrier->revision))) &&
                done_valid(store, record);
     return barrier->revision == barrier->id && !record->untracked && done_valid(store, record);
 }

@@ -1,6 +1,7 @@
 #include "store/rules.h"
 
 #include "base/check.h"
+#include "store/governance.h"
 
 #define ASK_REQUESTER "ask an operator for the role requester"
 #define OTHER_APPROVER "it takes the role approver, and nobody decides on a grant for themselves; ask another approver"
@@ -133,7 +134,7 @@ static uint32_t authority_of(const struct store *store, uint32_t asked, struct s
     uint32_t held = 0;
     if (slot != 0 && (asked & by_relation) != 0)
         held |= relation(store, store_record(store, slot), principal);
-    uint32_t roles = (asked & by_role) != 0 ? roles_of(&store->roles, principal) : 0;
+    uint32_t roles = (asked & by_role) != 0 ? store_roles_of(store, principal) : 0;
     held |= (roles & ROLE_REQUESTER) != 0 ? BY_ROLE_REQUESTER : 0;
     held |= (roles & ROLE_OPERATOR) != 0 ? BY_OPERATOR : 0;
     if ((roles & ROLE_ENFORCER) != 0 && guards(store, principal, slot))
@@ -149,6 +150,9 @@ static lapse_result permit(const struct store *store, const struct rule *rule, u
 {
     if ((authority_of(store, who, principal, slot) & who) != 0)
         return lapse_ok();
+    const struct object *lock = locks_of_principal(store, principal, store->time_ms);
+    if (lock != NULL)
+        return locks_refuse(lock, LAPSE_PERMISSION_DENIED, error);
     /* The name is cut so that the advice behind it always fits. */
     int len = principal.len > 100 ? 100 : (int)principal.len;
     return lapse_fail(error, LAPSE_PERMISSION_DENIED, "%.*s may not %s: %s", len,

@@ -105,18 +105,15 @@ uint32_t slot_next_live(const struct store *store, uint32_t from)
 
 static void drop_strings(struct store *store, const struct record *record)
 {
-    const string_id ids[] = {record->subject, record->resource, record->requester, record->ticket,
-                             record->policy,  record->shared,   record->story,     record->ending};
+    const string_id ids[] = {record->subject, record->resource, record->requester, record->ticket,   record->policy,
+                             record->shared,  record->story,    record->ending,    record->approver, record->comment};
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)
         strings_unref(&store->strings, ids[i]);
-    for (uint32_t i = 0; i < record->n_approvals; i++) {
-        strings_unref(&store->strings, record->approvers[i]);
-        strings_unref(&store->strings, record->comments[i]);
-    }
 }
 
 void slot_give(struct store *store, uint32_t slot)
 {
+    extras_drop(store, slot);
     struct record *record = records_edit(&store->records, slot);
     table_remove(&store->ids, slot, hash_id(store, record->id));
     drop_strings(store, record);
@@ -164,8 +161,23 @@ void slot_set_ending(struct store *store, uint32_t slot, struct slice ended_by, 
     records_edit(&store->records, slot)->ending = intern_pair(store, ended_by, reason);
 }
 
+void slot_read(const struct store *store, uint32_t slot, struct grant *grant)
+{
+    record_read(store_record(store, slot), extras_find(store, slot), store->strings.chunks, grant);
+}
+
+/* What the rule of a policy says; nothing under the built-in one. */
+static void clear_rule(struct grant *terms)
+{
+    terms->rule = terms->reviewers = (struct slice){0};
+    terms->n_steps = terms->delegation_depth = terms->token_rule = 0;
+    terms->automatic = terms->self_approval = terms->held = terms->break_glass = false;
+    terms->review_within_ms = 0;
+}
+
 void slot_read_shared(const struct store *store, uint32_t slot, struct grant *terms)
 {
+    clear_rule(terms);
     terms->n_actions = terms->n_labels = terms->binding.n_networks = terms->max_uses = 0;
     terms->duration_ms = terms->not_before_ms = terms->pending_until_ms = 0;
     lapse_result result = terms_decode(store_string(store, store_record(store, slot)->shared), terms);

@@ -60,6 +60,7 @@ enum {
     SWEEP_FIELD_WAY = 6,
     SWEEP_FIELD_LEFT = 7,
     SWEEP_FIELD_AFTER = 8,
+    SWEEP_FIELD_DISALLOWED = 9,
 };
 
 enum {

@@ -12,7 +12,7 @@ static bool decode_approval(const struct wire_field *field, struct grant *grant)
 {
     struct wire_field part;
     uint32_t last = 0;
-    if (field->type != WIRE_BYTES || grant->n_approvals == STORE_APPROVALS_NEEDED)
+    if (field->type != WIRE_BYTES || grant->n_approvals == LIMIT_APPROVALS)
         return false;
     struct grant_approval *approval = &grant->approvals[grant->n_approvals++];
     struct wire_reader reader = wire_reader(field->bytes);
@@ -21,6 +21,7 @@ static bool decode_approval(const struct wire_field *field, struct grant *grant)
         bool good = part.number > last && (part.number == APPROVAL_APPROVER  ? field_bytes(&part, &approval->approver)
                                            : part.number == APPROVAL_TIME_MS ? field_ms(&part, &approval->time_ms)
                                            : part.number == APPROVAL_COMMENT ? field_bytes(&part, &approval->comment)
+                                           : part.number == APPROVAL_REVISION ? field_u64(&part, &approval->revision)
                                                                              : false);
         if (!good)
             return false;
@@ -70,6 +71,8 @@ static bool decode_field(const struct wire_field *field, struct grant *grant)
         return field_u64(field, &grant->activated_revision);
     case GRANT_FIELD_REVISION:
         return field_u64(field, &grant->revision);
+    case GRANT_FIELD_TOKEN:
+        return field_bytes(field, &grant->token_sha256) && grant->token_sha256.len == TOKEN_HASH_BYTES;
     default:
         return false;
     }
@@ -88,6 +91,46 @@ static const char *check_texts(const struct grant *grant)
     return good ? NULL : "a grant with a text that is none";
 }
 
+/* What a policy's rule can have made of the request. */
+static const char *check_rule(const struct grant *grant)
+{
+    bool good = lapse_is_ok(token_validate(grant->rule, LIMIT_POLICY, "rule", NULL)) &&
+                grant->reviewers.len <= LIMIT_STEP_PATTERNS && grant->token_rule <= TOKEN_RULE_BOUND &&
+                grant->delegation_depth <= LIMIT_GRANT_DEPTH && grant->review_within_ms <= LIMIT_REVIEW_MS_MAX &&
+                grant_approvals_needed(grant) <= LIMIT_APPROVALS;
+    for (uint32_t i = 0; i < grant->n_steps; i++)
+        good = good && grant->steps[i].count > 0 && grant->steps[i].count <= LIMIT_APPROVALS &&
+               grant->steps[i].approvers.len <= LIMIT_STEP_PATTERNS;
+    /* Break-glass doesn't wait: its review opens in the command that decides. */
+    good = good && !(grant->break_glass && grant->state == GRANT_APPROVED);
+    return good ? NULL : "a grant under a rule that is none";
+}
+
+/* Each approval has a revision of its own, between the request and the decision, which is the last one. An only one is
+ * written without it. */
+static const char *check_approvals(struct grant *grant)
+{
+    uint64_t before = grant->requested_revision;
+    int64_t before_ms = grant->requested_ms;
+    uint32_t n = grant->n_approvals;
+    bool approved = grant->approved_revision > 0;
+    bool good = approved == (n == grant_approvals_needed(grant)) || (grant->automatic && !grant->held && !approved);
+    if (n == 1 && approved) {
+        good = good && grant->approvals[0].revision == 0;
+        grant->approvals[0].revision = grant->approved_revision;
+    }
+    for (uint32_t i = 0; i < n; i++) {
+        const struct grant_approval *approval = &grant->approvals[i];
+        good = good && approval->revision > before && approval->revision <= grant->revision &&
+               approval->time_ms >= before_ms;
+        before = approval->revision;
+        before_ms = approval->time_ms;
+    }
+    good = good && n <= grant_approvals_needed(grant) && (!approved || n == 0 || before == grant->approved_revision);
+    grant->approved_ms = approved ? before_ms : 0;
+    return good ? NULL : "a grant whose approvals contradict each other";
+}
+
 /* Steps come in their order, and each state has had those before it. */
 static const char *check_steps(const struct grant *grant)
 {
@@ -98,7 +141,6 @@ static const char *check_steps(const struct grant *grant)
                                   grant->approved_revision <= grant->revision && grant->deadline_ms > 0));
     good = good && (!activated || (approved && grant->activated_revision > grant->approved_revision &&
                                    grant->activated_revision <= grant->revision));
-    good = good && approved == (grant->n_approvals == STORE_APPROVALS_NEEDED);
     good = good && (activated || grant->activated_ms == 0) && (ended || grant->ended_ms == 0);
     good = good && (ended || (grant->ended_by.len == 0 && grant->reason.len == 0));
     good = good && (ended || approved == (grant->state != GRANT_PENDING));
@@ -122,10 +164,22 @@ const char *snapshot_grant_decode(struct slice bytes, struct grant *grant)
     }
     if (reader.failed || grant_id_is_zero(grant->id) || grant->state == 0)
         return "bad grant";
-    if (grant->n_approvals > 0)
-        grant->approved_ms = grant->approvals[grant->n_approvals - 1].time_ms;
     const char *why = check_texts(grant);
+    if (why == NULL)
+        why = check_rule(grant);
+    if (why == NULL)
+        why = check_approvals(grant);
     return why != NULL ? why : check_steps(grant);
+}
+
+/* The numbers are put on the digest anew: n_approvals is one of them. */
+static void insert_approvals(struct store *store, uint32_t slot, const struct grant *grant)
+{
+    bool only = grant->n_approvals == 1 && grant->approved_revision > 0;
+    digest_sub(&store->sum, digest_grant_numbers(store_record(store, slot)));
+    for (uint32_t i = 0; i < grant->n_approvals; i++)
+        approvals_add(store, slot, &grant->approvals[i], only);
+    digest_add(&store->sum, digest_grant_numbers(store_record(store, slot)));
 }
 
 void snapshot_grant_insert(struct store *store, const struct grant *grant)
@@ -136,13 +190,7 @@ void snapshot_grant_insert(struct store *store, const struct grant *grant)
         slot_set_ending(store, slot, grant->ended_by, grant->reason);
     struct record *record = records_edit(&store->records, slot);
     record->state = (uint8_t)grant->state;
-    record->n_approvals = (uint8_t)grant->n_approvals;
     record->uses = grant->uses;
-    for (uint32_t i = 0; i < grant->n_approvals; i++) {
-        record->approvers[i] = strings_intern(&store->strings, grant->approvals[i].approver);
-        record->comments[i] = strings_intern(&store->strings, grant->approvals[i].comment);
-        record->approval_ms[i] = u48_of((uint64_t)grant->approvals[i].time_ms);
-    }
     record->requested_ms = u48_of((uint64_t)grant->requested_ms);
     record->activated_ms = u48_of((uint64_t)grant->activated_ms);
     record->ended_ms = u48_of((uint64_t)grant->ended_ms);
@@ -154,12 +202,16 @@ void snapshot_grant_insert(struct store *store, const struct grant *grant)
     if (!grant_state_is_ended(grant->state))
         slot_mark_live(store, slot, true);
     digest_add(&store->sum, digest_grant(record, store->strings.chunks));
+    insert_approvals(store, slot, grant);
+    if (grant->token_sha256.len > 0)
+        extras_set_token(store, slot, grant->token_sha256);
 }
 
 /* A step of a grant at its revision: indexes and families must be built in the order in which they grew. */
 struct step {
     uint64_t revision;
     uint32_t slot;
+    uint32_t approval;
 };
 
 static int compare_steps(const void *a, const void *b)
@@ -168,18 +220,42 @@ static int compare_steps(const void *a, const void *b)
     return x < y ? -1 : x > y;
 }
 
-/* The slots by one of their revisions, those without it left out. */
-static uint32_t sort_steps(const struct store *store, enum index_kind kind, struct step *steps)
+static uint64_t requested(const struct store *store, uint32_t slot)
+{
+    return u48_get(store_record(store, slot)->requested_revision);
+}
+
+static uint32_t sort_requests(const struct store *store, struct step *steps)
 {
     uint32_t n = 0;
-    for (uint32_t slot = 1; slot < store->records.n_slots; slot++) {
-        uint64_t revision = index_order(store, kind, slot);
-        if (revision > 0)
-            steps[n++] = (struct step){revision, slot};
-    }
+    for (uint32_t slot = 1; slot < store->records.n_slots; slot++)
+        if (requested(store, slot) > 0)
+            steps[n++] = (struct step){.revision = requested(store, slot), .slot = slot};
     if (n > 0)
         qsort(steps, n, sizeof steps[0], compare_steps);
     return n;
+}
+
+static uint32_t count_approvals(const struct store *store)
+{
+    uint32_t n = 0;
+    for (uint32_t slot = 1; slot < store->records.n_slots; slot++)
+        n += store_record(store, slot)->n_approvals;
+    return n;
+}
+
+static void link_approvals(struct store *store)
+{
+    uint32_t n = 0;
+    struct step *steps = mem_alloc(count_approvals(store) * sizeof *steps);
+    for (uint32_t slot = 1; slot < store->records.n_slots; slot++)
+        for (uint32_t i = 0; i < store_record(store, slot)->n_approvals; i++)
+            steps[n++] = (struct step){u48_get(approval_at(store, slot, i).revision), slot, i};
+    if (n > 0)
+        qsort(steps, n, sizeof steps[0], compare_steps);
+    for (uint32_t i = 0; i < n; i++)
+        index_add_approval(store, steps[i].slot, steps[i].approval);
+    free(steps);
 }
 
 /* Its parent is there, older, and close enough: no cycle, no endless chain. */
@@ -193,7 +269,7 @@ static const char *link_parent(struct store *store, uint32_t slot)
     uint32_t parent = slot_find(store, terms.parent), depth = 1;
     if (parent == 0)
         return "a grant without its parent";
-    if (index_order(store, INDEX_SUBJECT, parent) >= index_order(store, INDEX_SUBJECT, slot))
+    if (requested(store, parent) >= requested(store, slot))
         return "a grant older than its parent";
     for (uint32_t above = parent; above != 0; above = family_parent(store, above))
         depth++;
@@ -205,7 +281,7 @@ static const char *link_parent(struct store *store, uint32_t slot)
 
 static const char *link_all(struct store *store, struct step *steps)
 {
-    uint32_t n = sort_steps(store, INDEX_SUBJECT, steps);
+    uint32_t n = sort_requests(store, steps);
     for (uint32_t i = 0; i < n; i++) {
         if (i > 0 && steps[i].revision == steps[i - 1].revision)
             return "two grants of one revision";
@@ -215,10 +291,7 @@ static const char *link_all(struct store *store, struct step *steps)
         if (why != NULL)
             return why;
     }
-    n = sort_steps(store, INDEX_APPROVER, steps);
-    for (uint32_t i = 0; i < n; i++)
-        for (uint32_t k = 0; k < store_record(store, steps[i].slot)->n_approvals; k++)
-            index_add_approval(store, steps[i].slot, k);
+    link_approvals(store);
     for (uint32_t slot = 1; slot < store->records.n_slots; slot++)
         timers_arm(store, slot);
     return NULL;

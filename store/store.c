@@ -75,6 +75,7 @@ struct store *store_new(const struct store_options *options)
     barriers_init(&store->barriers);
     sessions_init(&store->sessions, store->seed);
     families_init(store);
+    extras_init(store);
     table_init(&store->ids, &id_table, store);
     index_init(store);
     return store;
@@ -98,11 +99,13 @@ void store_free(struct store *store)
     roles_free(&store->roles);
     keys_free(&store->keys);
     strings_free(&store->strings);
+    extras_free(store);
     records_free(&store->records);
     buf_free(&store->scratch);
     buf_free(&store->told);
     buf_free(&store->receipts);
     policies_free(store);
+    reviews_free(store);
     locks_free(store);
     eligibility_free(store);
     tokens_free(store);
@@ -162,7 +165,7 @@ struct store_digest store_digest(const struct store *store)
 static uint64_t bytes_held(const struct store *store)
 {
     uint64_t bytes = records_bytes(&store->records) + strings_bytes(&store->strings) + keys_bytes(&store->keys);
-    bytes += pool_bytes(&store->links) + pool_bytes(&store->list_pool) + families_bytes(store);
+    bytes += pool_bytes(&store->links) + pool_bytes(&store->list_pool) + families_bytes(store) + extras_bytes(store);
     bytes += table_bytes(&store->ids) + table_bytes(&store->lists);
     bytes += points_bytes(&store->points) + barriers_bytes(&store->barriers) + sessions_bytes(&store->sessions);
     for (int kind = 0; kind < 2; kind++)
@@ -189,9 +192,15 @@ void store_counts(const struct store *store, struct store_counts *counts)
         counts->objects[kind] = store->objects.kinds[kind].n;
 }
 
-uint32_t store_roles_of(const struct store *store, struct slice principal)
+uint32_t store_roles_bound(const struct store *store, struct slice principal)
 {
     return principal.len == 0 ? 0 : roles_of(&store->roles, principal);
+}
+
+uint32_t store_roles_of(const struct store *store, struct slice principal)
+{
+    uint32_t roles = store_roles_bound(store, principal);
+    return roles != 0 && locks_of_principal(store, principal, store->time_ms) != NULL ? 0 : roles;
 }
 
 bool store_role_at(const struct store *store, uint32_t i, struct store_role_binding *binding)

@@ -160,8 +160,10 @@ struct store_counts {
 };
 void store_counts(const struct store *store, struct store_counts *counts);
 
-/* Roles of a principal: the union of the bindings that match. */
+/* Roles of a principal: the union of the bindings that match; none while it is locked. */
 uint32_t store_roles_of(const struct store *store, struct slice principal);
+/* The same, locked or not: what tells a stranger from somebody who may still end what is theirs. */
+uint32_t store_roles_bound(const struct store *store, struct slice principal);
 struct store_role_binding {
     struct slice member;
     uint32_t roles;

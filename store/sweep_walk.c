@@ -76,12 +76,12 @@ static bool has_few_children(const struct store *store, struct grant_id parent)
     return n <= LIMIT_SWEEP_AT_ONCE;
 }
 
-bool sweep_is_short(const struct store *store, const struct store_filter *filter)
+bool sweep_is_short(const struct store *store, const struct store_filter *filter, bool disallowed)
 {
-    uint32_t way, count;
+    uint32_t way, count, most = disallowed ? LIMIT_SWEEP_JUDGED : LIMIT_SWEEP_AT_ONCE;
     if (!grant_id_is_zero(filter->parent))
         return has_few_children(store, filter->parent);
-    return shortest_list(store, filter, &way, &count) && count <= LIMIT_SWEEP_AT_ONCE;
+    return shortest_list(store, filter, &way, &count) && count <= most;
 }
 
 /* Ending one */
@@ -113,12 +113,6 @@ static void end_one(struct apply *apply, struct sweep_entry *entry, uint32_t slo
 
 /* Along a list */
 
-static uint64_t order_of(const struct store *store, const struct sweep_entry *entry, uint32_t slot)
-{
-    return entry->way == SWEEP_CHILDREN ? requested(store, slot)
-                                        : index_order(store, (enum index_kind)(entry->way - SWEEP_ALONG), slot);
-}
-
 /* The string whose list it follows. */
 static string_id string_of(const struct sweep_entry *entry)
 {
@@ -127,6 +121,13 @@ static string_id string_of(const struct sweep_entry *entry)
         [INDEX_POLICY] = entry->policy,   [INDEX_APPROVER] = entry->approver,
     };
     return strings[entry->way - SWEEP_ALONG];
+}
+
+static uint64_t order_of(const struct store *store, const struct sweep_entry *entry, uint32_t slot)
+{
+    if (entry->way == SWEEP_CHILDREN)
+        return requested(store, slot);
+    return index_order(store, (enum index_kind)(entry->way - SWEEP_ALONG), string_of(entry), slot);
 }
 
 static uint32_t next_along(const struct store *store, const struct sweep_entry *entry, uint32_t slot)
@@ -169,7 +170,8 @@ static bool is_past_end(const struct store *store, const struct sweep_entry *ent
 static bool slice_along(struct apply *apply, struct sweep_entry *entry, struct sweep_walk *walk, struct budget *budget)
 {
     struct store *store = apply->store;
-    for (uint32_t looks = 0; looks < LIMIT_SWEEP_LOOKS && budget->grants > 0; looks++) {
+    uint32_t most = entry->disallowed ? LIMIT_SWEEP_JUDGED : LIMIT_SWEEP_LOOKS;
+    for (uint32_t looks = 0; looks < most && budget->grants > 0; looks++) {
         uint32_t slot = walk->next;
         if (is_past_end(store, entry, slot))
             break;

@@ -1,5 +1,5 @@
-/* What sweeps are under way, whom they take, and their beginning and end. How they get to their grants: sweep_walk.c.
- */
+/* What sweeps are under way, and their beginning and end. Whom they take: sweep_match.c. How they get to their grants:
+ * sweep_walk.c. */
 #include "store/sweeps.h"
 
 #include "base/check.h"
@@ -8,58 +8,6 @@
 #include "store/snapshot.h"
 #include "store/terms.h"
 #include "store/transition.h"
-
-/* Whom it takes */
-
-static bool string_matches(string_id wanted, string_id string)
-{
-    return wanted == 0 || wanted == string;
-}
-
-/* As it was at `revision`; it is live still, so it was. */
-static enum grant_state state_then(const struct record *record, uint64_t revision)
-{
-    uint64_t approved = u48_get(record->approved_revision), activated = u48_get(record->activated_revision);
-    if (approved == 0 || approved > revision)
-        return GRANT_PENDING;
-    return activated == 0 || activated > revision ? GRANT_APPROVED : GRANT_ACTIVE;
-}
-
-static bool approved_by_then(const struct record *record, const struct sweep_entry *sweep)
-{
-    if (sweep->approver == 0)
-        return true;
-    /* Whoever raises STORE_APPROVALS_NEEDED has to give each approval a revision of its own for this, too. */
-    if (state_then(record, sweep->id) == GRANT_PENDING)
-        return false;
-    for (uint32_t i = 0; i < record->n_approvals; i++)
-        if (record->approvers[i] == sweep->approver)
-            return true;
-    return false;
-}
-
-static bool is_child_of(const struct store *store, uint32_t slot, struct grant_id parent)
-{
-    uint32_t above = family_parent(store, slot);
-    return above != 0 && grant_id_compare(store_record(store, above)->id, parent) == 0;
-}
-
-bool sweep_takes(const struct store *store, const struct sweep_entry *sweep, uint32_t slot)
-{
-    const struct record *record = store_record(store, slot);
-    if (u48_get(record->requested_revision) > sweep->id)
-        return false;
-    if (sweep->states != 0 && (sweep->states & 1u << state_then(record, sweep->id)) == 0)
-        return false;
-    if (!string_matches(sweep->subject, record->subject) || !string_matches(sweep->requester, record->requester) ||
-        !string_matches(sweep->ticket, record->ticket) || !string_matches(sweep->policy, record->policy) ||
-        !approved_by_then(record, sweep))
-        return false;
-    if (sweep->resource != 0 && sweep->resource != record->resource &&
-        !resource_covers(store_string(store, sweep->resource), store_string(store, record->resource)))
-        return false;
-    return grant_id_is_zero(sweep->parent) || is_child_of(store, slot, sweep->parent);
-}
 
 /* The place of the first sweep that takes it; their number when there is none. */
 static uint32_t first_taking(const struct store *store, uint32_t slot)
@@ -94,7 +42,11 @@ void sweep_show(const struct store *store, const struct sweep_entry *entry, stru
                    .ticket = store_string(store, entry->ticket),
                    .policy = store_string(store, entry->policy),
                    .parent = entry->parent,
-                   .states = entry->states},
+                   .states = entry->states,
+                   .policy_version = entry->policy_version,
+                   .binding = store_string(store, entry->binding),
+                   .label = store_string(store, entry->label),
+                   .person = store_string(store, entry->person)},
         .by = store_string(store, entry->by),
         .reason = store_string(store, entry->reason),
         .grants = entry->grants,
@@ -117,10 +69,14 @@ static struct sweep_entry *add_entry(struct store *store, const struct sweep *sw
         .approver = strings_intern(strings, filter->approver),
         .ticket = strings_intern(strings, filter->ticket),
         .policy = strings_intern(strings, filter->policy),
+        .binding = strings_intern(strings, filter->binding),
+        .label = strings_intern(strings, filter->label),
+        .person = strings_intern(strings, filter->person),
         .by = strings_intern(strings, sweep->by),
         .reason = strings_intern(strings, sweep->reason),
         .parent = filter->parent,
         .states = filter->states,
+        .policy_version = filter->policy_version,
         .grants = sweep->grants,
     };
     return entry;
@@ -130,7 +86,8 @@ static void remove_entry(struct store *store, struct sweep_entry *entry)
 {
     struct sweeps *sweeps = &store->sweeps;
     const string_id ids[] = {entry->subject, entry->resource, entry->requester, entry->approver,
-                             entry->ticket,  entry->policy,   entry->by,        entry->reason};
+                             entry->ticket,  entry->policy,   entry->binding,   entry->label,
+                             entry->person,  entry->by,       entry->reason};
     for (size_t i = 0; i < ARRAY_LEN(ids); i++)
         strings_unref(&store->strings, ids[i]);
     digest_sub(&store->sum, entry->sum);
@@ -152,6 +109,7 @@ void sweep_encode(struct wire_writer *writer, const struct store *store, const s
     wire_put_uint(writer, SWEEP_FIELD_WAY, entry->way);
     wire_put_uint(writer, SWEEP_FIELD_LEFT, entry->left);
     wire_put_uint(writer, SWEEP_FIELD_AFTER, entry->after);
+    wire_put_uint(writer, SWEEP_FIELD_DISALLOWED, entry->disallowed);
 }
 
 /* Whoever changed the entry puts it back into the digest, in which it is as the bytes of its record. */
@@ -208,24 +166,23 @@ static void work_at_once(struct apply *apply, struct sweep_entry *entry)
     finish(apply, entry);
 }
 
-lapse_result sweeps_apply(struct apply *apply)
+lapse_result sweeps_have_room(struct apply *apply, const struct store_filter *filter, bool disallowed)
+{
+    if (apply->store->sweeps.n < LIMIT_SWEEPS || sweep_is_short(apply->store, filter, disallowed))
+        return lapse_ok();
+    return lapse_fail(&apply->outcome->error, LAPSE_RESOURCE_EXHAUSTED,
+                      "%u revocations of many grants are at work, which is the limit; wait for one to end", LIMIT_SWEEPS);
+}
+
+void sweeps_begin(struct apply *apply, const struct sweep *asked, bool disallowed)
 {
     struct store *store = apply->store;
-    const struct command *command = apply->command;
-    struct lapse_error *error = &apply->outcome->error;
-    struct sweep sweep = {.filter = command->filter, .by = command->principal, .reason = command->text};
-    const struct rule *rule = rules_find(COMMAND_REVOKE_MATCHING, GRANT_NONE);
-    lapse_result result = rules_permit(store, rule, command->principal, 0, error);
-    if (!lapse_is_ok(result))
-        return result;
-    bool at_once = sweep_is_short(store, &command->filter);
-    if (!at_once && store->sweeps.n == LIMIT_SWEEPS)
-        return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED,
-                          "%u revocations of many grants are at work, which is the limit; wait for one to end",
-                          LIMIT_SWEEPS);
+    struct sweep sweep = *asked;
+    bool at_once = sweep_is_short(store, &sweep.filter, disallowed);
     sweep.id = store->revision + 1;
     struct sweep_entry *entry = add_entry(store, &sweep);
-    tell(apply, rule->event, entry);
+    entry->disallowed = disallowed;
+    tell(apply, STORE_EVENT_SWEEP_BEGAN, entry);
     apply->outcome->revision = entry->id;
     barrier_begin(apply, entry->resource != 0 ? store_string(store, entry->resource) : slice_str("*"));
     if (at_once)
@@ -234,7 +191,29 @@ lapse_result sweeps_apply(struct apply *apply)
         work(apply, LIMIT_SWEEP_AT_ONCE);
     else
         seal(store, entry);
-    return lapse_ok();
+}
+
+lapse_result sweeps_apply(struct apply *apply)
+{
+    const struct command *command = apply->command;
+    const struct sweep sweep = {.filter = command->filter, .by = command->principal, .reason = command->text};
+    const struct rule *rule = rules_find(COMMAND_REVOKE_MATCHING, GRANT_NONE);
+    lapse_result result = rules_permit(apply->store, rule, command->principal, 0, &apply->outcome->error);
+    if (lapse_is_ok(result))
+        result = sweeps_have_room(apply, &sweep.filter, false);
+    if (lapse_is_ok(result))
+        sweeps_begin(apply, &sweep, false);
+    return result;
+}
+
+bool sweeps_disallow(const struct store *store, struct slice policy)
+{
+    for (uint32_t i = 0; i < store->sweeps.n; i++) {
+        const struct sweep_entry *entry = &store->sweeps.entries[i];
+        if (entry->disallowed && slice_equal(store_string(store, entry->policy), policy))
+            return true;
+    }
+    return false;
 }
 
 void sweeps_advance(struct apply *apply, uint32_t count)
@@ -282,6 +261,13 @@ size_t sweeps_bytes(const struct store *store)
 
 /* Snapshots */
 
+/* It is written when it is true. */
+static bool field_true(const struct wire_field *field, bool *out)
+{
+    *out = field->type == WIRE_VARINT && field->value == 1;
+    return *out;
+}
+
 static bool decode_field(const struct wire_field *field, struct sweep *sweep, struct sweep_entry *place)
 {
     switch (field->number) {
@@ -301,6 +287,8 @@ static bool decode_field(const struct wire_field *field, struct sweep *sweep, st
         return field_u32(field, &place->left);
     case SWEEP_FIELD_AFTER:
         return field_u64(field, &place->after);
+    case SWEEP_FIELD_DISALLOWED:
+        return field_true(field, &place->disallowed);
     default:
         return false;
     }
@@ -337,7 +325,8 @@ const char *sweeps_read(struct store *store, struct slice bytes)
     struct sweep_entry place = {0};
     if (!decode(bytes, &sweep, &place) || !lapse_is_ok(filter_validate(&sweep.filter, NULL)) ||
         !lapse_is_ok(principal_validate(sweep.by, "by", NULL)) ||
-        !lapse_is_ok(text_validate(sweep.reason, LIMIT_REASON, "reason", NULL)))
+        !lapse_is_ok(text_validate(sweep.reason, LIMIT_REASON, "reason", NULL)) ||
+        (place.disallowed && sweep.filter.policy.len == 0))
         return "bad sweep";
     if (sweeps->n == LIMIT_SWEEPS)
         return "too many sweeps";
@@ -349,6 +338,7 @@ const char *sweeps_read(struct store *store, struct slice bytes)
     entry->way = place.way;
     entry->left = place.left;
     entry->after = place.after;
+    entry->disallowed = place.disallowed;
     seal(store, entry);
     return NULL;
 }

@@ -30,9 +30,11 @@ enum sweep_way {
 
 struct sweep_entry {
     uint64_t id; /* revision */
-    string_id subject, resource, requester, approver, ticket, policy, by, reason;
+    string_id subject, resource, requester, approver, ticket, policy, binding, label, person, by, reason;
     struct grant_id parent;
     uint32_t states;
+    uint64_t policy_version;
+    bool disallowed; /* only what the policy, which the filter names, would not allow any more */
     uint32_t way, left;
     uint64_t after;          /* along a list: the order of the last one looked at, see sweep_walk.c */
     uint64_t grants;         /* ended so far, those below included */
@@ -57,9 +59,17 @@ void sweeps_free(struct store *store);
 size_t sweeps_bytes(const struct store *store);
 /* Whether any sweep takes the grant in `slot`, whose own state must be live. */
 bool sweeps_take(const struct store *store, uint32_t slot);
-bool sweep_takes(const struct store *store, const struct sweep_entry *sweep, uint32_t slot);
 /* COMMAND_REVOKE_MATCHING. */
 lapse_result sweeps_apply(struct apply *apply) LAPSE_MUST_USE;
+/* For commands that end grants among other things. RESOURCE_EXHAUSTED when LIMIT_SWEEPS are at work and this one wouldn't
+ * be done at once: to be asked before anything is changed. */
+#define SWEEP_DISALLOWED true
+lapse_result sweeps_have_room(struct apply *apply, const struct store_filter *filter, bool disallowed) LAPSE_MUST_USE;
+/* Begins it: the filter, by whom and why are taken from `sweep`, the outcome's revision is its id. With SWEEP_DISALLOWED,
+ * which needs filter.policy, it takes only what policies_disallow() says; the policy must not change until it is over. */
+void sweeps_begin(struct apply *apply, const struct sweep *sweep, bool disallowed);
+/* Whether one with SWEEP_DISALLOWED is at work for that policy. */
+bool sweeps_disallow(const struct store *store, struct slice policy);
 /* One slice of the sweep at work, of about `count` grants. */
 void sweeps_advance(struct apply *apply, uint32_t count);
 /* Ends the grant in `slot` now if a sweep takes it or one above it: for an APPROVED one that is due to become active.
@@ -77,10 +87,15 @@ const char *sweeps_read(struct store *store, struct slice bytes);
 /* Once the grants' indexes are there: finds the place of the one at work. */
 void sweeps_link(struct store *store);
 
+/* sweep_match.c */
+bool sweep_takes(const struct store *store, const struct sweep_entry *sweep, uint32_t slot);
+/* Whether the label is "key=value" as in `text`. */
+bool label_is(const struct grant_label *label, struct slice text);
+
 /* sweep_walk.c */
 
 /* Whether the filter's grants are found, among few candidates, by an index. */
-bool sweep_is_short(const struct store *store, const struct store_filter *filter);
+bool sweep_is_short(const struct store *store, const struct store_filter *filter, bool disallowed);
 /* Chooses the way. */
 void sweep_walk_begin(const struct store *store, struct sweep_entry *entry, struct sweep_walk *walk);
 /* Ends about `count` grants, and about as many below them. True when all have been dealt with. */

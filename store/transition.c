@@ -44,7 +44,7 @@ static void tell(struct apply *apply, enum store_event_type type, uint32_t slot)
     struct store_event event = {.type = type};
     struct grant grant;
     if (slot != 0) {
-        record_read(store_record(store, slot), store->strings.chunks, &grant);
+        slot_read(store, slot, &grant);
         event.grant = &grant;
     } else {
         event.member = apply->command->member;

@@ -48,6 +48,7 @@ struct store_view {
     uint32_t cluster_len;
     struct store_digest digest;
     struct slab **slabs;
+    struct extras_view extras;
     uint32_t n_slabs, n_slots, n_grants;
     uint8_t **chunks;
     struct key_segment **keys;
@@ -104,6 +105,7 @@ struct store_view *store_freeze(struct store *store)
     view->n_slots = store->records.n_slots;
     view->n_grants = store_live(store) + store_ended(store);
     view->slabs = records_freeze(&store->records);
+    extras_freeze(store, &view->extras);
     view->chunks = mem_alloc(store->strings.n_chunks * sizeof view->chunks[0]);
     memcpy(view->chunks, store->strings.chunks, store->strings.n_chunks * sizeof view->chunks[0]);
     strings_freeze(&store->strings);
@@ -126,6 +128,7 @@ void store_view_free(struct store_view *view)
     struct store *store = view->store;
     CHECK(store->view == view);
     records_thaw(&store->records, view->slabs, view->n_slabs);
+    extras_thaw(store, &view->extras);
     strings_thaw(&store->strings);
     keys_thaw(&store->keys);
     points_view_thaw(&view->points, store);
@@ -200,26 +203,34 @@ static void put_terms(struct wire_writer *writer, const struct record *record, u
     wire_end(writer, mark);
 }
 
-static void put_approvals(struct wire_writer *writer, const struct record *record, uint8_t *const *chunks)
+/* The only approval of a grant was at its approved_revision. */
+static void put_approvals(struct wire_writer *writer, const struct record *record, const struct extra *extra,
+                          uint8_t *const *chunks)
 {
+    bool only = record->n_approvals == 1 && u48_get(record->approved_revision) > 0;
     for (uint32_t i = 0; i < record->n_approvals; i++) {
+        struct approval approval = approval_of(record, extra, i);
         size_t mark = wire_begin(writer, GRANT_FIELD_APPROVALS);
-        wire_put_bytes(writer, APPROVAL_APPROVER, string_at(chunks, record->approvers[i]));
-        wire_put_uint(writer, APPROVAL_TIME_MS, u48_get(record->approval_ms[i]));
-        wire_put_bytes(writer, APPROVAL_COMMENT, string_at(chunks, record->comments[i]));
+        wire_put_bytes(writer, APPROVAL_APPROVER, string_at(chunks, approval.approver));
+        wire_put_uint(writer, APPROVAL_TIME_MS, u48_get(approval.time_ms));
+        wire_put_bytes(writer, APPROVAL_COMMENT, string_at(chunks, approval.comment));
+        wire_put_uint(writer, APPROVAL_REVISION, only ? 0 : u48_get(approval.revision));
         wire_end(writer, mark);
     }
 }
 
-static void put_grant(struct wire_writer *writer, const struct record *record, uint8_t *const *chunks)
+static void put_grant(struct wire_writer *writer, const struct store_view *view, uint32_t slot)
 {
+    uint8_t *const *chunks = view->chunks;
+    const struct record *record = record_at(view->slabs, slot);
+    const struct extra *extra = extras_view_find(&view->extras, slot);
     struct slice ended_by, reason;
     size_t mark = wire_begin(writer, SNAPSHOT_GRANT);
     wire_put_bytes(writer, GRANT_FIELD_ID, slice_of(record->id.bytes, sizeof record->id.bytes));
     wire_put_uint(writer, GRANT_FIELD_STATE, record->state);
     put_terms(writer, record, chunks);
     wire_put_bytes(writer, GRANT_FIELD_REQUESTER, string_at(chunks, record->requester));
-    put_approvals(writer, record, chunks);
+    put_approvals(writer, record, extra, chunks);
     wire_put_uint(writer, GRANT_FIELD_USES, record->uses);
     pair_split(string_at(chunks, record->ending), &ended_by, &reason);
     wire_put_bytes(writer, GRANT_FIELD_ENDED_BY, ended_by);
@@ -231,6 +242,8 @@ static void put_grant(struct wire_writer *writer, const struct record *record, u
     wire_put_uint(writer, GRANT_FIELD_APPROVED_REVISION, u48_get(record->approved_revision));
     wire_put_uint(writer, GRANT_FIELD_ACTIVATED_REVISION, u48_get(record->activated_revision));
     wire_put_uint(writer, GRANT_FIELD_REVISION, u48_get(record->revision));
+    if (extra != NULL && extra->has_token)
+        wire_put_bytes(writer, GRANT_FIELD_TOKEN, slice_of(extra->token, sizeof extra->token));
     wire_end(writer, mark);
 }
 
@@ -315,7 +328,7 @@ static void put_next(struct wire_writer *writer, struct store_view *view)
         put_role(writer, &view->roles.entries[i]);
         break;
     case VIEW_GRANTS:
-        put_grant(writer, record_at(view->slabs, view->sorted[i].slot), view->chunks);
+        put_grant(writer, view, view->sorted[i].slot);
         break;
     case VIEW_REQUEST_KEYS:
         i += view->first_key;
@@ -355,6 +368,7 @@ lapse_result store_view_read(struct store_view *view, size_t max, struct buf *ou
     struct wire_writer writer = wire_writer(out);
     if (view->sorted == NULL) {
         sort_grants(view);
+        extras_view_sort(&view->extras);
         points_view_sort(&view->points);
     }
     while (view->phase != VIEW_DONE && out->len - start < max) {

@@ -109,6 +109,8 @@ struct cli {
 lapse_result cli_parse(struct cli *cli, int argc, char *const *argv, struct lapse_error *error) LAPSE_MUST_USE;
 /* The command whose name is `words[0..n)`, or the longest beginning of them; *used is how many words that took. */
 const struct cli_command *cli_find(const char *const *words, int n, int *used);
+/* `name` becomes the best guess at what was meant by `typed`, if it is nearer than `*nearest` letters. */
+void cli_consider(const char *typed, const char *name, const char **best, unsigned *nearest);
 /* Whether a command's name is `words[0..n)`, or these and more words. */
 bool cli_name_begins(const char *name, const char *const *words, int n);
 

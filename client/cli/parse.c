@@ -66,7 +66,7 @@ static unsigned distance(const char *a, const char *b)
     return row[lb];
 }
 
-static void consider(const char *typed, const char *name, const char **best, unsigned *nearest)
+void cli_consider(const char *typed, const char *name, const char **best, unsigned *nearest)
 {
     unsigned d = distance(typed, name);
     if (d < *nearest) {
@@ -80,10 +80,10 @@ static const char *nearest_flag(const struct cli_command *command, const char *t
     const char *best = NULL;
     unsigned nearest = 3;
     for (const struct cli_flag *flag = cli_global_flags; flag->name != NULL; flag++)
-        consider(typed, flag->name, &best, &nearest);
+        cli_consider(typed, flag->name, &best, &nearest);
     for (const struct cli_flag *flag = command == NULL ? NULL : command->flags; flag != NULL && flag->name != NULL;
          flag++)
-        consider(typed, flag->name, &best, &nearest);
+        cli_consider(typed, flag->name, &best, &nearest);
     return best;
 }
 
@@ -321,7 +321,7 @@ static lapse_result unknown_command(int argc, char *const *argv, struct lapse_er
         if (strlen(typed) == first && strncmp(typed, command->name, first) == 0)
             return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "lapse %s needs a subcommand, for example: lapse %s",
                               typed, command->name);
-        consider(typed, command->name, &best, &nearest);
+        cli_consider(typed, command->name, &best, &nearest);
     }
     return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "unknown command \"%s\"%s%s%s", typed,
                       best == NULL ? "" : "; did you mean \"", best == NULL ? "" : best, best == NULL ? "" : "\"?");

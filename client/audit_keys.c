@@ -1,0 +1,194 @@
+#include "client/audit_keys.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <openssl/evp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/bytes.h"
+#include "base/check.h"
+#include "base/limits.h"
+
+struct key {
+    uint64_t node_id;
+    uint8_t bytes[LAPSE_AUDIT_KEY_BYTES];
+};
+
+struct audit_keys {
+    struct key *keys;
+    size_t n;
+};
+
+struct audit_keys *audit_keys_new(void)
+{
+    return mem_calloc(1, sizeof(struct audit_keys));
+}
+
+void audit_keys_free(struct audit_keys *keys)
+{
+    if (keys == NULL)
+        return;
+    free(keys->keys);
+    free(keys);
+}
+
+size_t audit_keys_count(const struct audit_keys *keys)
+{
+    return keys->n;
+}
+
+static bool has_key(const struct audit_keys *keys, uint64_t node_id, struct lapse_bytes key)
+{
+    for (size_t i = 0; i < keys->n; i++)
+        if (keys->keys[i].node_id == node_id && key.len == LAPSE_AUDIT_KEY_BYTES &&
+            memcmp(keys->keys[i].bytes, key.data, key.len) == 0)
+            return true;
+    return false;
+}
+
+void audit_keys_add(struct audit_keys *keys, const struct lapse_node_key *key)
+{
+    if (key->public_key.len != LAPSE_AUDIT_KEY_BYTES || has_key(keys, key->node_id, key->public_key))
+        return;
+    keys->keys = mem_realloc(keys->keys, (keys->n + 1) * sizeof *keys->keys);
+    keys->keys[keys->n].node_id = key->node_id;
+    memcpy(keys->keys[keys->n++].bytes, key->public_key.data, LAPSE_AUDIT_KEY_BYTES);
+}
+
+/* ---- Files */
+
+static lapse_result read_lines(FILE *file, const char *path, audit_file_cb on_line, void *arg,
+                               struct lapse_error *error)
+{
+    char *text = mem_alloc(LIMIT_AUDIT_LINE + 2);
+    lapse_result result = lapse_ok();
+    for (uint64_t number = 1; lapse_is_ok(result) && fgets(text, LIMIT_AUDIT_LINE + 2, file) != NULL; number++) {
+        struct lapse_error why = {.code = LAPSE_OK};
+        size_t len = strlen(text);
+        if (len > LIMIT_AUDIT_LINE)
+            result = lapse_fail(&why, LAPSE_INVALID_ARGUMENT, "it is longer than %u bytes", LIMIT_AUDIT_LINE);
+        else if (strspn(text, " \r\n\t") < len || memchr(text, '\n', len) == NULL)
+            result = on_line(arg, text, len, &why);
+        if (!lapse_is_ok(result))
+            (void)lapse_fail(error, why.code, "%s, line %" PRIu64 ": %s", path, number, why.message);
+    }
+    if (lapse_is_ok(result) && ferror(file))
+        result = lapse_fail(error, LAPSE_UNAVAILABLE, "can't read %s: %s", path, strerror(errno));
+    free(text);
+    return result;
+}
+
+lapse_result audit_file_read(const char *path, audit_file_cb on_line, void *arg, struct lapse_error *error)
+{
+    if (strcmp(path, "-") == 0)
+        return read_lines(stdin, "standard input", on_line, arg, error);
+    FILE *file = fopen(path, "re");
+    if (file == NULL)
+        return lapse_fail(error, errno == ENOENT ? LAPSE_NOT_FOUND : LAPSE_INVALID_ARGUMENT, "can't open %s: %s", path,
+                          strerror(errno));
+    lapse_result result = read_lines(file, path, on_line, arg, error);
+    (void)fclose(file); /* it was only read */
+    return result;
+}
+
+static lapse_result on_key_line(void *arg, const char *text, size_t len, struct lapse_error *error)
+{
+    struct audit_line line;
+    lapse_result result = audit_line_parse(text, len, &line, error);
+    if (!lapse_is_ok(result))
+        return result;
+    if (line.kind == AUDIT_LINE_KEY)
+        audit_keys_add(arg, &line.key);
+    else
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "it is no key; \"lapse audit keys\" prints them");
+    audit_line_release(&line);
+    return result;
+}
+
+static lapse_result load_directory(struct audit_keys *keys, const char *path, DIR *directory,
+                                   struct lapse_error *error)
+{
+    lapse_result result = lapse_ok();
+    struct dirent *entry;
+    while (lapse_is_ok(result) && (entry = readdir(directory)) != NULL) {
+        char name[4096];
+        struct stat about;
+        snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
+        if (*entry->d_name != '.' && stat(name, &about) == 0 && S_ISREG(about.st_mode))
+            result = audit_file_read(name, on_key_line, keys, error);
+    }
+    return result;
+}
+
+lapse_result audit_keys_load(struct audit_keys *keys, const char *path, struct lapse_error *error)
+{
+    DIR *directory = opendir(path);
+    if (directory == NULL)
+        return audit_file_read(path, on_key_line, keys, error);
+    lapse_result result = load_directory(keys, path, directory, error);
+    (void)closedir(directory);
+    return result;
+}
+
+/* ---- Heads */
+
+static void put_number(struct buf *out, uint64_t number)
+{
+    uint8_t bytes[8];
+    for (int i = 0; i < 8; i++)
+        bytes[i] = (uint8_t)(number >> (56 - 8 * i));
+    CHECK(lapse_is_ok(buf_append(out, bytes, sizeof bytes)));
+}
+
+/* The sizes are checked before: a line or a message with others is refused. */
+void audit_head_bytes(const struct lapse_signed_head *head, struct buf *out)
+{
+    static const char tag[] = "lapse.head.1";
+    size_t cluster_len = strlen(head->cluster);
+    uint8_t len = (uint8_t)cluster_len;
+    CHECK(cluster_len <= LIMIT_CLUSTER && head->hash.len == LAPSE_AUDIT_HASH_BYTES);
+    CHECK(lapse_is_ok(buf_append(out, tag, sizeof tag - 1)) && lapse_is_ok(buf_append(out, &len, 1)) &&
+          lapse_is_ok(buf_append(out, head->cluster, len)));
+    put_number(out, head->epoch);
+    put_number(out, head->revision);
+    put_number(out, (uint64_t)head->time_ms);
+    put_number(out, head->node_id);
+    CHECK(lapse_is_ok(buf_append(out, head->hash.data, head->hash.len)));
+}
+
+static bool is_signed(const struct lapse_signed_head *head)
+{
+    struct buf bytes;
+    buf_init(&bytes, 512);
+    audit_head_bytes(head, &bytes);
+    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, head->public_key.data, head->public_key.len);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    CHECK(context != NULL);
+    bool good = key != NULL && EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1 &&
+                EVP_DigestVerify(context, head->signature.data, head->signature.len, bytes.data, bytes.len) == 1;
+    EVP_MD_CTX_free(context);
+    EVP_PKEY_free(key);
+    buf_free(&bytes);
+    return good;
+}
+
+lapse_result audit_head_check(const struct audit_keys *keys, const struct lapse_signed_head *head,
+                              struct lapse_error *error)
+{
+    if (strlen(head->cluster) > LIMIT_CLUSTER || head->hash.len != LAPSE_AUDIT_HASH_BYTES ||
+        head->signature.len != LAPSE_AUDIT_SIGNATURE_BYTES)
+        return lapse_fail(error, LAPSE_DATA_LOSS, "the head of revision %" PRIu64 " is malformed", head->revision);
+    if (!has_key(keys, head->node_id, head->public_key))
+        return lapse_fail(error, LAPSE_DATA_LOSS,
+                          "the head of revision %" PRIu64 " is signed with a key that is not among the given ones of node %" PRIu64,
+                          head->revision, head->node_id);
+    if (!is_signed(head))
+        return lapse_fail(error, LAPSE_DATA_LOSS,
+                          "the signature of the head of revision %" PRIu64 " is not by node %" PRIu64, head->revision,
+                          head->node_id);
+    return lapse_ok();
+}
