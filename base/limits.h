@@ -154,6 +154,12 @@
 #define LIMIT_REVIEWS 4096u
 #define LIMIT_REVIEW_MS_DEFAULT (24LL * 3600 * 1000)
 #define LIMIT_REVIEW_MS_MAX (7LL * 24 * 3600 * 1000)
+/* One line of an export: an event's bytes in base64, and the event in JSON, where each of its bytes may take six. */
+#define LIMIT_AUDIT_LINE (1024u * 1024)
+/* What a verifier remembers behind it, for a head that comes later than its record (40 bytes each). */
+#define LIMIT_AUDIT_HASHES_KEPT 4096u
+/* Heads from elsewhere that an export is compared with. */
+#define LIMIT_AUDIT_HEADS 4096u
 /* Webhooks: how far each one's deliveries have come is kept by the cluster. */
 #define LIMIT_HOOKS 64u
 

@@ -109,8 +109,7 @@ static lapse_result on_key_line(void *arg, const char *text, size_t len, struct 
     return result;
 }
 
-static lapse_result load_directory(struct audit_keys *keys, const char *path, DIR *directory,
-                                   struct lapse_error *error)
+static lapse_result load_directory(struct audit_keys *keys, const char *path, DIR *directory, struct lapse_error *error)
 {
     lapse_result result = lapse_ok();
     struct dirent *entry;
@@ -184,7 +183,8 @@ lapse_result audit_head_check(const struct audit_keys *keys, const struct lapse_
         return lapse_fail(error, LAPSE_DATA_LOSS, "the head of revision %" PRIu64 " is malformed", head->revision);
     if (!has_key(keys, head->node_id, head->public_key))
         return lapse_fail(error, LAPSE_DATA_LOSS,
-                          "the head of revision %" PRIu64 " is signed with a key that is not among the given ones of node %" PRIu64,
+                          "the head of revision %" PRIu64
+                          " is signed with a key that is not among the given ones of node %" PRIu64,
                           head->revision, head->node_id);
     if (!is_signed(head))
         return lapse_fail(error, LAPSE_DATA_LOSS,

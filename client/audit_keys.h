@@ -12,8 +12,8 @@ void audit_keys_free(struct audit_keys *keys);
 /* A node may have several: its key was lost with its disk, and it has made another one. */
 void audit_keys_add(struct audit_keys *keys, const struct lapse_node_key *key);
 size_t audit_keys_count(const struct audit_keys *keys);
-/* Adds the keys of a file (lines of `lapse audit keys`), or of all files of a directory. NOT_FOUND, INVALID_ARGUMENT with
- * file and line. */
+/* Adds the keys of a file (lines of `lapse audit keys`), or of all files of a directory. NOT_FOUND, INVALID_ARGUMENT
+ * with file and line. */
 lapse_result audit_keys_load(struct audit_keys *keys, const char *path, struct lapse_error *error) LAPSE_MUST_USE;
 
 /* Calls `on_line` with each line of a file that is not empty ("-": standard input), until it fails. One line is at most

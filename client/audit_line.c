@@ -1,5 +1,5 @@
-/* Reading keeps the parsed JSON: strings are lent from there. Bytes (hex, base64) are decoded into one block, since all of
- * a line's bytes are shorter than its text. */
+/* Reading keeps the parsed JSON: strings are lent from there. Bytes (hex, base64) are decoded into one block, since all
+ * of a line's bytes are shorter than its text. */
 #include "client/audit_line.h"
 
 #include <openssl/evp.h>
@@ -39,11 +39,11 @@ static json_t *line_of(const char *kind, json_t *body)
 
 json_t *audit_header_line(const struct audit_header *header)
 {
-    return line_of("header", json_pack("{s:i, s:s, s:I, s:I, s:I, s:o, s:I}", "format", AUDIT_FORMAT, "cluster",
-                                       header->cluster, "epoch", (json_int_t)header->epoch, "from_revision",
-                                       (json_int_t)header->from_revision, "to_revision",
-                                       (json_int_t)header->to_revision, "previous_hash", hex(header->previous),
-                                       "exported_ms", (json_int_t)header->exported_ms));
+    return line_of("header",
+                   json_pack("{s:i, s:s, s:I, s:I, s:I, s:o, s:I}", "format", AUDIT_FORMAT, "cluster", header->cluster,
+                             "epoch", (json_int_t)header->epoch, "from_revision", (json_int_t)header->from_revision,
+                             "to_revision", (json_int_t)header->to_revision, "previous_hash", hex(header->previous),
+                             "exported_ms", (json_int_t)header->exported_ms));
 }
 
 json_t *audit_record_line(const struct lapse_audit_record *record, json_t *readable)
@@ -55,11 +55,11 @@ json_t *audit_record_line(const struct lapse_audit_record *record, json_t *reada
 
 json_t *audit_head_line(const struct lapse_signed_head *head)
 {
-    return line_of("head", json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:o, s:o}", "cluster", head->cluster, "epoch",
-                                     (json_int_t)head->epoch, "revision", (json_int_t)head->revision, "hash",
-                                     hex(head->hash), "time_ms", (json_int_t)head->time_ms, "node_id",
-                                     (json_int_t)head->node_id, "public_key", hex(head->public_key), "signature",
-                                     hex(head->signature)));
+    return line_of("head",
+                   json_pack("{s:s, s:I, s:I, s:o, s:I, s:I, s:o, s:o}", "cluster", head->cluster, "epoch",
+                             (json_int_t)head->epoch, "revision", (json_int_t)head->revision, "hash", hex(head->hash),
+                             "time_ms", (json_int_t)head->time_ms, "node_id", (json_int_t)head->node_id, "public_key",
+                             hex(head->public_key), "signature", hex(head->signature)));
 }
 
 json_t *audit_trailer_line(const struct audit_trailer *trailer)
@@ -70,15 +70,15 @@ json_t *audit_trailer_line(const struct audit_trailer *trailer)
 
 json_t *audit_key_line(const struct lapse_node_key *key)
 {
-    return line_of("key", json_pack("{s:I, s:o}", "node_id", (json_int_t)key->node_id, "public_key",
-                                    hex(key->public_key)));
+    return line_of("key",
+                   json_pack("{s:I, s:o}", "node_id", (json_int_t)key->node_id, "public_key", hex(key->public_key)));
 }
 
 /* ---- Reading */
 
 struct reading {
     const json_t *body;
-    size_t taken; /* members */
+    size_t taken;  /* members */
     uint8_t *free; /* in line->bytes */
     char wrong[128];
 };
@@ -135,7 +135,8 @@ static struct lapse_bytes take_hex(struct reading *reading, const char *name, si
 static bool base64_decode(const char *text, uint8_t *out, size_t *len)
 {
     size_t size = strlen(text);
-    int decoded = size % 4 == 0 && size <= INT32_MAX ? EVP_DecodeBlock(out, (const unsigned char *)text, (int)size) : -1;
+    int decoded =
+        size % 4 == 0 && size <= INT32_MAX ? EVP_DecodeBlock(out, (const unsigned char *)text, (int)size) : -1;
     if (decoded < 0)
         return false;
     *len = (size_t)decoded - (size > 0 && text[size - 1] == '=') - (size > 1 && text[size - 2] == '=');

@@ -96,13 +96,13 @@ static bool is_well_formed(const struct lapse_lock *lock)
     struct slice target = slice_str(lock->target);
     if (*lock->name == '\0' || strlen(lock->name) > LIMIT_OBJECT_NAME)
         return false;
-    return lapse_is_ok(lock->kind == LOCK_SUBJECT ? principal_validate(target, "target", NULL)
+    return lapse_is_ok(lock->kind == LAPSE_LOCK_SUBJECT ? principal_validate(target, "target", NULL)
                                                   : resource_validate(target, true, NULL));
 }
 
 bool guard_locks_put(struct guard_locks *locks, const struct lapse_lock *lock)
 {
-    if (lock->kind != LOCK_SUBJECT && lock->kind != LOCK_RESOURCE)
+    if (lock->kind != LAPSE_LOCK_SUBJECT && lock->kind != LAPSE_LOCK_RESOURCE)
         return true;
     uint32_t place = place_of(locks, lock->name);
     if (!is_well_formed(lock) || (place == locks->n && locks->n == LIMIT_LOCKS))

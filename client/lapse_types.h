@@ -263,6 +263,7 @@ struct lapse_lock {
     int64_t locked_ms;
     uint64_t revision;
     bool offboarded;
+    const char *lifted; /* in the event UNLOCKED only: why */
 };
 
 struct lapse_eligibility {

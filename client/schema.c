@@ -558,6 +558,16 @@ static const struct codec_field schema_guard_message_fields[] = {
     F_ONEOF(9, pong, pong),
     F_ONEOF(10, use_result, use_result),
     F_ONEOF(11, ended, ended),
+    F_ONEOF(12, snapshot_lock, schema_lock),
+    F(BYTES, 13, head),
 };
 MESSAGE(schema_guard_message, "SubscribeResponse");
+#undef S
+
+#define S struct guard_head_numbers
+static const struct codec_field schema_guard_head_fields[] = {
+    F(UINT64, 2, epoch),
+    F(UINT64, 3, revision),
+};
+MESSAGE(schema_guard_head, "SignedHead");
 #undef S

@@ -124,7 +124,7 @@ struct guard_ended {
 struct guard_message {
     uint64_t epoch;
     bool has_event, has_progress, has_resync, has_snapshot_grant, has_snapshot_end;
-    bool has_registered, has_pong, has_use_result, has_ended;
+    bool has_registered, has_pong, has_use_result, has_ended, has_snapshot_lock;
     struct lapse_event event;
     struct watch_mark progress;
     struct watch_resync resync;
@@ -134,7 +134,15 @@ struct guard_message {
     struct guard_pong pong;
     struct guard_use_result use_result;
     struct guard_ended ended;
+    struct lapse_lock snapshot_lock;
+    struct lapse_bytes head; /* a SignedHead as it came; empty: the message is none */
 };
 extern const struct codec_message schema_guard_message;
+
+/* What a guard has to know of a lapse.v1.SignedHead. */
+struct guard_head_numbers {
+    uint64_t epoch, revision;
+};
+extern const struct codec_message schema_guard_head;
 
 #endif

@@ -104,7 +104,7 @@ MESSAGE(schema_policy, "Policy");
 static const struct codec_field schema_lock_fields[] = {
     F(STRING, 1, name),     F_ENUM(2, kind, lock_kind_name), F(STRING, 3, target),
     F(STRING, 4, reason),   F(INT64, 5, until_ms),           F(STRING, 6, locked_by),
-    F(INT64, 7, locked_ms), F(UINT64, 8, revision),          F(BOOL, 9, offboarded),
+    F(INT64, 7, locked_ms), F(UINT64, 8, revision),          F(BOOL, 9, offboarded), F(STRING, 10, lifted),
 };
 MESSAGE(schema_lock, "Lock");
 #undef S

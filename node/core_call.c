@@ -272,17 +272,29 @@ static const struct {
     [CORE_CHANGE] = {.writes = true},
     [CORE_OBJECTS] = {core_objects_list, .quorum = true, .is_long = true},
     [CORE_SCAN] = {run_scan, .is_long = true},
+    [CORE_SCAN_LOCKS] = {core_locks_scan, .is_long = true},
 };
 
-static bool is_stranger(const struct core_call *call)
+/* Who is locked may still end what is theirs; the log takes nothing else from them, and nothing from a stranger. */
+static bool may_write(const struct core_call *call)
 {
-    return store_roles_of(core_call_store(call), slice_str(call->principal)) == 0;
+    const struct store *store = core_call_store(call);
+    struct command command;
+    if (store_roles_of(store, slice_str(call->principal)) != 0)
+        return true;
+    if (store_roles_bound(store, slice_str(call->principal)) == 0)
+        return false;
+    CHECK(lapse_is_ok(command_decode(buf_slice(&call->command), &command)));
+    return command.type == COMMAND_CANCEL || command.type == COMMAND_COMPLETE || command.type == COMMAND_REVOKE;
 }
 
-static void refuse_stranger(struct core_call *call)
+static void refuse_caller(struct core_call *call)
 {
+    bool locked = store_roles_bound(core_call_store(call), slice_str(call->principal)) != 0;
     (void)lapse_fail(&call->error, LAPSE_PERMISSION_DENIED,
-                     "%s has no role: an operator gives one with `lapse cluster roles set`", call->principal);
+                     locked ? "%s is locked: ask an operator to lift that (`lapse locks` says why)"
+                            : "%s has no role: an operator gives one with `lapse cluster roles set`",
+                     call->principal);
     core_call_answer(call);
 }
 
@@ -291,7 +303,7 @@ static void run_now(struct core_call *call, int64_t time_ms)
     core_call_set_now(call, time_ms);
     core_call_look_up_caller(call);
     if (call->roles == 0 && !ops[call->op].unasked) {
-        refuse_stranger(call);
+        refuse_caller(call);
         return;
     }
     ops[call->op].run(call);
@@ -346,10 +358,10 @@ static void on_read(struct replica_read *read, lapse_result result, int64_t time
     }
     if (!ops[call->op].writes)
         run_op(call, time_ms);
-    else if (is_stranger(call))
-        refuse_stranger(call);
-    else
+    else if (may_write(call))
         begin_write(call);
+    else
+        refuse_caller(call);
 }
 
 static void begin_read(struct core_call *call)
@@ -369,7 +381,7 @@ void core_call_run(struct mail *mail)
     /* Someone without any role here may have been given one that this node hasn't applied yet: look again after a
      * quorum answered, rather than let strangers write to the log. The store checks the roles of every command once
      * more. */
-    if (ops[call->op].writes && !is_stranger(call))
+    if (ops[call->op].writes && may_write(call))
         begin_write(call);
     else if (ops[call->op].writes || ops[call->op].quorum)
         begin_read(call);

@@ -34,6 +34,7 @@ enum core_op {
     CORE_CHANGE,  /* `command` about what governs -> ChangeResponse; may wait as a revocation does */
     CORE_OBJECTS, /* `kind`, `prefix`, `after`, `page` -> ListPoliciesResponse, ListLocksResponse, ... */
     CORE_SCAN,    /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
+    CORE_SCAN_LOCKS, /* behind the name `after` -> snapshot_lock messages, one SubscribeResponse each, likewise */
     CORE_OPS
 };
 
@@ -63,8 +64,8 @@ struct core_call {
     struct random_id instance;
     uint64_t cursor;
     uint32_t page;
-    struct slice after; /* POINTS: begin behind this id and the revision `cursor`; empty: at the first. OBJECTS: behind
-                           this name */
+    struct slice after; /* POINTS: begin behind this id and the revision `cursor`; empty: at the first. OBJECTS and
+                           SCAN_LOCKS: behind this name */
     enum object_kind kind; /* OBJECTS */
     struct slice prefix;   /* OBJECTS: only names that begin with it */
     uint64_t node_id;
@@ -86,7 +87,7 @@ struct core_call {
     bool guards_all;
     struct buf guards; /* patterns, one space between each; empty unless its role is limited to them */
     bool superseded;   /* GUARD_OPEN: `instance` is over, and another process has its id */
-    bool more;         /* SCAN: `cursor` was advanced and there is more */
+    bool more;         /* SCAN, SCAN_LOCKS: `cursor` or `after` was advanced and there is more */
     bool last; /* FOLLOW: `response` is the last message, and `error` the status behind it, which may not be OK */
 
     /* The core's. */

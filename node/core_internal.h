@@ -103,6 +103,8 @@ void core_call_look_up_caller(struct core_call *call);
 void core_points_list(struct core_call *call);
 void core_points_barrier(struct core_call *call);
 
+/* core_locks.c: what enforcement points keep of them. */
+void core_locks_scan(struct core_call *call);
 /* core_objects.c: what governs, by name. */
 void core_objects_list(struct core_call *call);
 

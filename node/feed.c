@@ -104,6 +104,11 @@ static void stand_at_the_end(struct feed *feed)
     feed->epoch = epoch;
 }
 
+static void ask_slice(struct feed *feed)
+{
+    ask(feed, feed->scans_locks ? CORE_SCAN_LOCKS : CORE_SCAN);
+}
+
 void feed_snapshot(struct feed *feed, const char *reason)
 {
     if (reason != NULL) {
@@ -116,7 +121,9 @@ void feed_snapshot(struct feed *feed, const char *reason)
     feed->stage = FEED_SNAPSHOT;
     feed->asked->cursor = 0;
     feed->asked->page = SNAPSHOT_PAGE;
-    ask(feed, CORE_SCAN);
+    feed->asked->after = slice_of(NULL, 0);
+    feed->scans_locks = false;
+    ask_slice(feed);
 }
 
 static void send_slice(struct feed *feed)
@@ -138,12 +145,22 @@ static void on_slice(struct feed *feed)
     send_slice(feed);
     if (feed->asked->more)
         return; /* the pump asks for the next one when the connection is writable */
+    if (feed->handler->locks && !feed->scans_locks) {
+        feed->scans_locks = true;
+        return;
+    }
     feed->revision = feed->snapshot_revision;
     feed_mark(feed, feed->revision, proto_encode_watch_snapshot_end);
     feed->stage = FEED_STREAMING;
 }
 
 /* --- streaming ---------------------------------------------------------------------------------------------------- */
+
+/* A lock takes all roles that its subject has. */
+static bool changes_roles(uint32_t type)
+{
+    return type == STORE_EVENT_ROLES_CHANGED || type == STORE_EVENT_LOCKED || type == STORE_EVENT_UNLOCKED;
+}
 
 /* Sends what is wanted of a batch; stops where the connection is full, or where roles change (who sees what is behind
  * that is asked anew), and leaves the cursor there. */
@@ -152,7 +169,7 @@ static void send_batch(struct feed *feed, struct ring_event **events, uint32_t n
     feed->revision = before;
     for (uint32_t i = 0; i < n && feed->writable && !feed->recheck; i++) {
         feed->revision = events[i]->revision;
-        feed->recheck = feed->recheck || events[i]->type == STORE_EVENT_ROLES_CHANGED;
+        feed->recheck = feed->recheck || changes_roles(events[i]->type);
         if (feed->handler->wants(feed, events[i]))
             send_event(feed, events[i]);
     }
@@ -186,7 +203,7 @@ void feed_pump(struct feed *feed)
     if (feed->stage == FEED_OPENING && feed->handler->opening != NULL)
         feed->handler->opening(feed);
     else if (feed->stage == FEED_SNAPSHOT)
-        ask(feed, CORE_SCAN);
+        ask_slice(feed);
     else if (feed->stage == FEED_STREAMING)
         stream(feed);
 }

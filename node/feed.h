@@ -13,6 +13,9 @@
  * grant that is already newer than an event says so by its own revision. No message is ever pushed at a connection that
  * isn't writable: the feed waits, and its place in the ring is all that it holds.
  *
+ * The locks, few beside the grants, come behind these; who gets them must take a lock's event as void when what is known
+ * of that lock is newer.
+ *
  * A service embeds a feed and frees it in handler.free: when the stream is closed and every hold is given back. All on
  * the edge's loop. */
 #ifndef LAPSE_NODE_FEED_H
@@ -38,6 +41,7 @@ struct feed_handler {
     /* NULL, or: it is ENDED, for whatever reason. Once. */
     void (*ended)(struct feed *feed);
     void (*free)(struct feed *feed);
+    bool locks;           /* its snapshots show the locks on subjects and resources, too */
     const char *farewell; /* why it ends when the node stops, and what to do */
     enum metric resyncs;  /* where they are counted */
 };
@@ -55,6 +59,7 @@ struct feed {
     enum feed_stage stage;
     bool writable;
     bool recheck;             /* roles have changed */
+    bool scans_locks;         /* SNAPSHOT: the grants are sent */
     uint64_t epoch, revision; /* the cursor */
     uint64_t told;            /* the highest revision that the subscriber was brought to by this stream */
     uint64_t snapshot_revision;

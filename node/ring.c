@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "store/lock.h"
 
 struct ring {
     pthread_mutex_t lock; /* guards all below; held for pointer work only */
@@ -26,6 +27,13 @@ static struct slice keep_text(uint8_t **at, struct slice text)
     return kept;
 }
 
+static bool is_about_lock(const struct object *object)
+{
+    struct lock lock;
+    return object != NULL && object->kind == OBJECT_LOCK &&
+           (!lapse_is_ok(lock_decode(object->value, &lock, NULL)) || lock.kind != LOCK_POINT);
+}
+
 struct ring_event *ring_event_new(const struct store_event *event, struct blob *payload)
 {
     static const struct grant no_grant;
@@ -40,6 +48,7 @@ struct ring_event *ring_event_new(const struct store_event *event, struct blob *
     entry->parent = grant->parent;
     entry->instance = event->point != NULL ? event->point->instance : (struct random_id){{0}};
     entry->counts_uses = grant->max_uses > 0;
+    entry->locks = is_about_lock(event->object);
     entry->payload = payload;
     uint8_t *at = entry->text;
     entry->subject = keep_text(&at, grant->subject);

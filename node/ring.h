@@ -23,6 +23,7 @@ struct ring_event {
     struct grant_id grant, parent;
     struct random_id instance; /* of events about a point; zero otherwise */
     bool counts_uses;          /* the grant has max_uses */
+    bool locks;                /* about a lock on a subject or resource */
     struct slice subject, resource, requester; /* lie in `text` */
     struct blob *payload;                      /* an encoded lapse.v1.WatchResponse */
     uint8_t text[];

@@ -8,8 +8,8 @@
  *     | the leases say that the instance is over --> PointEnded --> ABORTED
  *     '-- a false word, its role is gone, the node stops --> that status
  *
- * What the point gets is a feed (feed.h) of the grants in its scope that may be used, and of what happens to them; the
- * promises come beside it, as pongs. Nothing piles up for a point that doesn't read: events wait in the ring, one pong
+ * What the point gets is a feed (feed.h) of the grants in its scope that may be used, of what happens to them, and of all
+ * locks on subjects and resources: who is locked is so everywhere. The promises come beside it, as pongs. Nothing piles up for a point that doesn't read: events wait in the ring, one pong
  * is kept, and who reports more without reading its answers is cut off. */
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -71,7 +71,8 @@ static void note_mark(struct point_stream *stream, const struct ring_event *even
 static bool wants(struct feed *feed, const struct ring_event *event)
 {
     struct point_stream *stream = stream_of(feed);
-    bool wanted = !stream->left && is_about_use(event) && scope_overlaps(feed->asked->scope, event->resource);
+    bool concerns = event->locks || (is_about_use(event) && scope_overlaps(feed->asked->scope, event->resource));
+    bool wanted = !stream->left && concerns;
     if (event->type == STORE_EVENT_POINT_ENDED)
         stream->gone = stream->gone || memcmp(&event->instance, &stream->instance, sizeof event->instance) == 0;
     note_mark(stream, event, wanted);
@@ -308,6 +309,7 @@ static const struct feed_handler feed_handler = {
     .ended = on_ended,
     .free = free_stream,
     .farewell = "this node is stopping: connect to another one, behind the last revision you saw",
+    .locks = true,
     .resyncs = METRIC_POINT_RESYNCS,
 };
 

@@ -148,3 +148,30 @@ bool descriptor_has_service(struct slice full_name)
     }
     return false;
 }
+
+/* The element `number` of some file that has that full name. */
+static bool find_element(struct slice full_name, uint32_t number, struct slice *element)
+{
+    struct descriptor_file file;
+    if (full_name.len > 0 && full_name.data[0] == '.')
+        full_name = slice_of(full_name.data + 1, full_name.len - 1);
+    for (size_t position = 0; descriptor_file_next(&position, &file);) {
+        struct slice rest = full_name;
+        if (!strip(file.package, &rest))
+            continue;
+        for (size_t i = 0; find_field(file.bytes, number, i, element); i++)
+            if (slice_equal(text_field(*element, ANY_NAME), rest))
+                return true;
+    }
+    return false;
+}
+
+bool descriptor_message(struct slice full_name, struct slice *message)
+{
+    return find_element(full_name, FILE_MESSAGE, message);
+}
+
+bool descriptor_enum(struct slice full_name, struct slice *values)
+{
+    return find_element(full_name, FILE_ENUM, values);
+}

@@ -22,6 +22,10 @@ bool descriptor_file_by_symbol(struct slice symbol, struct descriptor_file *file
 bool descriptor_import(const struct descriptor_file *file, size_t i, struct slice *name);
 /* Service `i` of a file, its name without the package; false past the last. */
 bool descriptor_service(const struct descriptor_file *file, size_t i, struct slice *name);
+/* A message or enum by its full name (a leading dot is passed over), at the top of its file: its DescriptorProto or
+ * EnumDescriptorProto. */
+bool descriptor_message(struct slice full_name, struct slice *message);
+bool descriptor_enum(struct slice full_name, struct slice *values);
 /* Whether "package.Service" is served. */
 bool descriptor_has_service(struct slice full_name);
 

@@ -2,15 +2,15 @@
  *
  *   store_apply: clock -> limits and form -> seen before? -> permission -> state -> transition(s) -> remember
  *
- * The handlers decide with the table of rules.c and act through transition.c.
+ * The handlers decide with the table of rules.c and act through transition.c; REQUEST and APPROVE have files of their own.
  *
  * Only what took effect is remembered under its request key. A refused command changed nothing and may succeed when it
  * is sent again, once the reason for the refusal is gone. */
 #include <string.h>
 
 #include "base/check.h"
+#include "store/apply_grants.h"
 #include "store/apply_points.h"
-#include "store/binding.h"
 #include "store/command_internal.h"
 #include "store/governance.h"
 #include "store/transition.h"
@@ -49,8 +49,7 @@ static lapse_result refuse_state(struct apply *apply, uint32_t slot)
     return rules_wrong_state(apply->store, command->type, slot, apply->now_ms, error_of(apply));
 }
 
-/* The grant that the command names, and the rule that lets it be changed. */
-static lapse_result find_transition(struct apply *apply, uint32_t *slot, const struct rule **rule)
+lapse_result apply_find(struct apply *apply, uint32_t *slot, const struct rule **rule)
 {
     const struct command *command = apply->command;
     *slot = slot_find(apply->store, command->grant);
@@ -64,211 +63,12 @@ static lapse_result find_transition(struct apply *apply, uint32_t *slot, const s
     return rules_permit(apply->store, *rule, command->principal, *slot, error_of(apply));
 }
 
-/* REQUEST */
-
-static lapse_result check_times(struct apply *apply, const struct grant *terms)
-{
-    int64_t now = apply->now_ms, start = terms->not_before_ms > now ? terms->not_before_ms : now;
-    if (terms->not_before_ms > now + LIMIT_NOT_BEFORE_AHEAD_MS_MAX)
-        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "not_before is more than %lld days ahead",
-                          (long long)(LIMIT_NOT_BEFORE_AHEAD_MS_MAX / 86400000));
-    if (terms->deadline_ms > 0 && terms->deadline_ms <= now)
-        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "the deadline has passed already");
-    if (terms->deadline_ms > start + LIMIT_DURATION_MS_MAX)
-        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "the deadline is more than %lld days after the start",
-                          (long long)(LIMIT_DURATION_MS_MAX / 86400000));
-    if (terms->pending_until_ms > 0 && terms->pending_until_ms <= now)
-        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "pending_until has passed already");
-    if (terms->pending_until_ms > now + LIMIT_PENDING_MS_MAX)
-        return lapse_fail(error_of(apply), LAPSE_OUT_OF_RANGE, "pending_until is more than %lld days ahead",
-                          (long long)(LIMIT_PENDING_MS_MAX / 86400000));
-    return lapse_ok();
-}
-
-static bool actions_covered(const struct grant *parent, const struct grant *child)
-{
-    uint32_t p = 0;
-    for (uint32_t c = 0; c < child->n_actions; c++, p++) {
-        while (p < parent->n_actions && !slice_equal(parent->actions[p], child->actions[c]))
-            p++;
-        if (p == parent->n_actions)
-            return false;
-    }
-    return true;
-}
-
-static uint32_t depth_of(const struct store *store, uint32_t slot)
-{
-    uint32_t depth = 0;
-    for (; slot != 0; slot = family_parent(store, slot))
-        depth++;
-    return depth;
-}
-
-/* A child may have nothing that its parent has not. Fills `parent`. */
-static lapse_result check_parent(struct apply *apply, const struct grant *terms, uint32_t slot, struct grant *parent)
-{
-    char id[GRANT_ID_TEXT_SIZE];
-    grant_id_format(terms->parent, id);
-    if (slot == 0)
-        return lapse_fail(error_of(apply), LAPSE_NOT_FOUND, "no parent grant %s here; name a live one", id);
-    record_read(store_record(apply->store, slot), apply->store->strings.chunks, parent);
-    if (!principal_same(parent->subject, apply->command->principal) && !principal_same(parent->subject, terms->subject))
-        return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
-                          "parent grant %s belongs to neither the requester nor the subject; name one of theirs", id);
-    enum grant_state state = state_at(apply->store, slot, apply->now_ms);
-    if (state != GRANT_APPROVED && state != GRANT_ACTIVE)
-        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
-                          "parent grant %s is %s; name one that is APPROVED or ACTIVE", id, grant_state_name(state));
-    if (!resource_covers(parent->resource, terms->resource) || !actions_covered(parent, terms))
-        return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
-                          "parent grant %s doesn't cover the resource and all actions asked for; ask for less", id);
-    if (depth_of(apply->store, slot) >= LIMIT_GRANT_DEPTH)
-        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
-                          "parent grant %s has %u ancestors already; request from one further up", id,
-                          LIMIT_GRANT_DEPTH - 1);
-    return lapse_ok();
-}
-
-/* Narrows the terms asked for to what their parent allows: no later end, and its binding, too. */
-static lapse_result narrow(struct apply *apply, struct grant *terms, uint32_t parent_slot)
-{
-    struct grant parent;
-    lapse_result result = check_parent(apply, terms, parent_slot, &parent);
-    if (!lapse_is_ok(result))
-        return result;
-    const char *member = binding_inherit(&parent.binding, &terms->binding);
-    if (member != NULL)
-        return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
-                          "binding.%s goes beyond the parent grant's; leave it empty to have the parent's", member);
-    if (terms->deadline_ms > parent.deadline_ms)
-        terms->deadline_ms = parent.deadline_ms;
-    return lapse_ok();
-}
-
-static lapse_result check_room(struct apply *apply)
-{
-    struct store *store = apply->store;
-    if (store_live(store) >= store->live_max)
-        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
-                          "%u grants are live, which is the limit; end some that aren't needed", store->live_max);
-    if (slot_find(store, apply->command->grant) == 0)
-        return lapse_ok();
-    char id[GRANT_ID_TEXT_SIZE];
-    grant_id_format(apply->command->grant, id);
-    return lapse_fail(error_of(apply), LAPSE_ALREADY_EXISTS, "grant %s exists already; request with a new id", id);
-}
-
-static void insert_grant(struct apply *apply, const struct grant *terms, uint32_t parent_slot)
-{
-    struct store *store = apply->store;
-    const struct command *command = apply->command;
-    uint32_t slot = slot_take(store, command->grant);
-    slot_set_terms(store, slot, terms, command->principal);
-    digest_add(&store->sum, digest_grant_terms(store_record(store, slot), store->strings.chunks));
-    for (int kind = 0; kind < INDEX_APPROVER; kind++)
-        index_add(store, slot, (enum index_kind)kind);
-    if (parent_slot != 0)
-        family_adopt(store, parent_slot, slot);
-    transition_move(apply, slot, rules_find(COMMAND_REQUEST, GRANT_NONE));
-}
-
-static lapse_result apply_request(struct apply *apply)
-{
-    struct store *store = apply->store;
-    const struct command *command = apply->command;
-    const struct grant *terms = &command->terms;
-    uint32_t parent_slot = 0;
-    struct grant narrowed;
-    const struct rule *rule = rules_find(COMMAND_REQUEST, GRANT_NONE);
-    lapse_result result = rules_permit(store, rule, command->principal, 0, error_of(apply));
-    if (lapse_is_ok(result))
-        result = check_times(apply, terms);
-    if (lapse_is_ok(result) && !grant_id_is_zero(terms->parent)) {
-        parent_slot = slot_find(store, terms->parent);
-        narrowed = *terms;
-        terms = &narrowed;
-        result = narrow(apply, &narrowed, parent_slot);
-    }
-    if (lapse_is_ok(result))
-        result = check_room(apply);
-    if (lapse_is_ok(result))
-        insert_grant(apply, terms, parent_slot);
-    return result;
-}
-
-/* APPROVE */
-
-/* Start and deadline as they would be if the grant were approved now. */
-static lapse_result decide_times(struct apply *apply, uint32_t slot, int64_t *start_ms, int64_t *deadline_ms)
-{
-    struct store *store = apply->store;
-    struct grant terms;
-    uint32_t parent = family_parent(store, slot);
-    slot_read_shared(store, slot, &terms);
-    *start_ms = terms.not_before_ms > apply->now_ms ? terms.not_before_ms : apply->now_ms;
-    *deadline_ms = terms.duration_ms > 0 ? *start_ms + terms.duration_ms : terms.deadline_ms;
-    if (parent == 0)
-        return lapse_ok();
-    const struct record *record = store_record(store, parent);
-    int64_t parent_deadline_ms = (int64_t)u48_get(record->deadline_ms);
-    if (*deadline_ms > parent_deadline_ms)
-        *deadline_ms = parent_deadline_ms;
-    if (*deadline_ms <= *start_ms)
-        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
-                          "its parent ends before it would start; request a new one with an earlier not_before");
-    slot_read_shared(store, parent, &terms);
-    if (record->state == GRANT_APPROVED && *start_ms < terms.not_before_ms)
-        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
-                          "its parent is not active yet; approve it once the parent is");
-    return lapse_ok();
-}
-
-static void add_approval(struct apply *apply, uint32_t slot, struct record *record)
-{
-    struct store *store = apply->store;
-    uint32_t i = record->n_approvals++;
-    record->approvers[i] = strings_intern(&store->strings, apply->command->principal);
-    record->comments[i] = strings_intern(&store->strings, apply->command->text);
-    record->approval_ms[i] = u48_of((uint64_t)apply->now_ms);
-    digest_add(&store->sum, digest_grant_approval(record, i, store->strings.chunks));
-    index_add_approval(store, slot, i);
-}
-
-static lapse_result apply_approve(struct apply *apply)
-{
-    uint32_t slot;
-    const struct rule *rule = NULL;
-    int64_t start_ms, deadline_ms;
-    lapse_result result = find_transition(apply, &slot, &rule);
-    if (lapse_is_ok(result))
-        result = decide_times(apply, slot, &start_ms, &deadline_ms);
-    if (!lapse_is_ok(result))
-        return result;
-    struct record *record = transition_edit(apply, slot);
-    add_approval(apply, slot, record);
-    if (record->n_approvals < STORE_APPROVALS_NEEDED) {
-        struct rule waits = *rule;
-        waits.next = GRANT_PENDING;
-        transition_move(apply, slot, &waits);
-        return lapse_ok();
-    }
-    record->deadline_ms = u48_of((uint64_t)deadline_ms);
-    if (start_ms > apply->now_ms) {
-        transition_move(apply, slot, rule);
-        return lapse_ok();
-    }
-    transition_pass(apply, slot, rule);
-    transition_move(apply, slot, rules_find(COMMAND_ADVANCE, GRANT_APPROVED));
-    return lapse_ok();
-}
-
 /* DENY, CANCEL, COMPLETE, REVOKE */
 static lapse_result apply_end(struct apply *apply)
 {
     uint32_t slot;
     const struct rule *rule = NULL;
-    lapse_result result = find_transition(apply, &slot, &rule);
+    lapse_result result = apply_find(apply, &slot, &rule);
     if (!lapse_is_ok(result))
         return result;
     transition_end(apply, slot, rule, apply->command->principal, apply->command->text);
@@ -283,7 +83,9 @@ static lapse_result apply_use(struct apply *apply)
     uint32_t slot, count = apply->command->count;
     const struct rule *rule = NULL;
     struct grant terms;
-    lapse_result result = find_transition(apply, &slot, &rule);
+    lapse_result result = apply_find(apply, &slot, &rule);
+    if (lapse_is_ok(result))
+        result = locks_permit_grant(apply, slot);
     if (!lapse_is_ok(result))
         return result;
     slot_read_shared(apply->store, slot, &terms);
@@ -328,7 +130,7 @@ static void fire(struct apply *apply, uint32_t slot)
         transition_end_below(apply, ended_ancestor(store, slot), slot);
     } else if (!sweeps_end(apply, slot)) {
         transition_edit(apply, slot);
-        transition_move(apply, slot, rule);
+        transition_activate(apply, slot);
     }
 }
 
@@ -377,9 +179,9 @@ static lapse_result check_binding(struct apply *apply)
                           "%u bindings exist, which is the limit; bind prefixes ended by an asterisk instead",
                           LIMIT_ROLE_BINDINGS);
     if ((command->roles & ROLE_OPERATOR) == 0 && (bound & ROLE_OPERATOR) != 0 &&
-        !roles_held_beside(roles, command->member, ROLE_OPERATOR))
+        !locks_leave_operator(apply->store, command->member, apply->now_ms))
         return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
-                          "this is the last operator; bind another one first");
+                          "this is the last operator (one who is locked doesn't count); bind another one first");
     return lapse_ok();
 }
 
@@ -533,6 +335,7 @@ void store_apply(struct store *store, const struct command *command, int64_t tim
     outcome->time_ms = apply.now_ms;
     strings_drain(&store->strings, STRINGS_PER_APPLY);
     records_drain(&store->records, SLABS_PER_APPLY);
+    slabs_drain(&store->extras.items, SLABS_PER_APPLY);
     drain_points(store);
     keys_evict(&store->keys, 0, KEYS_PER_APPLY, apply.now_ms, &store->sum);
     barriers_evict(store, BARRIERS_PER_APPLY, apply.now_ms);

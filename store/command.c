@@ -274,6 +274,19 @@ lapse_result command_decode(struct slice bytes, struct command *command)
     return lapse_ok();
 }
 
+/* What a policy's rule makes of a request is the store's: nobody brings it along. */
+static lapse_result validate_undecided(const struct grant *terms, struct lapse_error *error)
+{
+    bool decided = terms->policy_version != 0 || terms->rule.len > 0 || terms->n_steps > 0 || terms->automatic ||
+                   terms->self_approval || terms->held || terms->delegation_depth != 0 ||
+                   terms->review_within_ms != 0 || terms->reviewers.len > 0 || terms->token_rule != 0 ||
+                   terms->token_sha256.len > 0;
+    if (decided)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "policy_version, rule, steps, ... are what the cluster makes of a request; leave them out");
+    return lapse_ok();
+}
+
 /* A deadline is asked for as a duration or as a moment, never both: the store keeps what was asked. */
 static lapse_result validate_request(const struct command *command, struct lapse_error *error)
 {
@@ -290,7 +303,7 @@ static lapse_result validate_request(const struct command *command, struct lapse
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "deadline must be later than not_before");
     if (grant_id_compare(terms->parent, command->grant) == 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "a grant can't be its own parent");
-    return lapse_ok();
+    return validate_undecided(terms, error);
 }
 
 static lapse_result validate_count(const struct command *command, uint32_t max, struct lapse_error *error)

@@ -120,6 +120,12 @@ void eligibility_free(struct store *store)
     store->eligibility = NULL;
 }
 
+size_t eligibility_bytes(const struct store *store)
+{
+    const struct eligibility_book *book = store->eligibility;
+    return book == NULL ? 0 : sizeof *book + pool_bytes(&book->entries) + table_bytes(&book->table);
+}
+
 /* What is in the table was checked before it came. */
 static struct eligibility decoded(const struct object *object)
 {

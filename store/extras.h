@@ -1,5 +1,5 @@
-/* What few grants have, beside their records: approvals behind the first one, and a bearer token's hash. Grants that are
- * decided by one approver and have no token take nothing here. Internal to store/.
+/* What few grants have, beside their records: approvals behind the first one, and a bearer token's hash. Grants that
+ * are decided by one approver and have no token take nothing here. Internal to store/.
  *
  *   record (every grant):   first approver, comment, time
  *   extra  (few):           the first approval's revision | approvals 2 to 8 | token

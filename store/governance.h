@@ -90,6 +90,7 @@ void eligibility_used(struct apply *apply, struct slice name);
 /* An offboarding: all for this principal. Returns how many. */
 uint32_t eligibility_remove_all(struct apply *apply, struct slice principal);
 void eligibility_free(struct store *store);
+size_t eligibility_bytes(const struct store *store);
 
 /* reviews.c */
 lapse_result reviews_validate(const struct command *command, struct lapse_error *error) LAPSE_MUST_USE;
@@ -106,6 +107,11 @@ lapse_result tokens_validate(const struct command *command, struct lapse_error *
 lapse_result tokens_apply(struct apply *apply) LAPSE_MUST_USE;
 /* The grant whose token has this hash; 0: none. */
 uint32_t tokens_find(const struct store *store, struct slice sha256);
+/* A live grant ends: its token, if it has one, is dead. */
+void tokens_forget(struct store *store, uint32_t slot);
+/* After a restore. NULL or what is wrong. */
+const char *tokens_link(struct store *store);
+size_t tokens_bytes(const struct store *store);
 void tokens_free(struct store *store);
 
 /* hooks.c */

@@ -129,6 +129,14 @@ bool scope_next(struct slice *scope, struct slice *pattern)
     return true;
 }
 
+uint32_t grant_approvals_needed(const struct grant *grant)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < grant->n_steps; i++)
+        n += grant->steps[i].count;
+    return grant->n_steps > 0 ? n : grant->automatic && !grant->held ? 0 : 1;
+}
+
 bool scope_overlaps(struct slice scope, struct slice resource)
 {
     struct slice pattern;

@@ -124,6 +124,10 @@ struct grant {
     uint64_t revision; /* of its latest event */
 };
 
+/* How many approvals it takes in all: those of its steps; without steps one, or none where the rule is automatic (and the
+ * request not held). */
+uint32_t grant_approvals_needed(const struct grant *grant);
+
 /* Whether a resource pattern of a grant covers a path: equal, or the pattern ends in a slash and one asterisk and the
  * path lies strictly below that prefix. A pattern of just "*" covers all. */
 bool resource_covers(struct slice pattern, struct slice path);

@@ -32,3 +32,10 @@ void policies_free(struct store *store)
 {
     (void)store;
 }
+
+bool policies_disallow(const struct store *store, uint32_t slot)
+{
+    (void)store;
+    (void)slot;
+    return false;
+}

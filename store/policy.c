@@ -1,7 +1,8 @@
 /* Whom a pattern of principals means.
  *
- * A person has several names: "user:NAME" and "spiffe://<any domain>/user/NAME" are the same (principal_same in grant.c).
- * A pattern is compared with all of them, so that nobody gets past a deny rule, or out of a limit, by their other name:
+ * A person has several names: "user:NAME" and "spiffe://<any domain>/user/NAME" are the same (principal_same in
+ * grant.c). A pattern is compared with all of them, so that nobody gets past a deny rule, or out of a limit, by their
+ * other name:
  *
  *   pattern                          matches
  *   user:dev1                        user:dev1, spiffe://a/user/dev1, spiffe://b/user/dev1
@@ -26,15 +27,13 @@ static struct slice behind(struct slice text, size_t n)
     return slice_of(text.data + n, text.len - n);
 }
 
-/* The path of a SPIFFE ID with its slash; empty when there is none behind a domain. */
+/* The path, with its slash, of what begins with "spiffe://"; empty when there is none. */
 static struct slice path_of(struct slice text)
 {
-    struct slice scheme = slice_str(SCHEME);
-    if (text.len <= scheme.len || !starts_with(text, scheme))
-        return (struct slice){0};
-    struct slice rest = behind(text, scheme.len);
-    const uint8_t *slash = memchr(rest.data, '/', rest.len);
-    return slash == NULL || slash == rest.data ? (struct slice){0} : behind(rest, (size_t)(slash - rest.data));
+    size_t at = sizeof SCHEME - 1;
+    while (at < text.len && text.data[at] != '/')
+        at++;
+    return at < text.len ? behind(text, at) : (struct slice){0};
 }
 
 struct policy_principal policy_principal_of(struct slice principal)
@@ -52,10 +51,9 @@ static bool some_domain_starts(struct slice start, struct slice name)
     struct slice scheme = slice_str(SCHEME), user_path = slice_str(USER_PATH);
     if (start.len <= scheme.len)
         return starts_with(scheme, start);
+    if (!starts_with(start, scheme) || start.data[scheme.len] == '/')
+        return false;
     struct slice path = path_of(start);
-    if (path.len == 0)
-        /* It ends within the domain, which is not empty. */
-        return starts_with(start, scheme) && start.data[scheme.len] != '/';
     if (path.len <= user_path.len)
         return starts_with(user_path, path);
     return starts_with(path, user_path) && starts_with(name, behind(path, user_path.len));
@@ -70,9 +68,8 @@ static bool starts_any_name(struct slice start, const struct policy_principal *p
         return false;
     if (!principal->spiffe)
         return some_domain_starts(start, principal->user);
-    return start.len <= user.len
-               ? starts_with(user, start)
-               : starts_with(start, user) && starts_with(principal->user, behind(start, user.len));
+    return start.len <= user.len ? starts_with(user, start)
+                                 : starts_with(start, user) && starts_with(principal->user, behind(start, user.len));
 }
 
 bool policy_principal_is(struct slice pattern, const struct policy_principal *principal)

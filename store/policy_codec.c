@@ -4,8 +4,8 @@
  *
  *   struct policy | its rules | the patterns of all rules | a copy of the bytes, into which all slices point
  *
- * Strict: what is decoded and validated must encode to the very same bytes, so one policy has one encoding, whoever made
- * the bytes. Hence the decoder itself has to look at little: known fields, ascending order, and that lists fit. */
+ * Strict: what is decoded and validated must encode to the very same bytes, so one policy has one encoding, whoever
+ * made the bytes. Hence the decoder itself has to look at little: known fields, ascending order, and that lists fit. */
 #include "store/policy_internal.h"
 
 #include <stdlib.h>
@@ -25,6 +25,7 @@ enum {
     POLICY_APPLIED_BY = 8,
     POLICY_APPLIED_MS = 9,
     POLICY_REVISION = 10,
+    POLICY_REMOVED = 11,
 };
 
 enum {
@@ -335,6 +336,8 @@ static bool decode_policy(struct block *block, const struct wire_field *field, v
         return field_ms(field, &policy->applied_ms);
     case POLICY_REVISION:
         return field_u64(field, &policy->revision);
+    case POLICY_REMOVED:
+        return field_bytes(field, &policy->removed);
     default:
         return false;
     }
@@ -476,6 +479,7 @@ lapse_result policy_encode(const struct policy *policy, struct buf *out)
     wire_put_bytes(&writer, POLICY_APPLIED_BY, policy->applied_by);
     wire_put_uint(&writer, POLICY_APPLIED_MS, (uint64_t)policy->applied_ms);
     wire_put_uint(&writer, POLICY_REVISION, policy->revision);
+    wire_put_bytes(&writer, POLICY_REMOVED, policy->removed);
     if (!writer.failed)
         return lapse_ok();
     out->len = start;

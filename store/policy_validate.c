@@ -1,8 +1,8 @@
 /* Whether a policy is one: form, limits, and no contradictions.
  *
- * Each check names the member and its item, so that who wrote the policy finds the place (struct policy_place). Rules are
- * checked one by one, then against one another (policy_cover.c). A rule that nobody could ever use is refused, too: who
- * wrote it meant something else. */
+ * Each check names the member and its item, so that who wrote the policy finds the place (struct policy_place). Rules
+ * are checked one by one, then against one another (policy_cover.c). A rule that nobody could ever use is refused, too:
+ * who wrote it meant something else. */
 #include "store/policy_internal.h"
 
 #include "base/check.h"
@@ -122,7 +122,8 @@ static lapse_result check_text(struct site *site, const char *member, const stru
         return result;
     text_pattern_lengths(text->pattern, &fewest, &most);
     if (fewest > max)
-        return REFUSE(site, member, -1, "the pattern asks for %u characters; the most there can be are %u", fewest, max);
+        return REFUSE(site, member, -1, "the pattern asks for %u characters; the most there can be are %u", fewest,
+                      max);
     if (most < text->min_length)
         return REFUSE(site, member, -1, "min_length is %u, and what matches the pattern has at most %u characters",
                       text->min_length, most);
@@ -156,7 +157,8 @@ static struct slice only_requester(const struct policy_rule *rule)
     return one && !rule->self_approval ? requesters->items[0] : (struct slice){0};
 }
 
-/* Whether the steps of the set `chosen`, all of which list persons, have enough of them: one counts once for a grant. */
+/* Whether the steps of the set `chosen`, all of which list persons, have enough of them: one counts once for a grant.
+ */
 static bool enough_persons(const struct policy_rule *rule, uint32_t chosen)
 {
     struct slice persons[LIMIT_STEPS * LIMIT_RULE_PATTERNS], requester = only_requester(rule);
@@ -287,8 +289,8 @@ static lapse_result check_scope(struct site *site, const struct policy_rule *rul
 {
     lapse_result result = explain(site, object_name_validate(rule->name, "name", error_at(site, "name", -1)));
     if (lapse_is_ok(result))
-        result = explain(site, text_validate(rule->description, LIMIT_REASON, "description",
-                                             error_at(site, "description", -1)));
+        result = explain(
+            site, text_validate(rule->description, LIMIT_REASON, "description", error_at(site, "description", -1)));
     if (lapse_is_ok(result) && rule->requesters.n == 0)
         result = REFUSE(site, "requesters", -1, "missing; say whom the rule is for, \"*\" for everybody");
     if (lapse_is_ok(result) && rule->resources.n == 0)
@@ -373,14 +375,16 @@ static lapse_result check_head(struct site *site, const struct policy *policy)
 {
     lapse_result result = explain(site, object_name_validate(policy->name, "name", error_at(site, "name", -1)));
     if (lapse_is_ok(result))
-        result = explain(site, text_validate(policy->description, LIMIT_REASON, "description",
-                                             error_at(site, "description", -1)));
+        result = explain(
+            site, text_validate(policy->description, LIMIT_REASON, "description", error_at(site, "description", -1)));
     if (lapse_is_ok(result))
         result = explain(site, token_validate(policy->source, LIMIT_REASON, "source", error_at(site, "source", -1)));
     if (lapse_is_ok(result) && policy->applied_by.len > 0)
         result = explain(site, principal_validate(policy->applied_by, "applied_by", error_at(site, "applied_by", -1)));
     if (lapse_is_ok(result))
         result = check_ms(site, "applied_ms", policy->applied_ms, LIMIT_TIME_MS_MAX);
+    if (lapse_is_ok(result))
+        result = explain(site, text_validate(policy->removed, LIMIT_REASON, "removed", error_at(site, "removed", -1)));
     if (lapse_is_ok(result) && policy->n_rules == 0)
         result = REFUSE(site, "rules", -1, "missing; a policy without rules allows nothing and refuses nothing");
     if (lapse_is_ok(result))

@@ -279,6 +279,25 @@ static uint64_t check_resource(const struct store *store, string_id subject, con
     return n;
 }
 
+/* By a bearer token: its grant, and no other. Who names no subject is taken for the grant's. */
+static enum grant_verdict check_token(const struct store *store, const struct grant_query *query, int64_t now_ms,
+                                      struct grant *grant, bool *found)
+{
+    uint32_t slot = tokens_find(store, query->token_sha256);
+    struct grant_query asked = *query;
+    struct best best = {.verdict = GRANT_NOT_ACTIVE};
+    if (slot == 0)
+        return GRANT_NOT_ACTIVE;
+    if (asked.subject.len == 0)
+        asked.subject = store_string(store, store_record(store, slot)->subject);
+    if (locks_deny(store, &asked, now_ms))
+        return GRANT_LOCKED;
+    consider(store, slot, &asked, now_ms, &best);
+    slot_read(store, slot, grant);
+    *found = true;
+    return best.verdict;
+}
+
 enum grant_verdict store_check(const struct store *store, const struct grant_query *query, int64_t now_ms,
                                struct grant *grant, bool *found)
 {
@@ -290,6 +309,8 @@ enum grant_verdict store_check(const struct store *store, const struct grant_que
     /* First of all, so that a locked subject learns nothing else, whatever grants there are. */
     if (locks_deny(store, query, now_ms))
         return GRANT_LOCKED;
+    if (query->token_sha256.len > 0)
+        return check_token(store, query, now_ms, grant, found);
     if (list == NULL || query->resource.len > LIMIT_RESOURCE)
         return GRANT_NOT_ACTIVE;
     if (list->count <= few || check_resource(store, list->string, query, now_ms, NULL) >= list->count) {

@@ -360,6 +360,8 @@ static lapse_result finish(struct store_restore *restore, struct lapse_error *er
         why = snapshot_grants_link(restore->store);
     if (why == NULL)
         why = governance_link(restore->store);
+    if (why == NULL)
+        why = tokens_link(restore->store);
     if (why != NULL)
         return damaged(restore, why, error);
     sweeps_link(restore->store);

@@ -3,9 +3,9 @@
  *   ACTIVATED --> open --+-- CLOSE_REVIEW --> gone (its verdict is in the event)
  *                        '-- due --> overdue: its requester and subject are barred --> CLOSE_REVIEW --> gone
  *
- * The review has all that it takes to be closed, since the grant may have left memory by then. The overdue ones stand in
- * a book in the order of their names: who is barred is asked with every request. They are few, and LIMIT_REVIEWS at the
- * most (0.2 ms). */
+ * The review has all that it takes to be closed, since the grant may have left memory by then. The overdue ones stand
+ * in a book in the order of their names: who is barred is asked with every request. They are few, and LIMIT_REVIEWS at
+ * the most (0.2 ms). */
 #include "store/review.h"
 
 #include <stdlib.h>
@@ -187,14 +187,14 @@ lapse_result reviews_validate(const struct command *command, struct lapse_error 
 
 static lapse_result check_reviewer(struct apply *apply, const struct review *review)
 {
-    struct slice who = apply->command->principal, reviewers = slice_cut(review->reviewers, 150);
+    struct slice who = apply->command->principal;
     if (review_concerns(review, who))
         return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
                           "whoever requested, had or approved a grant doesn't review it; ask another approver%s%.*s",
-                          reviewers.len > 0 ? ", one of " : "", (int)reviewers.len, reviewers.data);
+                          review->reviewers.len > 0 ? ", one of " : "", SHOWN(review->reviewers));
     if (!principal_matches_any(review->reviewers, who))
         return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED, "it is reviewed by one of %.*s; ask one of them",
-                          (int)reviewers.len, reviewers.data);
+                          SHOWN(review->reviewers));
     return lapse_ok();
 }
 

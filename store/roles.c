@@ -211,11 +211,3 @@ void roles_set(struct roles *roles, struct slice member, uint32_t bits, struct s
     }
     rebuild_prefixes(roles);
 }
-
-bool roles_held_beside(const struct roles *roles, struct slice member, uint32_t bits)
-{
-    for (uint32_t i = 0; i < roles->n; i++)
-        if ((roles->entries[i].roles & bits) == bits && !slice_equal(role_member(&roles->entries[i]), member))
-            return true;
-    return false;
-}

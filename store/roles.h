@@ -40,8 +40,6 @@ struct slice roles_scope(const struct roles *roles, struct slice member);
 bool roles_guard_all(const struct roles *roles, struct slice principal, struct slice pattern);
 /* Likewise for a part of it, or more. */
 bool roles_guard_some(const struct roles *roles, struct slice principal, struct slice pattern);
-/* Whether a binding other than `member`'s has all of `bits`. */
-bool roles_held_beside(const struct roles *roles, struct slice member, uint32_t bits);
 
 /* A copy that owns its texts. */
 void role_copy(const struct role_entry *from, struct role_entry *to);

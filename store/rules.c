@@ -95,25 +95,36 @@ const char *command_name(int command)
     return command > 0 && (unsigned)command < ARRAY_LEN(names) ? names[command] : "UNKNOWN";
 }
 
-static bool approved_by(const struct store *store, const struct record *record, struct slice principal)
+static bool approved_by(const struct store *store, uint32_t slot, struct slice principal)
 {
-    for (uint32_t i = 0; i < record->n_approvals; i++)
-        if (principal_same(store_string(store, record->approvers[i]), principal))
+    for (uint32_t i = 0; i < store_record(store, slot)->n_approvals; i++)
+        if (principal_same(store_string(store, approval_at(store, slot, i).approver), principal))
             return true;
     return false;
 }
 
 /* What the principal is to this grant. */
-static uint32_t relation(const struct store *store, const struct record *record, struct slice principal)
+static uint32_t relation(const struct store *store, uint32_t slot, struct slice principal)
 {
+    const struct record *record = store_record(store, slot);
     uint32_t held = 0;
     if (principal_same(store_string(store, record->requester), principal))
         held |= BY_THE_REQUESTER;
     if (principal_same(store_string(store, record->subject), principal))
         held |= BY_THE_SUBJECT;
-    if (approved_by(store, record, principal))
+    if (approved_by(store, slot, principal))
         held |= BY_ITS_APPROVER;
     return held;
+}
+
+/* Whether somebody with that relation to the grant would decide for themselves, and its rule doesn't let them. */
+static bool is_for_themselves(const struct store *store, uint32_t slot, uint32_t held)
+{
+    struct grant terms;
+    if ((held & (BY_THE_REQUESTER | BY_THE_SUBJECT)) == 0)
+        return false;
+    slot_read_shared(store, slot, &terms);
+    return !terms.self_approval || (held & BY_THE_REQUESTER) == 0;
 }
 
 /* Whether an enforcer guards what the grant is for; one that is about no grant in particular may. */
@@ -133,14 +144,14 @@ static uint32_t authority_of(const struct store *store, uint32_t asked, struct s
         return BY_CLUSTER;
     uint32_t held = 0;
     if (slot != 0 && (asked & by_relation) != 0)
-        held |= relation(store, store_record(store, slot), principal);
+        held |= relation(store, slot, principal);
     uint32_t roles = (asked & by_role) != 0 ? store_roles_of(store, principal) : 0;
     held |= (roles & ROLE_REQUESTER) != 0 ? BY_ROLE_REQUESTER : 0;
     held |= (roles & ROLE_OPERATOR) != 0 ? BY_OPERATOR : 0;
     if ((roles & ROLE_ENFORCER) != 0 && guards(store, principal, slot))
         held |= BY_ENFORCER;
     held |= (roles & ROLE_APPROVER) != 0 ? BY_ROLE_APPROVER : 0;
-    if ((roles & ROLE_APPROVER) != 0 && (held & (BY_THE_REQUESTER | BY_THE_SUBJECT | BY_ITS_APPROVER)) == 0)
+    if ((roles & ROLE_APPROVER) != 0 && !is_for_themselves(store, slot, held))
         held |= BY_OTHER_APPROVER;
     return held;
 }

@@ -9,7 +9,8 @@
 enum authority {
     BY_CLUSTER = 1 << 0,        /* no principal: the leader itself */
     BY_ROLE_REQUESTER = 1 << 1, /* has the role */
-    BY_OTHER_APPROVER = 1 << 2, /* has the role, is neither requester nor subject, and has not approved already */
+    BY_OTHER_APPROVER = 1 << 2, /* has the role and is neither requester nor subject, unless the grant's rule lets its
+                                   requester be one; that an approval counts once, and whose turn it is: apply_approve.c */
     BY_ENFORCER = 1 << 3,       /* has the role */
     BY_OPERATOR = 1 << 4,       /* has the role */
     BY_THE_REQUESTER = 1 << 5,  /* of this grant */
@@ -55,5 +56,10 @@ enum grant_state state_at(const struct store *store, uint32_t slot, int64_t now_
 enum grant_state own_state_at(const struct store *store, uint32_t slot, int64_t now_ms);
 
 const char *command_name(int command);
+
+/* For "%.*s" in a refusal: as much of a name or of patterns as leaves room for the advice behind it. */
+#define SHOWN_MAX 90u
+#define SHOWN(text)                                                                                                    \
+    (int)((text).len < SHOWN_MAX ? (text).len : SHOWN_MAX), (text).len == 0 ? "" : (const char *)(text).data
 
 #endif

@@ -101,6 +101,7 @@ static const char *check_rule(const struct grant *grant)
     for (uint32_t i = 0; i < grant->n_steps; i++)
         good = good && grant->steps[i].count > 0 && grant->steps[i].count <= LIMIT_APPROVALS &&
                grant->steps[i].approvers.len <= LIMIT_STEP_PATTERNS;
+    good = good && (grant->token_sha256.len == 0 || grant->activated_revision > 0);
     /* Break-glass doesn't wait: its review opens in the command that decides. */
     good = good && !(grant->break_glass && grant->state == GRANT_APPROVED);
     return good ? NULL : "a grant under a rule that is none";
@@ -114,7 +115,7 @@ static const char *check_approvals(struct grant *grant)
     int64_t before_ms = grant->requested_ms;
     uint32_t n = grant->n_approvals;
     bool approved = grant->approved_revision > 0;
-    bool good = approved == (n == grant_approvals_needed(grant)) || (grant->automatic && !grant->held && !approved);
+    bool good = approved == (n == grant_approvals_needed(grant));
     if (n == 1 && approved) {
         good = good && grant->approvals[0].revision == 0;
         grant->approvals[0].revision = grant->approved_revision;

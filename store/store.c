@@ -170,7 +170,8 @@ static uint64_t bytes_held(const struct store *store)
     bytes += points_bytes(&store->points) + barriers_bytes(&store->barriers) + sessions_bytes(&store->sessions);
     for (int kind = 0; kind < 2; kind++)
         bytes += store->heaps[kind].capacity * sizeof(struct timer);
-    bytes += object_table_bytes(&store->objects) + sweeps_bytes(store) + store->n_live_words * sizeof store->live[0];
+    bytes += object_table_bytes(&store->objects) + sweeps_bytes(store) + tokens_bytes(store) + eligibility_bytes(store);
+    bytes += store->n_live_words * sizeof store->live[0];
     return bytes + sizeof *store;
 }
 

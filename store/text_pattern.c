@@ -9,7 +9,8 @@
  *   "AB?C*"    (0)--A-->(1)--B-->(2)--C--.
  *                        '-------->'  ^---'   a text matches if its last set holds the end of the chain
  *
- * A character is a whole one (UTF-8), newlines included. A text that isn't UTF-8 matches nothing but the empty pattern. */
+ * A character is a whole one (UTF-8), newlines included. A text that isn't UTF-8 matches nothing but the empty pattern.
+ */
 #include "store/policy_internal.h"
 
 #include "base/check.h"
@@ -107,8 +108,10 @@ static lapse_result parse_members(struct slice pattern, size_t *at, struct lapse
         if (!lapse_is_ok(result))
             return result;
         if (high < low)
-            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "pattern: a range that ends before it begins, behind "
-                              "character %zu", start);
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                              "pattern: a range that ends before it begins, behind "
+                              "character %zu",
+                              start);
     }
     if (*at == pattern.len)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "pattern: the class behind character %zu has no \"]\"", start);
@@ -131,10 +134,11 @@ static lapse_result parse_item(struct slice pattern, size_t *at, struct lapse_er
                           "itself",
                           *at + 1, c);
     if (is_special(c) && c != '.' && c != '-')
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "pattern, character %zu: \"%c\" means nothing here (the whole text has to match; there are no "
-                          "groups and no alternatives); put a backslash before it to mean itself",
-                          *at + 1, c);
+        return lapse_fail(
+            error, LAPSE_INVALID_ARGUMENT,
+            "pattern, character %zu: \"%c\" means nothing here (the whole text has to match; there are no "
+            "groups and no alternatives); put a backslash before it to mean itself",
+            *at + 1, c);
     (void)take_character(pattern, at);
     return lapse_ok();
 }

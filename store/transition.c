@@ -1,6 +1,7 @@
 #include "store/transition.h"
 
 #include "base/check.h"
+#include "store/governance.h"
 #include "store/pair.h"
 #include "store/words.h"
 
@@ -109,6 +110,15 @@ void transition_pass(struct apply *apply, uint32_t slot, const struct rule *rule
     move(apply, slot, rule, false);
 }
 
+void transition_activate(struct apply *apply, uint32_t slot)
+{
+    struct grant terms;
+    transition_move(apply, slot, rules_find(COMMAND_ADVANCE, GRANT_APPROVED));
+    slot_read_shared(apply->store, slot, &terms);
+    if (terms.break_glass)
+        reviews_open(apply, slot);
+}
+
 struct record *transition_edit(struct apply *apply, uint32_t slot)
 {
     struct record *record = records_edit(&apply->store->records, slot);
@@ -146,6 +156,7 @@ void transition_end(struct apply *apply, uint32_t slot, const struct rule *rule,
 {
     struct store *store = apply->store;
     uint32_t parent = family_parent(store, slot);
+    tokens_forget(store, slot);
     transition_edit(apply, slot);
     slot_set_ending(store, slot, by, reason);
     digest_add(&store->sum, digest_grant_ending(store_record(store, slot), store->strings.chunks));

@@ -16,6 +16,7 @@ struct apply {
     store_event_cb on_event;
     void *arg;
     struct store_outcome *outcome;
+    struct slice eligibility; /* REQUEST: the name of the one that its policy's rule asked for; policies_decide() */
 };
 
 /* The record for changing its numbers: until transition_move() puts them back, the digest is without them. */
@@ -24,6 +25,8 @@ void transition_move(struct apply *apply, uint32_t slot, const struct rule *rule
 /* transition_move() through a state that the same command leaves again: the digest and the timer wait for the next
  * move, which must follow without another transition_edit(). */
 void transition_pass(struct apply *apply, uint32_t slot, const struct rule *rule);
+/* An APPROVED grant becomes ACTIVE, as transition_move(); a break-glass one gets its review. */
+void transition_activate(struct apply *apply, uint32_t slot);
 /* An event about no grant, with a revision of its own. */
 void transition_about_none(struct apply *apply, const struct rule *rule);
 /* An event about no grant whose other members are filled already: gives it the next revision, the time, and tells it.

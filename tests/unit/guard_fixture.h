@@ -70,7 +70,7 @@ static inline void on_end_session(void *arg, struct lapse_guard_session *session
         lapse_guard_session_ended(session, seen->failure);
 }
 
-static const struct lapse_guard_callbacks guard_callbacks = {on_state, on_end_session, on_grant};
+static const struct lapse_guard_callbacks guard_callbacks = {on_state, on_end_session, on_grant, NULL};
 
 #define WAIT_FOR(where, condition)                                                                                     \
     do {                                                                                                               \
@@ -145,7 +145,7 @@ static inline void end(struct fixture *f)
 
 static inline struct lapse_guard_decision ask(struct fixture *f, const char *action)
 {
-    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", action, NULL, {NULL, 0}, NULL};
+    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", action, NULL, {NULL, 0}, NULL, {NULL, 0}};
     struct lapse_guard_decision decision;
     cr_assert_eq(lapse_guard_check(f->guard, &query, &decision), decision.permit);
     cr_assert_eq(decision.permit, strcmp(decision.verdict, "ALLOWS") == 0);

@@ -20,7 +20,7 @@ enum { DENIED, PERMITTED, BAD_VERDICT, NO_ERROR };
 
 static int check_in_child(struct fixture *f)
 {
-    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", "read", NULL, {NULL, 0}, NULL};
+    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", "read", NULL, {NULL, 0}, NULL, {NULL, 0}};
     struct lapse_guard_decision decision;
     if (lapse_guard_check(f->guard, &query, &decision))
         return PERMITTED;
@@ -40,7 +40,7 @@ Test(guard_fork, a_child_permits_nothing_by_the_promise_that_it_inherited)
 
 static int use_in_child(struct fixture *f)
 {
-    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", "spend", NULL, {NULL, 0}, NULL};
+    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", "spend", NULL, {NULL, 0}, NULL, {NULL, 0}};
     struct lapse_guard_decision decision = {.permit = false};
     struct lapse_error error;
     lapse_result result = lapse_guard_use(f->guard, &query, 1000, &decision, &error);
@@ -52,7 +52,7 @@ static int use_in_child(struct fixture *f)
 Test(guard_fork, a_child_has_none_of_the_uses_that_are_left_of_a_share)
 {
     struct fixture f;
-    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", "spend", NULL, {NULL, 0}, NULL};
+    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", "spend", NULL, {NULL, 0}, NULL, {NULL, 0}};
     struct lapse_guard_decision decision;
     struct lapse_error error;
     prepare(&f);

@@ -547,8 +547,6 @@ Test(store, what_is_read_is_what_was_asked_for)
     request.terms.task = slice_str("task-7");
     request.terms.ticket = slice_str("OPS-1");
     request.terms.policy = slice_str("prod");
-    request.terms.policy_version = 12;
-    request.terms.break_glass = true;
     request.terms.labels[0] = (struct grant_label){slice_str("env"), slice_str("prod")};
     request.terms.n_labels = 1;
     request.terms.binding.networks[0] = slice_str("10.0.0.0/8");
@@ -559,8 +557,6 @@ Test(store, what_is_read_is_what_was_asked_for)
     cr_assert(slice_equal(grant.justification, request.terms.justification));
     cr_assert(slice_equal(grant.task, slice_str("task-7")));
     cr_assert(slice_equal(grant.requester, slice_str("user:req1")));
-    cr_assert_eq(grant.policy_version, 12);
-    cr_assert(grant.break_glass);
     cr_assert_eq(grant.n_labels, 1);
     cr_assert(slice_equal(grant.labels[0].value, slice_str("prod")));
     cr_assert_eq(grant.binding.n_networks, 1);
