@@ -195,6 +195,10 @@
 #define LIMIT_SEGMENT_BYTES (64u * 1024 * 1024)
 #define LIMIT_SNAPSHOT_CHUNK (256u * 1024)
 
+/* A snapshot that waits for the audit database holds the log back until it is so many times as large as one that is due;
+ * then the audit has a gap. */
+#define LIMIT_LOG_HELD_SNAPSHOTS 4u
+
 /* Peers: a frame holds one AppendEntries with several entries, or a snapshot chunk. */
 #define LIMIT_PEER_FRAME (8u * 1024 * 1024)
 #define LIMIT_PEERS 9u

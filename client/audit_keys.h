@@ -2,6 +2,7 @@
 #ifndef LAPSE_CLIENT_AUDIT_KEYS_H
 #define LAPSE_CLIENT_AUDIT_KEYS_H
 
+#include "base/bytes.h"
 #include "client/audit_line.h"
 
 struct audit_keys;

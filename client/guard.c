@@ -349,8 +349,9 @@ static lapse_result take_lease(struct guard_settings *settings, uint32_t lease_m
 static lapse_result take_head(struct guard_head *head, struct lapse_bytes bytes, struct lapse_error *error)
 {
     if (bytes.len > 0 && !guard_head_read(slice_of(bytes.data, bytes.len), head))
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "head: not what on_head has given; leave it out to accept "
-                                                         "whatever history the cluster has");
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "head: not what on_head has given; leave it out to accept "
+                          "whatever history the cluster has");
     return lapse_ok();
 }
 

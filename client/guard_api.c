@@ -95,7 +95,8 @@ static const struct guard_entry *live_grant(const struct lapse_guard *guard, str
     const struct guard_entry *entry = guard_cache_get(guard->cache, id);
     guard_read_begin();
     const struct guard_view *view = guard_view(guard);
-    bool live = entry != NULL && !guard_entry_locked(entry, guard->lock_set) && guard_view_state(view, now_us) == LAPSE_GUARD_DECIDING &&
+    bool live = entry != NULL && !guard_entry_locked(entry, guard->lock_set) &&
+                guard_view_state(view, now_us) == LAPSE_GUARD_DECIDING &&
                 guard_state_time_ms(&view->state, now_us) < entry->deadline_ms;
     guard_read_end();
     return live ? entry : NULL;

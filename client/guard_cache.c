@@ -255,8 +255,7 @@ static bool entries_new(const struct guard_cache *cache, const struct lapse_gran
     *made = (struct entries){entry_make(grant, id, size, hash, none), NULL};
     if (token.len == 0)
         return true;
-    made->by_token =
-        entry_make(grant, id, size, guard_hash_token(cache->seed, slice_of(token.data, token.len)), token);
+    made->by_token = entry_make(grant, id, size, guard_hash_token(cache->seed, slice_of(token.data, token.len)), token);
     guard_back(made->by_token)->primary = made->entry;
     return true;
 }
@@ -421,8 +420,8 @@ static bool ids_of(const struct lapse_grant *grant, struct grant_id *id, struct 
     return grant_id_compare(*id, *parent) != 0;
 }
 
-/* A check finds the old entry or the new one. What a grant is found by never changes, but for a token that it gets; a node
- * that changes it all the same moves it. Either may be NULL. */
+/* A check finds the old entry or the new one. What a grant is found by never changes, but for a token that it gets; a
+ * node that changes it all the same moves it. Either may be NULL. */
 static void swap_entry(struct guard_cache *cache, struct guard_entry *old, struct guard_entry *entry)
 {
     struct guard_table *table = table_of(cache);

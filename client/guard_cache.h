@@ -29,9 +29,9 @@ struct lapse_grant;
 
 /* One grant in sight, aligned to cache lines. What a check reads comes first and lies close, since a hundred thousand
  * of these have to share a processor's cache: two lines of 64 bytes, if names aren't long. The texts lie behind one
- * another: subject, resource, spiffe_id, certificate, token (of a token's entry), then actions and networks, each behind
- * its length in one byte.
- * Entries are chained twice, for the table and for its successor while the one grows into the other. */
+ * another: subject, resource, spiffe_id, certificate, token (of a token's entry), then actions and networks, each
+ * behind its length in one byte. Entries are chained twice, for the table and for its successor while the one grows
+ * into the other. */
 struct guard_entry {
     _Atomic(struct guard_entry *) next[2];
     int64_t deadline_ms;
@@ -94,8 +94,8 @@ struct guard_match {
  */
 struct guard_match guard_cache_find(const struct guard_cache *cache, const struct grant_query *query, int64_t now_ms);
 
-/* By the token's hash: its grant alone is looked at. An empty subject is filled with the grant's. `entry` NULL: there is no
- * grant with this token. */
+/* By the token's hash: its grant alone is looked at. An empty subject is filled with the grant's. `entry` NULL: there
+ * is no grant with this token. */
 struct guard_match guard_cache_find_token(const struct guard_cache *cache, struct grant_query *query, int64_t now_ms);
 
 /* ---- The writer */

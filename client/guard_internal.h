@@ -7,9 +7,9 @@
  * confirms lapse_guard_use      --lock-->     guard_speak.c    what is to be said: pings, acks, failures, reports, uses
  *   lapse_guard_session_* --lock-->    guard_sessions.c
  *
- * A *view* is what checks decide from: where the guard stands (guard_state.h), the locks and the cache. It never changes;
- * each change of where the guard stands, or of a lock, publishes a new one. What the cache drops is out of sight at once,
- * in every view. */
+ * A *view* is what checks decide from: where the guard stands (guard_state.h), the locks and the cache. It never
+ * changes; each change of where the guard stands, or of a lock, publishes a new one. What the cache drops is out of
+ * sight at once, in every view. */
 #ifndef LAPSE_CLIENT_GUARD_INTERNAL_H
 #define LAPSE_CLIENT_GUARD_INTERNAL_H
 
@@ -29,7 +29,7 @@ struct guard_view {
     struct guard_state state;
     const struct guard_cache *cache;
     const struct guard_lock_set *locks; /* NULL: there is none */
-    uint32_t process; /* who may decide from it: guard_process() of its guard */
+    uint32_t process;                   /* who may decide from it: guard_process() of its guard */
     bool failed;
 };
 
@@ -168,7 +168,8 @@ static inline const struct guard_view *guard_view(const struct lapse_guard *guar
 void guard_publish(struct lapse_guard *guard);
 /* What was staged takes the place of cache and locks. What it lacks ended, or was locked, at that revision or later. */
 void guard_swap_cache(struct lapse_guard *guard, uint64_t missing_since);
-/* `locks` have changed at that revision: checks that begin from now on see it, and sessions that are denied are ended. */
+/* `locks` have changed at that revision: checks that begin from now on see it, and sessions that are denied are ended.
+ */
 void guard_publish_locks(struct lapse_guard *guard, uint64_t revision);
 /* What the cluster sends as a SignedHead; false: it is none. */
 bool guard_head_read(struct slice bytes, struct guard_head *head);

@@ -1,8 +1,9 @@
 /* Locks by name, and the set that checks look at. See guard_locks.h.
  *
- * Whether a lock denies a query is decided by lock_denies (store/lock.h) and by nothing else; hashes only choose whom to
- * ask. So what one lock can deny must have its hash: a principal is known by the end of its name, which is the same in
- * all of its spellings ("user:dev1", "spiffe://example.org/user/dev1"), a path by itself and by each pattern above it. */
+ * Whether a lock denies a query is decided by lock_denies (store/lock.h) and by nothing else; hashes only choose whom
+ * to ask. So what one lock can deny must have its hash: a principal is known by the end of its name, which is the same
+ * in all of its spellings ("user:dev1", "spiffe://example.org/user/dev1"), a path by itself and by each pattern above
+ * it. */
 #include "client/guard_locks.h"
 
 #include <stdlib.h>
@@ -97,7 +98,7 @@ static bool is_well_formed(const struct lapse_lock *lock)
     if (*lock->name == '\0' || strlen(lock->name) > LIMIT_OBJECT_NAME)
         return false;
     return lapse_is_ok(lock->kind == LAPSE_LOCK_SUBJECT ? principal_validate(target, "target", NULL)
-                                                  : resource_validate(target, true, NULL));
+                                                        : resource_validate(target, true, NULL));
 }
 
 bool guard_locks_put(struct guard_locks *locks, const struct lapse_lock *lock)

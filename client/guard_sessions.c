@@ -184,8 +184,8 @@ void guard_sessions_end_grant(struct guard_sessions *sessions, struct grant_id g
         end_group(sessions, group, reason, revision, now_us);
 }
 
-void guard_sessions_end_those(struct guard_sessions *sessions, bool (*ends)(void *arg, struct grant_id grant), void *arg,
-                              const char *reason, uint64_t revision, int64_t now_us)
+void guard_sessions_end_those(struct guard_sessions *sessions, bool (*ends)(void *arg, struct grant_id grant),
+                              void *arg, const char *reason, uint64_t revision, int64_t now_us)
 {
     for (uint32_t i = 0; i < SESSION_BUCKETS; i++)
         for (struct session_group *group = sessions->buckets[i]; group != NULL; group = group->next)

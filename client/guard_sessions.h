@@ -35,9 +35,9 @@ struct lapse_guard_session {
     TAILQ_ENTRY(lapse_guard_session) in_group;
     enum session_phase phase;
     const char *reason;
-    int64_t ending_us;                          /* since when it is ENDING */
+    int64_t ending_us; /* since when it is ENDING */
     uint64_t revision; /* that ended its grant, or locked it; 0: none yet (its deadline, or stale) */
-    bool to_call;                               /* in `calls` */
+    bool to_call;      /* in `calls` */
     TAILQ_ENTRY(lapse_guard_session) in_calls;  /* on_end_session is due */
     TAILQ_ENTRY(lapse_guard_session) in_ending; /* ENDING, oldest first */
     bool holds;                                 /* in `holding` */
@@ -97,8 +97,8 @@ void guard_sessions_remove(struct guard_sessions *sessions, struct lapse_guard_s
 void guard_sessions_end_grant(struct guard_sessions *sessions, struct grant_id grant, const char *reason,
                               uint64_t revision, int64_t now_us);
 /* As above for each grant that `ends` is true of. */
-void guard_sessions_end_those(struct guard_sessions *sessions, bool (*ends)(void *arg, struct grant_id grant), void *arg,
-                              const char *reason, uint64_t revision, int64_t now_us);
+void guard_sessions_end_those(struct guard_sessions *sessions, bool (*ends)(void *arg, struct grant_id grant),
+                              void *arg, const char *reason, uint64_t revision, int64_t now_us);
 void guard_sessions_end_all(struct guard_sessions *sessions, const char *reason, int64_t now_us);
 /* Those whose deadline is not after `time_ms` (cluster time). */
 void guard_sessions_end_due(struct guard_sessions *sessions, int64_t time_ms, int64_t now_us);

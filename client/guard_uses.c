@@ -158,8 +158,8 @@ static bool may_be_too_many(lapse_result result)
 }
 
 static lapse_result use_counted(struct lapse_guard *guard, const struct lapse_guard_query *query,
-                                const struct wanted *wanted, uint32_t timeout_ms,
-                                struct lapse_guard_decision *decision, struct lapse_error *error)
+                                const struct wanted *wanted, uint32_t timeout_ms, struct lapse_guard_decision *decision,
+                                struct lapse_error *error)
 {
     struct timespec until = clock_moment_after(timeout_ms == 0 ? USE_TIMEOUT_DEFAULT_MS : timeout_ms);
     struct guard_use use = {.grant = wanted->grant, .count = guard->settings.use_share};

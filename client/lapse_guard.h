@@ -44,8 +44,8 @@ struct lapse_guard_options {
                             the grant ends is lost */
     uint32_t
         session_end_ms; /* a session that is not ended so long after on_end_session is reported as FAILED; 0: 2000 */
-    /* The newest head of the audit log that an earlier process was told (on_head); empty: none. A cluster that doesn't know
-     * it any more has lost or changed history: the guard then denies everything (FAILED), for good. */
+    /* The newest head of the audit log that an earlier process was told (on_head); empty: none. A cluster that doesn't
+     * know it any more has lost or changed history: the guard then denies everything (FAILED), for good. */
     struct lapse_bytes head;
     bool end_sessions_when_stale; /* also call on_end_session for all sessions when the guard lapses */
 };
@@ -67,9 +67,9 @@ const char *lapse_guard_state_name(enum lapse_guard_state state);
 /* NULL members are not called. All run on the guard's own thread; they must not block. */
 struct lapse_guard_callbacks {
     void (*on_state)(void *arg, enum lapse_guard_state state, const char *message);
-    /* The grant of this session has ended (`reason`: "REVOKED", "EXPIRED", ..., or "STALE"), or its subject or resource is
-     * locked ("LOCKED"): end it, and call
-     * lapse_guard_session_ended, here or later from any thread. Without this callback sessions count as ended at once.
+    /* The grant of this session has ended (`reason`: "REVOKED", "EXPIRED", ..., or "STALE"), or its subject or resource
+     * is locked ("LOCKED"): end it, and call lapse_guard_session_ended, here or later from any thread. Without this
+     * callback sessions count as ended at once.
      */
     void (*on_end_session)(void *arg, struct lapse_guard_session *session, const char *grant_id, const char *reason);
     /* A grant in scope has become active, changed, or ended, and the cache has it. For events only: what a snapshot
@@ -106,17 +106,19 @@ struct lapse_guard_query {
     const char *spiffe_id;
     struct lapse_bytes certificate_sha256;
     const char *address;
-    /* SHA-256 of the whole text of a bearer token, 32 bytes: only its grant is looked at. `subject` may then be NULL. */
+    /* SHA-256 of the whole text of a bearer token, 32 bytes: only its grant is looked at. `subject` may then be NULL.
+     */
     struct lapse_bytes token_sha256;
 };
 
 struct lapse_guard_decision {
     bool permit;
-    /* "ALLOWS", or why not: "LOCKED", "NO_GRANT", "UNKNOWN_TOKEN", "STARTING", "STALE", "FENCED", "FAILED", "USES" (the grant counts its uses:
-     * lapse_guard_use decides), or a grant's: "PAST_DEADLINE", "OTHER_ACTION", "BINDING_MISSING", ... Static. */
+    /* "ALLOWS", or why not: "LOCKED", "NO_GRANT", "UNKNOWN_TOKEN", "STARTING", "STALE", "FENCED", "FAILED", "USES" (the
+     * grant counts its uses: lapse_guard_use decides), or a grant's: "PAST_DEADLINE", "OTHER_ACTION",
+     * "BINDING_MISSING", ... Static. */
     const char *verdict;
     char subject[257]; /* with a token: its grant's; "" otherwise */
-    char grant[27]; /* the one that allows it, or the nearest miss; "" when there is none */
+    char grant[27];    /* the one that allows it, or the nearest miss; "" when there is none */
     uint64_t epoch;
     uint64_t revision;    /* what the cache holds */
     int64_t staleness_ms; /* since the cluster was last heard; -1: never */

@@ -312,6 +312,7 @@ struct lapse_review {
     const char *comment, *closed_by;
     int64_t closed_ms;
     uint64_t revision;
+    const char *approvers; /* who approved the grant, a space between each: they can't close it either */
 };
 
 /* ---- Events ----------------------------------------------------------------------------------------------------- */

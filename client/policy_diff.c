@@ -114,9 +114,11 @@ lapse_result policy_diff_put(const struct policy *before, const struct policy *a
 
 bool policy_same(const struct policy *a, const struct policy *b)
 {
+    struct policy left = *a;
     struct buf differs;
+    left.source = b->source;
     buf_init(&differs, 1024 * 1024);
-    lapse_result result = policy_diff_put(a, b, &differs);
+    lapse_result result = policy_diff_put(&left, b, &differs);
     bool same = lapse_is_ok(result) && differs.len == 0;
     buf_free(&differs);
     return same;

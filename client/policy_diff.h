@@ -5,7 +5,8 @@
 #include "client/lapse.h"
 #include "client/policy_yaml.h"
 
-/* Whether they say the same, whatever the store has added (version, applied by, ...). */
+/* Whether they say the same, wherever they are kept (source) and whatever the store has added (version, applied by,
+ * ...). */
 bool policy_same(const struct policy *a, const struct policy *b);
 
 /* Appends, for each rule and member that differs, its lines as a file has them, "-" or "+" in front. `before` NULL:

@@ -3,7 +3,7 @@
 #include "client/policy_yaml.h"
 
 #include <inttypes.h>
-#include <stdlib.h>
+#include <stdio.h>
 
 #include "base/check.h"
 
@@ -105,20 +105,30 @@ static lapse_result rules_take(struct policy_file *file, struct lapse_error *err
 /* Where a fault of policy_validate lies in the file: as near as the file has something there. */
 static const struct yaml_at *place_find(const struct yaml_at *root, const struct policy_place *place)
 {
-    const struct yaml_at *map = root, *found;
-    const struct yaml_key *keys = policy_keys;
-    const char *member = place->member == NULL ? "" : place->member;
-    char parent[64];
+    const struct yaml_at *map = root, *found = NULL;
     if (place->rule >= 0) {
         map = yaml_member(root, "rules")->first;
         for (int i = 0; i < place->rule && map->next != NULL; i++)
             map = map->next;
-        keys = policy_rule_keys;
     }
-    found = yaml_place(map, keys, member, place->item);
-    if (found == NULL && slice_to_cstr(slice_of(member, strcspn(member, ".")), parent, sizeof parent))
-        found = yaml_place(map, keys, parent, place->item);
+    if (place->member != NULL)
+        found = yaml_place(map, place->rule >= 0 ? policy_rule_keys : policy_keys, place->member, place->item);
     return found != NULL ? found : map;
+}
+
+/* "rule x: max_duration_ms: ..." as who wrote the file calls it. */
+static lapse_result fail_in_words(const struct policy_file *file, const struct policy_place *place, const char *message,
+                                  struct lapse_error *error)
+{
+    const struct yaml_at *at = place_find(yaml_root(file->tree), place);
+    char path[64], wanted[64];
+    snprintf(wanted, sizeof wanted, ": %s: ", place->member == NULL ? "" : place->member);
+    const char *found = strstr(message, wanted);
+    if (found == NULL ||
+        !yaml_path(place->rule >= 0 ? policy_rule_keys : policy_keys, place->member, path, sizeof path))
+        return yaml_fail(file->tree, at, error, "%s", message);
+    return yaml_fail(file->tree, at, error, "%.*s: %s: %s", (int)(found - message), message, path,
+                     found + strlen(wanted));
 }
 
 static lapse_result validate(const struct policy_file *file, struct lapse_error *error)
@@ -126,9 +136,7 @@ static lapse_result validate(const struct policy_file *file, struct lapse_error 
     struct policy_place place = {-1, NULL, -1};
     struct lapse_error found;
     lapse_result result = policy_validate(&file->policy, &place, &found);
-    if (lapse_is_ok(result))
-        return result;
-    return yaml_fail(file->tree, place_find(yaml_root(file->tree), &place), error, "%s", found.message);
+    return lapse_is_ok(result) ? result : fail_in_words(file, &place, found.message, error);
 }
 
 static lapse_result tree_to_policy(struct yaml_tree *tree, struct policy_file *file, struct lapse_error *error)

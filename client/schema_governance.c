@@ -151,6 +151,7 @@ static const struct codec_field schema_review_fields[] = {
     F(STRING, 5, justification), F(STRING, 6, policy),     F(STRING, 7, rule),      F(STRING, 8, reviewers),
     F(INT64, 9, opened_ms),      F(INT64, 10, due_ms),     F(BOOL, 11, overdue),    F_ENUM(12, verdict, verdict_name),
     F(STRING, 13, comment),      F(STRING, 14, closed_by), F(INT64, 15, closed_ms), F(UINT64, 16, revision),
+    F(STRING, 17, approvers),
 };
 MESSAGE(schema_review, "Review");
 #undef S

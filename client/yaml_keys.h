@@ -38,6 +38,9 @@ lapse_result yaml_take(struct yaml_tree *tree, const struct yaml_at *map, const 
 /* The node of a member as the schema calls it, and of its item (-1: the whole); NULL when it is not in the map. */
 const struct yaml_at *yaml_place(const struct yaml_at *map, const struct yaml_key *keys, const char *member, int item);
 
+/* A member as people write it: "approval.self"; false when it is in no key. */
+bool yaml_path(const struct yaml_key *keys, const char *member, char *out, size_t size);
+
 /* Appends "key: value" lines, `indent` blanks in front; nothing for what is empty. yaml_take of it gives the same
  * object. */
 lapse_result yaml_put(const struct yaml_key *keys, const void *object, unsigned indent, struct buf *out) LAPSE_MUST_USE;

@@ -17,12 +17,19 @@ static const char *shown(struct slice text, char out[SHOWN_MAX + 1])
     return slice_to_cstr(text, out, SHOWN_MAX + 1) ? out : "...";
 }
 
+static lapse_result no_value(const struct yaml_tree *tree, const struct yaml_at *at, struct lapse_error *error)
+{
+    return yaml_fail(tree, at, error, "there is no value: give one, or leave the key out");
+}
+
 static lapse_result kind_check(const struct yaml_tree *tree, const struct yaml_at *at, enum yaml_kind kind,
                                struct lapse_error *error)
 {
     char key[SHOWN_MAX + 1];
     if (at->kind == kind)
         return lapse_ok();
+    if (at->kind == YAML_IS_TEXT && at->plain && at->text.len == 0)
+        return no_value(tree, at, error);
     return yaml_fail(tree, at, error, "%s%s%s is %s, not %s", at->key == NULL ? "" : "\"",
                      at->key == NULL ? "this" : shown(at->key->text, key), at->key == NULL ? "" : "\"",
                      yaml_kind_name(kind), yaml_kind_name(at->kind));
@@ -40,7 +47,7 @@ static lapse_result text_check(const struct yaml_tree *tree, const struct yaml_a
     if (!lapse_is_ok(result))
         return result;
     if (at->text.len == 0 || (at->plain && (is_word(at, "~") || is_word(at, "null"))))
-        return yaml_fail(tree, at, error, "there is no value: give one, or leave the key out");
+        return no_value(tree, at, error);
     if (memchr(at->text.data, '\0', at->text.len) != NULL)
         return yaml_fail(tree, at, error, "a NUL in a text");
     return lapse_ok();
@@ -262,17 +269,41 @@ static const struct yaml_at *item_of(const struct yaml_at *list, int item)
     return at == NULL ? list : at;
 }
 
+/* Whether this is the key of a member; "bind_network" is one of the flags of "bind_spiffe_id". */
+static bool is_member(const struct yaml_key *key, const char *member)
+{
+    const char *own = key->member == NULL ? key->name : key->member;
+    if (key->type == YAML_FLAGS)
+        return strncmp(own, member, strcspn(own, "_") + 1) == 0;
+    return strcmp(own, member) == 0;
+}
+
 const struct yaml_at *yaml_place(const struct yaml_at *map, const struct yaml_key *keys, const char *member, int item)
 {
     for (const struct yaml_key *key = keys; key->name != NULL && map->kind == YAML_IS_MAP; key++) {
-        const struct yaml_at *at = yaml_member(map, key->name), *below;
-        if (at == NULL)
-            continue;
-        if (strcmp(key->member == NULL ? key->name : key->member, member) == 0)
+        const struct yaml_at *at = yaml_member(map, key->name), *below = NULL;
+        if (at != NULL && (is_member(key, member) || strcmp(key->name, member) == 0))
             return item_of(at, item);
-        below = key->type == YAML_KEYS ? yaml_place(at, key->keys, member, item) : NULL;
+        if (at != NULL && key->type == YAML_KEYS)
+            below = yaml_place(at, key->keys, member, item);
         if (below != NULL)
             return below;
     }
     return NULL;
+}
+
+bool yaml_path(const struct yaml_key *keys, const char *member, char *out, size_t size)
+{
+    for (const struct yaml_key *key = keys; key->name != NULL; key++) {
+        char below[64];
+        if (is_member(key, member)) {
+            snprintf(out, size, "%s", key->name);
+            return true;
+        }
+        if (key->type == YAML_KEYS && yaml_path(key->keys, member, below, sizeof below)) {
+            snprintf(out, size, "%s.%s", key->name, below);
+            return true;
+        }
+    }
+    return false;
 }

@@ -29,6 +29,7 @@ struct reader {
     bool has_event;
     struct yaml_tree *tree;
     uint32_t nodes;
+    struct slice bytes;
     struct lapse_error *error;
 };
 
@@ -109,6 +110,18 @@ static lapse_result fail_mark(struct reader *reader, yaml_mark_t mark, const cha
     return result;
 }
 
+/* Bytes that are no text are found before lines are counted. */
+static yaml_mark_t mark_at(const struct reader *reader, size_t offset)
+{
+    yaml_mark_t mark = {.index = offset};
+    for (size_t i = 0; i < offset && i < reader->bytes.len; i++) {
+        bool newline = reader->bytes.data[i] == '\n';
+        mark.line += newline;
+        mark.column = newline ? 0 : mark.column + ((reader->bytes.data[i] & 0xC0) != 0x80);
+    }
+    return mark;
+}
+
 /* libyaml's own words, and what people mostly mean where they stumble. */
 static lapse_result syntax_error(struct reader *reader)
 {
@@ -117,7 +130,7 @@ static lapse_result syntax_error(struct reader *reader)
     yaml_mark_t mark = parser->problem_mark;
     CHECK(parser->error != YAML_MEMORY_ERROR);
     if (parser->error == YAML_READER_ERROR)
-        mark = parser->mark;
+        mark = mark_at(reader, parser->problem_offset);
     if (strstr(problem, "alias") != NULL || (parser->context != NULL && strstr(parser->context, "alias") != NULL))
         return fail_mark(reader, mark, "put quotes around a text that begins with an asterisk: \"*\"");
     if (strstr(problem, "cannot start any token") != NULL)
@@ -292,7 +305,7 @@ static lapse_result document_read(struct reader *reader)
 
 lapse_result yaml_parse(struct slice bytes, const char *file, struct yaml_tree **tree, struct lapse_error *error)
 {
-    struct reader reader = {.tree = mem_calloc(1, sizeof *reader.tree), .error = error};
+    struct reader reader = {.tree = mem_calloc(1, sizeof *reader.tree), .bytes = bytes, .error = error};
     lapse_result result;
     reader.tree->file = mem_strdup(file);
     CHECK(yaml_parser_initialize(&reader.parser));

@@ -75,6 +75,7 @@ struct audit_db {
     sqlite3_stmt *statements[SQL_TEXTS];
     int64_t until_us;
     const _Atomic(bool) *stop;
+    int stepped; /* what the last step of a caller's own statement said */
 };
 
 /* --- errors ------------------------------------------------------------------------------------------------------- */
@@ -264,8 +265,13 @@ struct sqlite3_stmt *audit_db_prepare(struct audit_db *db, const char *sql, stru
 
 bool audit_db_step(struct audit_db *db, struct sqlite3_stmt *statement)
 {
-    (void)db;
-    return sqlite3_step(statement) == SQLITE_ROW;
+    db->stepped = sqlite3_step(statement);
+    return db->stepped == SQLITE_ROW;
+}
+
+bool audit_db_was_last(const struct audit_db *db)
+{
+    return db->stepped == SQLITE_DONE;
 }
 
 lapse_result audit_db_done(struct audit_db *db, struct sqlite3_stmt *statement, struct lapse_error *error)

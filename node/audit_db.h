@@ -76,6 +76,8 @@ lapse_result audit_db_keys(struct audit_db *db, struct audit_db_key keys[LIMIT_A
 struct sqlite3_stmt *audit_db_prepare(struct audit_db *db, const char *sql, struct lapse_error *error);
 /* True: there is a row. */
 bool audit_db_step(struct audit_db *db, struct sqlite3_stmt *statement);
+/* After a step without a row: it was the end, not an error. */
+bool audit_db_was_last(const struct audit_db *db);
 lapse_result audit_db_done(struct audit_db *db, struct sqlite3_stmt *statement, struct lapse_error *error) LAPSE_MUST_USE;
 /* Columns from `column` on: epoch, revision, event, hash. Borrowed until the next step. DATA_LOSS for what is none. */
 lapse_result audit_db_row(struct sqlite3_stmt *statement, int column, struct audit_record *record,

@@ -68,6 +68,12 @@ const struct setting settings[] = {
     {"limits", "ring-bytes", .fallback = "64MiB", SIZE(1 * MIB, 16 * GIB, ring_bytes),
      .help = "Memory those events may take"},
 
+    {"webhooks", "file", .fallback = "", PATH(webhooks),
+     .help = "Webhooks, one a section; the same on every node, since the leader delivers"},
+
+    {"audit", "reserve-bytes", .fallback = "16MiB", SIZE(0, 64 * GIB, audit_reserve_bytes),
+     .help = "Space that the audit database keeps for a full disk: from then on what makes new access is refused"},
+
     {"log", "level", .fallback = "info", .type = SETTING_LEVEL, MEMBER(log_level), .help = "The least that is logged"},
     {"log", "format", .fallback = "text", .type = SETTING_FORMAT, MEMBER(log_format),
      .help = "Lines for people or for programs"},

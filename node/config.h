@@ -44,6 +44,10 @@ struct config {
     uint32_t requests_per_second;       /* per principal: 50000 */
     uint32_t ring_events;               /* 65536 */
     uint64_t ring_bytes;                /* "64MiB" */
+    /* [webhooks] */
+    char webhooks[CONFIG_PATH_SIZE]; /* file: node/hook_config.h; may be empty */
+    /* [audit] */
+    uint64_t audit_reserve_bytes; /* "16MiB": given up when the disk is full; 0: none */
     /* [log] */
     enum log_level log_level;
     enum log_format log_format;

@@ -14,6 +14,7 @@
 #include "node/core_call.h"
 #include "node/ring.h"
 
+struct audit;
 struct core;
 
 struct core_handler {
@@ -36,6 +37,8 @@ struct ring *core_ring(struct core *core);
  */
 int64_t core_time_ms(const struct core *core);
 struct mailbox *core_mailbox(struct core *core);
+/* Any thread: the audit, until core_close. */
+struct audit *core_audit(struct core *core);
 
 /* On the core loop. */
 uint16_t core_peer_port(const struct core *core);

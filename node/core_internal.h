@@ -38,9 +38,11 @@ struct core {
     uint32_t line_length;
     uv_idle_t turns; /* runs while somebody stands in line */
 
+    struct core_audit *audit;       /* core_audit.c */
     struct core_lease *lease;       /* core_lease.c */
     bool leases_gave;               /* the replica something that it has not flushed yet */
     struct core_barriers *barriers; /* core_barrier.c */
+    struct core_hooks *hooks;       /* core_hooks.c; NULL: there are none */
     struct {
         struct core_point *first;   /* whose streams are open */
         struct core_point *waiting; /* admitted at a revision that is not applied here yet */

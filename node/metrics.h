@@ -51,6 +51,16 @@
     X(METRIC_POINT_FALSE_CURSORS, counter, "lapse_point_false_cursors_total", "Enforcement points that claimed a revision which does not exist") \
     X(METRIC_POINT_FALSE_ACKS, counter, "lapse_point_false_acks_total", "Acknowledgements of what was never sent")          \
     X(METRIC_POINT_REPORTS_REFUSED, counter, "lapse_point_reports_refused_total", "Sessions reported by enforcement points that were not recorded") \
+    X(METRIC_WEBHOOK_DELIVERED, counter, "lapse_webhook_delivered_total", "Events that webhooks have taken from this node")  \
+    X(METRIC_WEBHOOK_FAILED, counter, "lapse_webhook_failed_total", "Attempts at webhooks that failed")                     \
+    X(METRIC_WEBHOOK_DROPPED, counter, "lapse_webhook_dropped_total", "Events that were given up after give-up-after")      \
+    X(METRIC_AUDIT_REVISION, gauge, "lapse_audit_revision", "Revision up to which the audit database has every record")     \
+    X(METRIC_AUDIT_LAG, gauge, "lapse_audit_lag", "Revisions that the store is ahead of it")                                \
+    X(METRIC_AUDIT_GAPS, counter, "lapse_audit_gaps_total", "Stretches of records that went missing and are got from other nodes") \
+    X(METRIC_AUDIT_CORRUPT, counter, "lapse_audit_corrupt_total", "Audit databases that did not verify and were put aside") \
+    X(METRIC_AUDIT_ROLLBACKS, counter, "lapse_audit_rollbacks_total", "Signed heads brought by enforcement points that are no longer in our history") \
+    X(METRIC_AUDIT_DISPUTES, counter, "lapse_audit_disputes_total", "Signed heads of other nodes that contradict our records") \
+    X(METRIC_AUDIT_FULL, gauge, "lapse_audit_full", "1 while the audit database's disk is full and what makes new access is refused") \
     X(METRIC_PEERS_UP, gauge, "lapse_peers_up", "Peers with an outgoing link")                                              \
     X(METRIC_CLOCK_FAULTS, counter, "lapse_clock_faults_total", "Wall clocks found to disagree beyond the limit")           \
     X(METRIC_LOOP_US_MAX, gauge, "lapse_core_loop_us_max", "Longest iteration of the core loop since start, microseconds")  \

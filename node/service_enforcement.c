@@ -46,6 +46,7 @@ static bool is_about_use(const struct ring_event *event)
     case STORE_EVENT_USED:
         return event->counts_uses;
     case STORE_EVENT_ACTIVATED:
+    case STORE_EVENT_TOKEN_SET:
     case STORE_EVENT_EXPIRED:
     case STORE_EVENT_REVOKED:
     case STORE_EVENT_COMPLETED:

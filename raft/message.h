@@ -12,6 +12,7 @@
  *   READ, READ_INDEX                     where is the log's end?         follower <-> leader
  *   PROBE, PROBE_ACK                     are you still in my term?       leader <-> voters
  *   LEASE                                enforcement leases              follower <-> leader (node/lease_frame.h)
+ *   AUDIT                                records and heads of the audit  any <-> any (node/audit_frame.h)
  *
  * Frames come from authenticated nodes but are untrusted in form: frame_decode accepts what frame_encode produces
  * and nothing outside of its limits (but other spellings of the same values, as protobuf allows), and the iterators
@@ -37,9 +38,10 @@ enum message_type {
     MESSAGE_READ_INDEX = 11,
     MESSAGE_PROBE = 12,
     MESSAGE_PROBE_ACK = 13,
-    MESSAGE_LEASE = 14
+    MESSAGE_LEASE = 14,
+    MESSAGE_AUDIT = 15
 };
-#define MESSAGE_TYPES 15u
+#define MESSAGE_TYPES 16u
 
 /* `leading`: the sender leads `term`. Stamps count within one life of a process; `life` is random and not 0. */
 struct message_envelope {
@@ -77,7 +79,7 @@ struct message {
     uint64_t size;        /* CHUNK: of the whole file */
     uint64_t configuration_index;
     struct slice configuration; /* CHUNK: libraft's encoding */
-    struct slice data;          /* CHUNK, LEASE */
+    struct slice data;          /* CHUNK, LEASE, AUDIT */
     bool last;                  /* CHUNK */
     bool busy;                  /* CHUNK_ACK: can't take a snapshot now */
     struct slice commands;      /* FORWARD: message_forward_next */

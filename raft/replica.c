@@ -126,6 +126,7 @@ void replica_free(struct replica *replica)
     outbox_free(&replica->loopback.frames);
     blob_unref(replica->configuration);
     store_view_free(replica->view);
+    storage_job_free(replica->held);
     store_free(replica->store);
     consensus_free(replica->core);
     free(replica);
@@ -284,7 +285,7 @@ static void answer_probe(struct replica *replica, uint64_t from, const struct me
  * questions of members only. Votes and entries are consensus' own business, which knows of nodes that we do not. */
 static bool may_ask(const struct replica *replica, uint64_t from, enum message_type type)
 {
-    return (type != MESSAGE_FORWARD && type != MESSAGE_READ) ||
+    return (type != MESSAGE_FORWARD && type != MESSAGE_READ && type != MESSAGE_AUDIT) ||
            members_find(consensus_members(replica->core), from) != NULL;
 }
 
@@ -325,6 +326,9 @@ static void dispatch(struct replica *replica, uint64_t from, const struct messag
         break; /* its envelope has said everything */
     case MESSAGE_LEASE:
         replica_lease_received(replica, from, message);
+        break;
+    case MESSAGE_AUDIT:
+        replica_audit_received(replica, from, message);
         break;
     }
 }

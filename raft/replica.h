@@ -62,6 +62,12 @@ struct replica_observer {
     /* Another node's lease frame (or one of our own, sent to ourselves) of our present term; `life` is that of its
      * sender's process. Comes from replica_receive or replica_flush; borrowed. */
     void (*on_lease)(void *arg, uint64_t from, uint64_t life, uint64_t term, struct slice frame);
+    /* A member's audit frame, of whatever term. Borrowed. */
+    void (*on_audit)(void *arg, uint64_t from, struct slice frame);
+    /* Whether the log may be dropped up to the state at `revision`: all that is derived from it is safe elsewhere. Asked
+     * again and again while it isn't; NULL: yes. It doesn't hold the log back beyond LIMIT_LOG_HELD_SNAPSHOTS times the size at
+     * which a snapshot is taken, nor when the leader sends a snapshot. */
+    bool (*may_drop)(void *arg, uint64_t revision);
     /* For the log of the daemon: a fault that does not stop it (clocks that disagree, a peer that speaks nonsense). */
     void (*on_warning)(void *arg, const struct lapse_error *error);
 };
@@ -153,6 +159,8 @@ lapse_result replica_transfer(struct replica *replica, uint64_t to, struct lapse
 /* Sends a lease frame of at most LIMIT_SNAPSHOT_CHUNK bytes, best effort; one to ourselves comes back with the next
  * flush. */
 void replica_send_lease(struct replica *replica, uint64_t to, struct slice frame);
+/* Likewise an audit frame, to another node. */
+void replica_send_audit(struct replica *replica, uint64_t to, struct slice frame);
 /* This process life's number, which all its frames carry. Not 0. */
 uint64_t replica_life(const struct replica *replica);
 /* Leader, cluster time known, the own term's first entry applied, and so everything committed in earlier terms. */
@@ -171,8 +179,8 @@ lapse_result replica_promote(struct replica *replica, uint64_t id, struct lapse_
 lapse_result replica_remove(struct replica *replica, uint64_t id, struct lapse_error *error) LAPSE_MUST_USE;
 
 const struct store *replica_store(const struct replica *replica);
-/* Refuses new grants (COMMAND_REQUEST, COMMAND_APPROVE taken here or forwarded here) with RESOURCE_EXHAUSTED while set:
- * the disk is low. */
+/* Refuses what makes new access (REQUEST, APPROVE, SET_TOKEN, eligibility, roles that add; taken here or forwarded here)
+ * with RESOURCE_EXHAUSTED while set: the disk is low. What ends or denies access goes on. */
 void replica_set_low_on_space(struct replica *replica, bool low);
 
 struct replica_status {

@@ -17,9 +17,34 @@
 
 /* --- Commands from other nodes --- */
 
-lapse_result replica_admits(const struct replica *replica, enum command_type type, struct lapse_error *error)
+static uint32_t roles_bound_to(const struct store *store, struct slice member)
 {
-    if (replica->low_on_space && (type == COMMAND_REQUEST || type == COMMAND_APPROVE))
+    struct store_role_binding binding;
+    for (uint32_t i = 0; store_role_at(store, i, &binding); i++)
+        if (slice_equal(binding.member, member))
+            return binding.roles;
+    return 0;
+}
+
+static bool makes_access(const struct replica *replica, const struct command *command)
+{
+    switch (command->type) {
+    case COMMAND_REQUEST:
+    case COMMAND_APPROVE:
+    case COMMAND_SET_TOKEN:
+    case COMMAND_PUT_ELIGIBILITY:
+    case COMMAND_CERTIFY:
+        return true;
+    case COMMAND_SET_ROLES:
+        return (command->roles & ~roles_bound_to(replica->store, command->member)) != 0;
+    default:
+        return false;
+    }
+}
+
+lapse_result replica_admits(const struct replica *replica, const struct command *command, struct lapse_error *error)
+{
+    if (replica->low_on_space && makes_access(replica, command))
         return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED,
                           "node %llu is low on disk space: only what ends or denies access is accepted until there is "
                           "more",
@@ -47,7 +72,7 @@ static lapse_result check_forwarded(const struct replica *replica, struct slice 
     if (is_the_clusters_own(command.type))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "this command is the cluster's own");
     lapse_result result = command_validate(&command, error);
-    return lapse_is_ok(result) ? replica_admits(replica, command.type, error) : result;
+    return lapse_is_ok(result) ? replica_admits(replica, &command, error) : result;
 }
 
 static void take_forwarded(struct batch *batch, uint64_t from, const struct message_command *command)

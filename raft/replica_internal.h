@@ -156,6 +156,8 @@ struct replica {
     struct loopback loopback;
 
     bool taking; /* SAVE, then COMMIT */
+    struct storage_job *held; /* the COMMIT, while observer.may_drop says no; NULL: none */
+    uint64_t held_revision;   /* of the view that was saved last */
     struct store_view *view;
     int64_t snapshot_retry_us;
     uint64_t snapshots_taken, snapshots_installed;
@@ -205,7 +207,7 @@ void replica_batch_flush(struct replica *replica);
 void replica_batch_clear(struct replica *replica);
 int64_t replica_batch_due_us(const struct replica *replica);
 /* RESOURCE_EXHAUSTED for commands that open something new while the disk is low. */
-lapse_result replica_admits(const struct replica *replica, enum command_type type,
+lapse_result replica_admits(const struct replica *replica, const struct command *command,
                             struct lapse_error *error) LAPSE_MUST_USE;
 
 /* --- replica_write.c --- */
@@ -240,11 +242,14 @@ int64_t replica_reads_due_us(const struct replica *replica);
 /* --- replica_lease.c --- */
 void replica_lease_received(struct replica *replica, uint64_t from, const struct message *message);
 void replica_lease_flush(struct replica *replica);
+void replica_audit_received(struct replica *replica, uint64_t from, const struct message *message);
 
 /* --- replica_snapshot.c --- */
 void replica_snapshot_maybe_take(struct replica *replica);
 void replica_snapshot_saved(struct replica *replica, struct storage_job *job);
 void replica_snapshot_committed(struct replica *replica, struct storage_job *job);
+/* One of the leader's comes: ours, if it is still held back, is given up. */
+void replica_snapshot_give_way(struct replica *replica);
 /* A restored store takes the place of ours. */
 void replica_swap_store(struct replica *replica, struct store *store, const struct snapshot_meta *meta);
 

@@ -1,5 +1,8 @@
-/* Lease frames, and what leases rest on. What the frames say is the business of node/lease_*: here they only get their
- * term. A frame of another term is dropped at either end, so that both sides of a lease always speak of the same one.
+/* Lease frames, and what leases rest on; and audit frames, which only pass through (node/audit_frame.h says what is in
+ * them).
+ *
+ * What lease frames say is the business of node/lease_*: here they only get their term. A frame of another term is dropped
+ * at either end, so that both sides of a lease always speak of the same one.
  *
  * A leader is also a node with enforcement points: frames to ourselves take the same way as all others, but for the
  * network. */
@@ -31,6 +34,22 @@ void replica_send_lease(struct replica *replica, uint64_t to, struct slice frame
         keep_for_ourselves(replica, frame);
     else
         replica_send(replica, to, &message);
+}
+
+void replica_send_audit(struct replica *replica, uint64_t to, struct slice frame)
+{
+    struct message message = {.type = MESSAGE_AUDIT, .data = frame};
+    CHECK(to != 0 && to != replica->options.node_id && frame.len > 0 && frame.len <= LIMIT_SNAPSHOT_CHUNK);
+    if (!replica->started || replica->stopped)
+        return;
+    replica->io.clock(replica->arg, &replica->now);
+    replica_send(replica, to, &message);
+}
+
+void replica_audit_received(struct replica *replica, uint64_t from, const struct message *message)
+{
+    if (message->data.len > 0 && replica->observer.on_audit != NULL)
+        replica->observer.on_audit(replica->arg, from, message->data);
 }
 
 static void deliver(struct replica *replica, uint64_t from, uint64_t life, uint64_t term, struct slice frame)

@@ -1,7 +1,7 @@
 /* Snapshots of our own: the store is frozen (cheap), written beside the log, made the snapshot, and the log behind it
  * goes.
  *
- *   enough applied --> freeze, SAVE --> COMMIT --> consensus forgets, the tail is trimmed
+ *   enough applied --> freeze, SAVE --> [held until the driver lets the log go] --> COMMIT --> consensus forgets, the tail is trimmed
  *
  * Never while one from the leader is arriving, and none is let in meanwhile: the two would disagree about the log. */
 #include "raft/replica_internal.h"
@@ -19,8 +19,39 @@ static bool is_due(const struct replica *replica)
             tail_bytes(tail, since + 1, replica->applied) >= replica->options.snapshot_bytes);
 }
 
+/* What is derived from the log must be safe before the log goes, but not at the price of the disk. */
+static bool may_drop(const struct replica *replica)
+{
+    const struct tail *tail = consensus_tail(replica->core);
+    return replica->observer.may_drop == NULL || replica->observer.may_drop(replica->arg, replica->held_revision) ||
+           tail_bytes(tail, tail->snapshot_index + 1, tail_last(tail)) >=
+               LIMIT_LOG_HELD_SNAPSHOTS * replica->options.snapshot_bytes;
+}
+
+static void let_go(struct replica *replica)
+{
+    if (replica->stopped || replica->held == NULL || !may_drop(replica))
+        return;
+    struct storage_job *job = replica->held;
+    replica->held = NULL;
+    /* As it is now: followers may have come nearer. */
+    job->keep_from = consensus_keep_from(replica->core, job->meta.index, replica->options.trailing_entries);
+    replica->io.storage(replica->arg, job);
+}
+
+void replica_snapshot_give_way(struct replica *replica)
+{
+    if (replica->held == NULL)
+        return;
+    storage_job_free(replica->held);
+    replica->held = NULL;
+    replica->taking = false;
+    replica->snapshot_retry_us = replica->now.boot_us + RETRY_US;
+}
+
 void replica_snapshot_maybe_take(struct replica *replica)
 {
+    let_go(replica);
     if (replica->stopped || replica->taking || replica->view != NULL || replica->configuration == NULL ||
         replica_receiving_busy(replica) || consensus_installing(replica->core) ||
         replica->now.boot_us < replica->snapshot_retry_us || !is_due(replica))
@@ -29,6 +60,7 @@ void replica_snapshot_maybe_take(struct replica *replica)
     if (replica->view == NULL)
         return;
     replica->taking = true;
+    replica->held_revision = store_revision(replica->store);
     struct storage_job *job = replica_job(STORAGE_SAVE);
     job->meta = (struct snapshot_meta){.index = replica->applied,
                                        .term = tail_term(consensus_tail(replica->core), replica->applied),
@@ -51,8 +83,8 @@ void replica_snapshot_saved(struct replica *replica, struct storage_job *saved)
     }
     struct storage_job *job = replica_job(STORAGE_SNAPSHOT_COMMIT);
     job->meta = replica_meta_copy(&saved->meta);
-    job->keep_from = consensus_keep_from(replica->core, job->meta.index, replica->options.trailing_entries);
-    replica->io.storage(replica->arg, job);
+    replica->held = job;
+    let_go(replica);
 }
 
 void replica_snapshot_committed(struct replica *replica, struct storage_job *job)

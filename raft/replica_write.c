@@ -117,7 +117,7 @@ static lapse_result admit(const struct replica *replica, const struct command *c
         writes->lists[WRITE_UNSENT].n + writes->lists[WRITE_SENT].n >= replica->options.waiting_max)
         return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "%u writes are waiting on this node; try again later",
                           replica->options.waiting_max);
-    return replica_admits(replica, command->type, error);
+    return replica_admits(replica, command, error);
 }
 
 void replica_write(struct replica *replica, struct replica_write *write, const struct command *command,

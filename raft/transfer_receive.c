@@ -102,6 +102,7 @@ void replica_receiving_chunk(struct replica *replica, uint64_t from, const struc
         return;
     }
     if (!belongs(receive, from, chunk) && chunk->offset == 0) {
+        replica_snapshot_give_way(replica);
         if (!may_begin(replica, chunk)) {
             acknowledge(replica, from, chunk->sequence, 0, true);
             return;

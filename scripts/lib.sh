@@ -10,7 +10,7 @@ libraft_min=0.22.1
 packages=(
   meson ninja-build pkg-config gcc libc6-dev clang libclang-rt-dev git
   libuv1-dev libssl-dev libnghttp2-dev nanopb libnanopb-dev libmicrohttpd-dev libjansson-dev libyaml-dev libinih-dev libsystemd-dev
-  zlib1g-dev liburcu-dev libxxhash-dev libsqlite3-dev protobuf-compiler
+  zlib1g-dev liburcu-dev libxxhash-dev libsqlite3-dev libcurl4-openssl-dev protobuf-compiler
   libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2 libpam0g-dev
 )
 # What the tests put Lapse beside. Servers: see install_quietly.

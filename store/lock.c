@@ -20,7 +20,8 @@ enum {
 
 struct slice lock_name(enum lock_kind kind, struct slice target, char name[LOCK_NAME_SIZE])
 {
-    static const char *const kinds[] = {[LOCK_SUBJECT] = "subject:", [LOCK_RESOURCE] = "resource:", [LOCK_POINT] = "point:"};
+    static const char *const kinds[] = {
+        [LOCK_SUBJECT] = "subject:", [LOCK_RESOURCE] = "resource:", [LOCK_POINT] = "point:"};
     size_t len = strlen(kinds[kind]);
     CHECK(len + target.len <= LOCK_NAME_SIZE);
     memcpy(name, kinds[kind], len);

@@ -1,5 +1,5 @@
-/* What a lock is, and the one function that says whether it denies something: as in grant.h, nodes and enforcement points
- * cannot disagree. */
+/* What a lock is, and the one function that says whether it denies something: as in grant.h, nodes and enforcement
+ * points cannot disagree. */
 #ifndef LAPSE_STORE_LOCK_H
 #define LAPSE_STORE_LOCK_H
 
@@ -33,15 +33,15 @@ static inline bool lock_holds(const struct lock *lock, int64_t now_ms)
 {
     return lock->until_ms == 0 || now_ms < lock->until_ms;
 }
-/* Whether the lock denies the query at cluster time `now_ms`: its subject, or who presents it (spiffe_id), is the locked
- * principal under any of its names; or its resource lies in the locked one, or holds it. A lock of a point denies no query:
- * the point itself is ended. */
+/* Whether the lock denies the query at cluster time `now_ms`: its subject, or who presents it (spiffe_id), is the
+ * locked principal under any of its names; or its resource lies in the locked one, or holds it. A lock of a point
+ * denies no query: the point itself is ended. */
 bool lock_denies(const struct lock *lock, const struct grant_query *query, int64_t now_ms);
 /* Whether a subject lock is about this principal (principal_same). */
 bool lock_is_about(const struct lock *lock, struct slice principal);
 
-/* Strict: fields in ascending order, each known; INVALID_ARGUMENT or DATA_LOSS as `error` says. The slices point into the
- * bytes. */
+/* Strict: fields in ascending order, each known; INVALID_ARGUMENT or DATA_LOSS as `error` says. The slices point into
+ * the bytes. */
 lapse_result lock_decode(struct slice bytes, struct lock *lock, struct lapse_error *error) LAPSE_MUST_USE;
 lapse_result lock_encode(const struct lock *lock, struct buf *out) LAPSE_MUST_USE;
 

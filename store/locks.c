@@ -4,7 +4,8 @@
  *              (a point: fenced)
  *
  * A lock changes no grant: it is asked. Those of resources and points are found in the table of objects by their names,
- * which begin with the kind. A subject has several names, so locked subjects are kept here by what these have in common.
+ * which begin with the kind. A subject has several names, so locked subjects are kept here by what these have in
+ * common.
  *
  *   query "db/prod/orders":  resource:db/prod/orders, resource:db/prod/..., resource:db/..., resource:*
  *   query for a subtree:     likewise, and all that begin with it */
@@ -234,8 +235,9 @@ static lapse_result validate_lock(const struct command *command, struct lapse_er
         return result;
     if (lock.name.len > 0 || lock.locked_by.len > 0 || lock.locked_ms != 0 || lock.revision != 0 || lock.offboarded ||
         lock.lifted.len > 0)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "name, locked_by, locked_ms, revision, offboarded and lifted are the store's; leave them out");
+        return lapse_fail(
+            error, LAPSE_INVALID_ARGUMENT,
+            "name, locked_by, locked_ms, revision, offboarded and lifted are the store's; leave them out");
     return reason_validate(lock.reason, error);
 }
 
@@ -282,11 +284,12 @@ static lapse_result check_target(struct apply *apply, const struct lock *lock)
         return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
                           "nobody locks themselves out; let another operator do it");
     if (was != NULL && read_lock(was).offboarded && !lock->offboarded)
-        return lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
-                          "it was offboarded, which has no end; lift that first if it should be locked for a time only");
+        return lapse_fail(
+            error_of(apply), LAPSE_FAILED_PRECONDITION,
+            "it was offboarded, which has no end; lift that first if it should be locked for a time only");
     if (was == NULL && store->objects.kinds[OBJECT_LOCK].n >= LIMIT_LOCKS)
-        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED, "%u locks are there, which is the limit; lift some",
-                          LIMIT_LOCKS);
+        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
+                          "%u locks are there, which is the limit; lift some", LIMIT_LOCKS);
     return lapse_ok();
 }
 
@@ -314,11 +317,10 @@ static void put_lock(struct apply *apply, const struct lock *asked)
     buf_clear(&store->scratch);
     lapse_result encoded = lock_encode(&lock, &store->scratch);
     CHECK(lapse_is_ok(encoded));
-    governance_put(apply, STORE_EVENT_LOCKED,
-                   &(struct object){.kind = OBJECT_LOCK,
-                                    .name = lock.name,
-                                    .value = buf_slice(&store->scratch),
-                                    .due_ms = lock.until_ms});
+    governance_put(
+        apply, STORE_EVENT_LOCKED,
+        &(struct object){
+            .kind = OBJECT_LOCK, .name = lock.name, .value = buf_slice(&store->scratch), .due_ms = lock.until_ms});
 }
 
 static lapse_result apply_lock(struct apply *apply)

@@ -1,4 +1,5 @@
-/* The patterns that cover a resource, from itself to "*": for looking up by name what is kept by pattern. Internal to store/.
+/* The patterns that cover a resource, from itself to "*": for looking up by name what is kept by pattern. Internal to
+ * store/.
  *
  *   db/prod/orders --> "db/prod/orders", "db/prod/" and an asterisk, "db/" and an asterisk, "*" */
 #ifndef LAPSE_STORE_PATTERNS_H

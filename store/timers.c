@@ -14,7 +14,8 @@
 
 #define CHILDREN 4u
 /* links.timer: place in the heap + 1, with this bit for HEAP_ENDED; 0: no timer. */
-#define ENDED_BIT 0x40000000u
+#define ENDED_BIT 0x20000000u
+_Static_assert(LIMIT_LIVE_GRANTS + LIMIT_ENDED_GRANTS < ENDED_BIT, "each has its place");
 
 static int64_t due_of(const struct timer *timer)
 {

@@ -9,6 +9,7 @@
 
 #include "base/check.h"
 #include "client/agent/ext_authz.h"
+#include "client/agent/head_file.h"
 #include "client/agent/http.h"
 #include "client/agent/local.h"
 #include "client/agent/renewal.h"
@@ -19,6 +20,7 @@ struct agent {
     struct lapse_guard *guard;
     struct agent_decider *decider;
     struct agent_pool *pool;
+    struct head_file *head; /* NULL: heads aren't kept */
     struct agent_http *http, *metrics;
     struct ext_authz *ext_authz;
     struct agent_local *local;
@@ -43,10 +45,27 @@ static void on_state(void *arg, enum lapse_guard_state state, const char *messag
         log_warn("denying everything", LOG_STR("state", name), LOG_STR("message", message));
 }
 
+/* Likewise. */
+static void on_head(void *arg, struct lapse_bytes head)
+{
+    struct agent *agent = arg;
+    if (agent->head != NULL)
+        head_file_keep(agent->head, head);
+}
+
+static lapse_result open_head(struct agent *agent, bool accept_new, struct lapse_error *error)
+{
+    const char *directory = agent->config->state_directory;
+    if (*directory == '\0' && accept_new)
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
+                          "--accept-new-history: point.state-directory is not set, so nothing is kept");
+    return *directory == '\0' ? lapse_ok() : head_file_open(directory, accept_new, agent->pool, &agent->head, error);
+}
+
 static lapse_result open_guard(struct agent *agent, struct lapse_error *error)
 {
     const struct agent_config *config = agent->config;
-    const struct lapse_guard_callbacks callbacks = {.on_state = on_state, .on_end_session = agent_local_on_end_session};
+    const struct lapse_guard_callbacks callbacks = {.on_state = on_state, .on_end_session = agent_local_on_end_session, .on_head = on_head};
     const char *scope[LIMIT_SCOPE_PATTERNS];
     for (uint32_t i = 0; i < config->n_scope; i++)
         scope[i] = config->scope[i];
@@ -62,6 +81,7 @@ static lapse_result open_guard(struct agent *agent, struct lapse_error *error)
         .grants_max = config->grants_max,
         .use_share = config->use_share,
         .end_sessions_when_stale = config->end_when_stale,
+        .head = agent->head != NULL ? head_file_kept(agent->head) : (struct lapse_bytes){NULL, 0},
     };
     return lapse_guard_open(&options, &callbacks, agent, &agent->guard, error);
 }
@@ -177,23 +197,39 @@ static void stop(struct agent *agent)
     uv_close((uv_handle_t *)&agent->hangup, NULL);
     CHECK(uv_run(&agent->loop, UV_RUN_DEFAULT) == 0);
     CHECK(uv_loop_close(&agent->loop) == 0);
-    agent_pool_free(agent->pool);
     lapse_guard_close(agent->guard);
+    head_file_free(agent->head);
+    agent_pool_free(agent->pool);
     agent_local_free(agent->local);
     agent_decider_free(agent->decider);
 }
 
-lapse_result agent_run(const char *file, struct agent_config *config, struct lapse_error *error)
+/* What other things need: the pool, the head, the guard. */
+static lapse_result begin(struct agent *agent, bool accept_new_history, struct lapse_error *error)
+{
+    agent->pool = agent_pool_new(LIMIT_AGENT_WORKERS);
+    lapse_result result = open_head(agent, accept_new_history, error);
+    if (lapse_is_ok(result))
+        result = open_guard(agent, error);
+    if (lapse_is_ok(result))
+        return result;
+    agent_pool_end(agent->pool);
+    head_file_free(agent->head);
+    agent_pool_free(agent->pool);
+    return result;
+}
+
+lapse_result agent_run(const char *file, struct agent_config *config, bool accept_new_history,
+                       struct lapse_error *error)
 {
     struct agent agent = {.file = file, .config = config};
     log_setup(config->log_level, config->log_format, STDERR_FILENO);
     CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
     (void)umask(0117); /* sockets: their owner and its group */
-    lapse_result result = open_guard(&agent, error);
+    lapse_result result = begin(&agent, accept_new_history, error);
     if (!lapse_is_ok(result))
         return result;
     agent.decider = agent_decider_new(agent.guard, &config->maps);
-    agent.pool = agent_pool_new(LIMIT_AGENT_WORKERS);
     CHECK(uv_loop_init(&agent.loop) == 0);
     watch_signal(&agent, &agent.terminate, SIGTERM);
     watch_signal(&agent, &agent.interrupt, SIGINT);

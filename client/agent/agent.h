@@ -12,7 +12,9 @@
 #include "client/agent/config.h"
 
 /* Runs until SIGTERM or SIGINT; SIGHUP reads the maps anew from `file`. Logs to standard error, tells systemd. Takes
- * `config` over (it came from `file`). A failure says why it could not start. */
-lapse_result agent_run(const char *file, struct agent_config *config, struct lapse_error *error) LAPSE_MUST_USE;
+ * `config` over (it came from `file`). `accept_new_history`: the head of the audit log that it has kept is put aside. A
+ * failure says why it could not start. */
+lapse_result agent_run(const char *file, struct agent_config *config, bool accept_new_history,
+                       struct lapse_error *error) LAPSE_MUST_USE;
 
 #endif

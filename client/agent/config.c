@@ -33,6 +33,8 @@ static const struct setting {
     {"point", "grants-max", NUMBER, MEMBER(grants_max), "1000000", 1, 4000000, "grants in memory"},
     {"point", "use-share", NUMBER, MEMBER(use_share), "1", 1, 1000000,
      "uses of a grant that counts them, taken at a time"},
+    {"point", "state-directory", TEXT, MEMBER(state_directory), "", 0, 0,
+     "a directory that remembers the newest head of the audit log over restarts"},
     {"http", "listen", ADDRESS, MEMBER(http), "", 0, 0, "for nginx, HAProxy and programs"},
     {"http", "uri-header", HEADER, MEMBER(uri_header), "X-Original-URI", 0, 0, "where the proxy puts the target"},
     {"http", "method-header", HEADER, MEMBER(method_header), "X-Original-Method", 0, 0, "the method"},
@@ -310,6 +312,7 @@ static const char *example_value(const struct setting *setting)
         {"authorities", "/etc/lapse/ca.pem"},
         {"id", "web1"},
         {"scope", "web/*"},
+        {"state-directory", "/var/lib/lapse-agent"},
     };
     for (size_t i = 0; i < ARRAY_LEN(values); i++)
         if (strcmp(values[i][0], setting->key) == 0)

@@ -21,6 +21,7 @@ struct agent_config {
     uint32_t lease_ms;
     uint32_t grants_max;
     uint32_t use_share;
+    char state_directory[AGENT_PATH_SIZE]; /* "": what must be remembered is, as long as this process lives */
     /* Where it listens: "127.0.0.1:7480", "[::1]:7480", "unix:/run/lapse/agent.sock"; "": not at all. Loopback only. */
     char http[AGENT_PATH_SIZE], ext_authz[AGENT_PATH_SIZE], metrics[AGENT_PATH_SIZE];
     /* [local] "unix:/PATH" or "": no local socket; where sessions are remembered; who may ask; whether sessions end

@@ -52,6 +52,18 @@ struct lapse_guard *agent_decider_guard(const struct agent_decider *decider)
 
 /* ---- Answers */
 
+/* Who has to show another credential hears which one: RFC 6750 for tokens. NULL: nothing would help but another grant. */
+static const char *challenge_of(const struct agent_question *question, const char *reason)
+{
+    bool bad = strcmp(reason, "BAD_TOKEN") == 0 || strcmp(reason, "UNKNOWN_TOKEN") == 0 ||
+               (question->has_token && strcmp(reason, "PAST_DEADLINE") == 0);
+    if (bad)
+        return "Bearer realm=\"lapse\", error=\"invalid_token\"";
+    if (strcmp(reason, "NO_SUBJECT") != 0)
+        return NULL;
+    return question->takes_token ? "Bearer realm=\"lapse\"" : "Lapse realm=\"lapse\"";
+}
+
 /* The one place where an answer becomes final. */
 static void settle(struct agent_decider *decider, const struct agent_question *question, struct agent_answer *answer,
                    bool permit, const char *reason)
@@ -60,16 +72,19 @@ static void settle(struct agent_decider *decider, const struct agent_question *q
     answer->permit = answer->decision.permit = permit;
     answer->waits = false;
     answer->reason = reason;
-    answer->status = permit ? 200 : strcmp(reason, "NO_SUBJECT") == 0 ? 401 : 403;
+    answer->challenge = permit ? NULL : challenge_of(question, reason);
+    answer->status = permit ? 200 : answer->challenge != NULL ? 401 : 403;
+    if (!question->has_token)
+        memcpy(answer->decision.subject, question->subject, sizeof answer->decision.subject);
     if (!permit)
         answer->decision.valid_for_ms = 0;
     bool logged = tally_count(&decider->tally, reason, now_us - answer->began_us, now_us);
     if (permit)
-        log_debug("permitted", LOG_STR("subject", question->subject), LOG_STR("resource", question->resource),
+        log_debug("permitted", LOG_STR("subject", answer->decision.subject), LOG_STR("resource", question->resource),
                   LOG_STR("action", question->action), LOG_STR("grant", answer->decision.grant));
     else if (logged)
         log_info("denied", LOG_STR("reason", reason), LOG_STR("detail", answer->detail),
-                 LOG_STR("subject", question->subject), LOG_STR("resource", question->resource),
+                 LOG_STR("subject", answer->decision.subject), LOG_STR("resource", question->resource),
                  LOG_STR("action", question->action), LOG_STR("grant", answer->decision.grant));
 }
 
@@ -82,7 +97,7 @@ static void begin(struct agent_answer *answer)
 static const char *refusal_name(enum agent_refusal refusal)
 {
     static const char *const names[] = {"",         "BAD_REQUEST",   "NO_MAP",    "NO_SUBJECT",
-                                        "NO_VALUE", "UNCLEAR_VALUE", "BAD_VALUE", "NO_ACTION"};
+                                        "NO_VALUE", "UNCLEAR_VALUE", "BAD_VALUE", "NO_ACTION",     "BAD_TOKEN"};
     CHECK(refusal != AGENT_ASKS && (size_t)refusal < ARRAY_LEN(names));
     return names[refusal];
 }
@@ -97,6 +112,8 @@ static struct lapse_guard_query query_of(const struct agent_question *question)
     if (question->has_certificate)
         query.certificate_sha256 =
             (struct lapse_bytes){question->certificate_sha256, sizeof question->certificate_sha256};
+    if (question->has_token)
+        query.token_sha256 = (struct lapse_bytes){question->token_sha256, sizeof question->token_sha256};
     return query;
 }
 

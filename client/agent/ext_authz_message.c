@@ -150,8 +150,10 @@ static void put_decision(struct wire_writer *writer, uint32_t field, const struc
     put_header(writer, field, "x-lapse-reason", answer->reason);
     if (answer->decision.grant[0] != '\0')
         put_header(writer, field, "x-lapse-grant", answer->decision.grant);
-    if (answer->permit)
+    if (answer->permit) {
+        put_header(writer, field, "x-lapse-subject", answer->decision.subject);
         put_number(writer, field, "x-lapse-valid-for-ms", answer->decision.valid_for_ms);
+    }
     put_number(writer, field, "x-lapse-revision", (long long)answer->decision.revision);
 }
 
@@ -163,8 +165,8 @@ static void put_denial(struct wire_writer *writer, const struct agent_answer *an
     wire_put_uint(writer, 1, answer->status);
     wire_end(writer, status);
     put_decision(writer, 2, answer);
-    if (answer->status == 401)
-        put_header(writer, 2, "www-authenticate", "Lapse realm=\"lapse\"");
+    if (answer->challenge != NULL)
+        put_header(writer, 2, "www-authenticate", answer->challenge);
     wire_put_bytes(writer, 3, slice_str(answer->reason));
     wire_end(writer, denied);
 }

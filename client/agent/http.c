@@ -11,8 +11,10 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "client/agent/evaluation.h"
 #include "client/agent/http_answer.h"
 #include "client/agent/listen.h"
+#include "proto/authzen.h"
 
 struct agent_http {
     struct MHD_Daemon *daemon;
@@ -30,7 +32,7 @@ struct exchange {
     struct agent_question question;
     struct agent_answer answer;
     struct buf body;
-    bool json; /* POST /v1/check */
+    enum http_question { QUESTION_AUTH, QUESTION_CHECK, QUESTION_EVALUATION } kind;
     bool oversize;
     bool waited;
 };
@@ -64,8 +66,14 @@ static void read_request(const struct agent_http *http, struct MHD_Connection *c
 
 static enum MHD_Result answer(const struct exchange *exchange)
 {
-    return exchange->json ? http_answer_json(exchange->connection, &exchange->answer)
-                          : http_answer_auth(exchange->connection, &exchange->answer);
+    switch (exchange->kind) {
+    case QUESTION_CHECK:
+        return http_answer_json(exchange->connection, &exchange->answer);
+    case QUESTION_EVALUATION:
+        return evaluation_answer(exchange->connection, &exchange->answer);
+    default:
+        return http_answer_auth(exchange->connection, &exchange->answer);
+    }
 }
 
 /* On a worker. The connection, and with it the exchange, is the HTTP thread's again from the last line on. */
@@ -117,12 +125,25 @@ static enum MHD_Result serve_auth(struct agent_http *http, struct MHD_Connection
     return wait_or_answer(exchange);
 }
 
-static enum MHD_Result serve_check(struct exchange *exchange)
+static bool says_json(struct MHD_Connection *connection)
+{
+    return authzen_is_json(
+        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE));
+}
+
+/* The question that the body asks. */
+static enum MHD_Result serve_body(struct exchange *exchange)
 {
     struct lapse_error error;
+    struct slice body = buf_slice(&exchange->body);
+    bool evaluates = exchange->kind == QUESTION_EVALUATION;
     if (exchange->oversize)
         return http_answer_text(exchange->connection, MHD_HTTP_CONTENT_TOO_LARGE, "the question is too long");
-    if (!lapse_is_ok(http_question_parse(buf_slice(&exchange->body), &exchange->question, &error)))
+    if (evaluates && !says_json(exchange->connection))
+        return http_answer_text(exchange->connection, MHD_HTTP_UNSUPPORTED_MEDIA_TYPE,
+                                "the Content-Type must be application/json");
+    if (!lapse_is_ok(evaluates ? evaluation_parse(body, &exchange->question, &error)
+                               : http_question_parse(body, &exchange->question, &error)))
         return http_answer_text(exchange->connection, MHD_HTTP_BAD_REQUEST, error.message);
     agent_decide_question(exchange->http->options.decider, &exchange->question, &exchange->answer);
     return wait_or_answer(exchange);
@@ -147,7 +168,7 @@ static enum MHD_Result serve_simple(struct agent_http *http, struct MHD_Connecti
     bool metrics = http->options.use == AGENT_HTTP_METRICS;
     if (!metrics && strcmp(path, "/auth") == 0)
         return serve_auth(http, connection, state);
-    if (!metrics && strcmp(path, "/v1/check") == 0)
+    if (!metrics && (strcmp(path, "/v1/check") == 0 || strcmp(path, AUTHZEN_PATH) == 0))
         return http_answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "POST a question in JSON");
     if (!is_read(method))
         return http_answer_text(connection, MHD_HTTP_METHOD_NOT_ALLOWED, "only GET and HEAD");
@@ -159,13 +180,17 @@ static enum MHD_Result serve_simple(struct agent_http *http, struct MHD_Connecti
         return http_answer_metrics(connection, http->options.decider);
     return http_answer_text(connection, MHD_HTTP_NOT_FOUND,
                             metrics ? "there are /metrics, /healthz and /readyz"
-                                    : "there are /auth, /v1/check, /healthz and /readyz");
+                                    : "there are /auth, /v1/check, " AUTHZEN_PATH ", /healthz and /readyz");
 }
 
-static bool is_check(const struct agent_http *http, const char *path, const char *method)
+/* QUESTION_AUTH: none that comes in a body. */
+static enum http_question body_question(const struct agent_http *http, const char *path, const char *method)
 {
-    return http->options.use == AGENT_HTTP_CHECKS && strcmp(path, "/v1/check") == 0 &&
-           strcmp(method, MHD_HTTP_METHOD_POST) == 0;
+    if (http->options.use != AGENT_HTTP_CHECKS || strcmp(method, MHD_HTTP_METHOD_POST) != 0)
+        return QUESTION_AUTH;
+    if (strcmp(path, AUTHZEN_PATH) == 0)
+        return QUESTION_EVALUATION;
+    return strcmp(path, "/v1/check") == 0 ? QUESTION_CHECK : QUESTION_AUTH;
 }
 
 /* A body's next part. What is too long is read to its end, since no answer can be given before. */
@@ -182,9 +207,10 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
 {
     struct agent_http *http = arg;
     (void)version;
-    if (*state == NULL && is_check(http, url, method)) {
+    enum http_question kind = body_question(http, url, method);
+    if (*state == NULL && kind != QUESTION_AUTH) {
         struct exchange *exchange = exchange_new(http, connection);
-        exchange->json = true;
+        exchange->kind = kind;
         *state = exchange;
         return MHD_YES;
     }
@@ -198,7 +224,7 @@ static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, 
     struct exchange *exchange = *state;
     if (exchange->waited)
         return answer(exchange);
-    return *upload_size > 0 ? take_body(exchange, upload, upload_size) : serve_check(exchange);
+    return *upload_size > 0 ? take_body(exchange, upload, upload_size) : serve_body(exchange);
 }
 
 static void on_completed(void *arg, struct MHD_Connection *connection, void **state,

@@ -2,6 +2,7 @@
  *
  *   checks    any /auth        nginx' auth_request, HAProxy: the original request in headers; 200, 401 or 403
  *             POST /v1/check   a question in JSON, its answer in JSON
+ *             POST /access/v1/evaluation   the same as the OpenID Authorization API (AuthZEN) has it
  *             GET /healthz /readyz
  *   metrics   GET /metrics /healthz /readyz
  *

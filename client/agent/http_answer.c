@@ -6,7 +6,9 @@
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/token.h"
 #include "client/cli/value.h"
+#include "proto/authzen.h"
 
 #define TYPE_TEXT "text/plain; charset=utf-8"
 #define TYPE_JSON "application/json"
@@ -93,10 +95,10 @@ static bool add_decision(struct MHD_Response *response, const struct agent_answe
     return add_text(response, "X-Lapse-Decision", answer->permit ? "permit" : "deny") &&
            add_text(response, "X-Lapse-Reason", answer->reason) &&
            (decision->grant[0] == '\0' || add_text(response, "X-Lapse-Grant", decision->grant)) &&
-           (!answer->permit || add_number(response, "X-Lapse-Valid-For-Ms", decision->valid_for_ms)) &&
+           (!answer->permit || (add_text(response, "X-Lapse-Subject", decision->subject) &&
+                                add_number(response, "X-Lapse-Valid-For-Ms", decision->valid_for_ms))) &&
            add_number(response, "X-Lapse-Revision", (long long)decision->revision) &&
-           (answer->status != MHD_HTTP_UNAUTHORIZED ||
-            add_text(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, "Lapse realm=\"lapse\""));
+           (answer->challenge == NULL || add_text(response, MHD_HTTP_HEADER_WWW_AUTHENTICATE, answer->challenge));
 }
 
 enum MHD_Result http_answer_auth(struct MHD_Connection *connection, const struct agent_answer *answer)
@@ -112,11 +114,22 @@ enum MHD_Result http_answer_auth(struct MHD_Connection *connection, const struct
     return send_response(connection, answer->status, response);
 }
 
+enum MHD_Result http_answer_evaluated(struct MHD_Connection *connection, const char *body)
+{
+    const char *id = MHD_lookup_connection_value(connection, MHD_HEADER_KIND, "X-Request-ID");
+    struct MHD_Response *response = response_new(slice_str(body), TYPE_JSON);
+    if (response != NULL && id != NULL && authzen_may_echo(id) && !add_text(response, "X-Request-ID", id)) {
+        MHD_destroy_response(response);
+        response = NULL;
+    }
+    return send_response(connection, MHD_HTTP_OK, response);
+}
+
 json_t *http_answer_members(const struct agent_answer *answer)
 {
     const struct lapse_guard_decision *decision = &answer->decision;
-    return json_pack("{s:b,s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "permit", answer->permit, "reason", answer->reason, "detail",
-                     answer->detail, "grant", decision->grant, "epoch", (json_int_t)decision->epoch, "revision",
+    return json_pack("{s:b,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "permit", answer->permit, "reason", answer->reason,
+                     "detail", answer->detail, "subject", decision->subject, "grant", decision->grant, "epoch", (json_int_t)decision->epoch, "revision",
                      (json_int_t)decision->revision, "staleness_ms", (json_int_t)decision->staleness_ms, "valid_for_ms",
                      (json_int_t)decision->valid_for_ms);
 }
@@ -169,6 +182,14 @@ static lapse_result take_address(const json_t *value, struct agent_question *que
     return result;
 }
 
+static lapse_result take_token(const json_t *value, struct agent_question *question, struct lapse_error *error)
+{
+    if (!json_is_string(value) || !token_hash(slice_str(json_string_value(value)), question->token_sha256))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "token must be " TOKEN_PREFIX " and 43 characters");
+    question->has_token = true;
+    return lapse_ok();
+}
+
 static lapse_result take_member(const char *key, const json_t *value, struct agent_question *question,
                                 struct lapse_error *error)
 {
@@ -184,11 +205,13 @@ static lapse_result take_member(const char *key, const json_t *value, struct age
         return take_address(value, question, error);
     if (strcmp(key, "certificate_sha256") == 0)
         return take_thumbprint(value, question, error);
+    if (strcmp(key, "token") == 0)
+        return take_token(value, question, error);
     if (strcmp(key, "revision") == 0)
         return take_revision(value, question, error);
     return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
                       "there is no member \"%.40s\"; accepted: subject, resource, action, spiffe_id, "
-                      "certificate_sha256, address, revision",
+                      "certificate_sha256, address, token, revision",
                       key);
 }
 

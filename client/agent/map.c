@@ -1,10 +1,13 @@
 /* Asking by the map. How a map is made from its section: map_config.c. */
 #include "client/agent/map.h"
 
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <strings.h>
 
 #include "base/check.h"
+#include "base/token.h"
 #include "store/grant.h"
 
 /* ---- Matching */
@@ -96,6 +99,48 @@ static enum agent_refusal draw_action(const struct agent_map *map, const struct 
     return AGENT_ASKS;
 }
 
+/* What stands there may be another credential, which is the subject's template's business, and is not repeated anywhere. */
+static enum agent_refusal take_token(const struct agent_map *map, const char *text, struct agent_question *question,
+                                     char *detail)
+{
+    static const char bearer[] = "Bearer ";
+    size_t len = sizeof bearer - 1;
+    struct slice token = slice_str(strncasecmp(text, bearer, len) == 0 ? text + len : text);
+    question->has_token = token_hash(token, question->token_sha256);
+    if (question->has_token || (!token_is_meant(token) && map->subject.n_pieces > 0))
+        return AGENT_ASKS;
+    return refuse(AGENT_BAD_TOKEN, detail, "token", slice_str("what was presented"), "is no token");
+}
+
+static enum agent_refusal draw_token(const struct agent_map *map, const struct agent_facts *facts,
+                                     struct agent_question *question, char *detail)
+{
+    char text[LIMIT_AGENT_TEMPLATE];
+    struct slice what = {NULL, 0};
+    if (map->token.n_pieces == 0)
+        return AGENT_ASKS;
+    question->takes_token = true;
+    enum agent_drawn drawn = agent_template_draw(&map->token, facts, text, sizeof text, &what);
+    if (drawn == AGENT_UNCLEAR)
+        return refuse(AGENT_UNCLEAR_VALUE, detail, "token", what, "stands there twice, or is no text");
+    enum agent_refusal refusal = AGENT_ASKS;
+    if (drawn == AGENT_DRAWN)
+        refusal = take_token(map, text, question, detail);
+    OPENSSL_cleanse(text, sizeof text);
+    return refusal;
+}
+
+/* Whose grant it must be: the token's, or the one that the template names. */
+static enum agent_refusal draw_subject(const struct agent_map *map, const struct agent_facts *facts,
+                                       struct agent_question *question, char *detail)
+{
+    enum agent_refusal refusal = draw_token(map, facts, question, detail);
+    if (refusal != AGENT_ASKS || question->has_token || map->subject.n_pieces == 0)
+        return refusal;
+    refusal = draw("subject", &map->subject, facts, question->subject, sizeof question->subject, detail);
+    return refusal == AGENT_NO_VALUE ? AGENT_NO_SUBJECT : refusal;
+}
+
 /* What was presented, where grants are bound to it. The certificate says more than a name beside it. */
 static void take_presented(const struct agent_facts *facts, struct agent_question *question)
 {
@@ -114,9 +159,10 @@ static void take_presented(const struct agent_facts *facts, struct agent_questio
 enum agent_refusal agent_question_check(const struct agent_question *question, char detail[AGENT_DETAIL_SIZE])
 {
     struct lapse_error error;
-    if (question->subject[0] == '\0')
+    bool nobody = question->subject[0] == '\0';
+    if (nobody && !question->has_token)
         return refuse(AGENT_NO_SUBJECT, detail, "subject", slice_str("nobody"), "was presented");
-    if (lapse_is_ok(principal_validate(slice_str(question->subject), "subject", &error)) &&
+    if ((nobody || lapse_is_ok(principal_validate(slice_str(question->subject), "subject", &error))) &&
         lapse_is_ok(resource_validate(slice_str(question->resource), false, &error)) &&
         lapse_is_ok(action_validate(slice_str(question->action), &error)))
         return AGENT_ASKS;
@@ -137,10 +183,7 @@ enum agent_refusal agent_maps_ask(const struct agent_maps *maps, const struct ag
     const struct agent_map *map = find(maps, &facts);
     if (map == NULL)
         return refuse(AGENT_NO_MAP, detail, "map", slice_str("none"), "matches");
-    enum agent_refusal refusal =
-        draw("subject", &map->subject, &facts, question->subject, sizeof question->subject, detail);
-    if (refusal == AGENT_NO_VALUE)
-        refusal = AGENT_NO_SUBJECT;
+    enum agent_refusal refusal = draw_subject(map, &facts, question, detail);
     if (refusal == AGENT_ASKS)
         refusal = draw("resource", &map->resource, &facts, question->resource, sizeof question->resource, detail);
     if (refusal == AGENT_ASKS)

@@ -8,6 +8,7 @@
  *   subject = user:${header:X-Forwarded-User}
  *   resource = web/reports/${path:2}
  *   action = read                    (or a table by method: action.GET = read)
+ *   token = ${header:Authorization}  (a bearer token stands for the subject; what is none is left to `subject`)
  *
  * Maps are built by the configuration and immutable afterwards. Pure. */
 #ifndef LAPSE_CLIENT_AGENT_MAP_H
@@ -32,7 +33,7 @@ struct agent_map {
     char methods[LIMIT_AGENT_ACTIONS][LIMIT_ACTION + 1]; /* lower case */
     uint32_t n_methods;
     bool has_path;
-    struct agent_template subject, resource, action;
+    struct agent_template subject, resource, action, token;
     struct agent_action actions[LIMIT_AGENT_ACTIONS]; /* the table; used when there is no `action` */
     uint32_t n_actions;
 };
@@ -61,6 +62,9 @@ struct agent_question {
     uint8_t certificate_sha256[32];
     bool has_certificate;
     char address[46];
+    uint8_t token_sha256[32]; /* then `subject` may be empty: the token's grant says who it is */
+    bool has_token;
+    bool takes_token; /* a bearer token would do */
     uint64_t revision; /* the answer must come from a cache that holds it; 0: from any */
 };
 
@@ -73,7 +77,8 @@ enum agent_refusal {
     AGENT_NO_VALUE,
     AGENT_UNCLEAR_VALUE, /* stands there twice, or could be read in two ways */
     AGENT_BAD_VALUE,     /* no subject, resource or action can look like this */
-    AGENT_NO_ACTION      /* the map's table has none for this method */
+    AGENT_NO_ACTION,     /* the map's table has none for this method */
+    AGENT_BAD_TOKEN      /* it begins like a token, or there is nothing else, and is none: 401 */
 };
 
 #define AGENT_DETAIL_SIZE 160

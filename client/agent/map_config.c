@@ -4,7 +4,7 @@
 #include "base/check.h"
 #include "store/grant.h"
 
-#define KEYS "match.path, match.host, match.method, subject, resource, action, action.METHOD"
+#define KEYS "match.path, match.host, match.method, subject, token, resource, action, action.METHOD"
 
 /* "GET" to "get"; "*" only where `any`. */
 static bool parse_method(struct slice text, bool any, char out[LIMIT_ACTION + 1])
@@ -95,6 +95,8 @@ lapse_result agent_map_set(struct agent_map *map, const char *key, const char *v
         return set_methods(map, value, error);
     if (strcmp(key, "subject") == 0)
         return agent_template_parse(value, &map->subject, error);
+    if (strcmp(key, "token") == 0)
+        return agent_template_parse(value, &map->token, error);
     if (strcmp(key, "resource") == 0)
         return agent_template_parse(value, &map->resource, error);
     if (strcmp(key, "action") == 0)
@@ -106,8 +108,8 @@ lapse_result agent_map_set(struct agent_map *map, const char *key, const char *v
 
 lapse_result agent_map_check(const struct agent_map *map, struct lapse_error *error)
 {
-    if (map->subject.n_pieces == 0)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "subject is missing");
+    if (map->subject.n_pieces == 0 && map->token.n_pieces == 0)
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "subject is missing (or token)");
     if (map->resource.n_pieces == 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "resource is missing");
     if (map->action.n_pieces == 0 && map->n_actions == 0)

@@ -7,7 +7,7 @@
 
 #include "base/bytes.h"
 
-#define TALLY_REASONS 28
+#define TALLY_REASONS 32
 #define TALLY_BUCKETS 13
 
 struct tally {

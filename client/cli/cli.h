@@ -49,7 +49,7 @@ struct cli_flag {
 };
 
 /* Each example can be run as it stands by the principal `as`, who needs $GRANT to be a grant in the state `grant`
- * (NULL: none), and ends with `exit`. */
+ * (NULL: none; REVIEW: a break-glass grant whose review is open, its policy in force), and ends with `exit`. */
 struct cli_example {
     const char *what; /* NULL ends a table */
     const char *text;
@@ -159,12 +159,34 @@ int cmd_complete(struct cli *cli);
 int cmd_use(struct cli *cli);
 int cmd_revoke(struct cli *cli);
 int cmd_revoke_matching(struct cli *cli);
+int cmd_lock(struct cli *cli);
+int cmd_unlock(struct cli *cli);
+int cmd_locks(struct cli *cli);
+int cmd_offboard(struct cli *cli);
 int cmd_barrier(struct cli *cli);
 int cmd_points(struct cli *cli);
 int cmd_get(struct cli *cli);
 int cmd_list(struct cli *cli);
 int cmd_check(struct cli *cli);
+int cmd_token(struct cli *cli);
+int cmd_review(struct cli *cli);
+int cmd_break_glass_list(struct cli *cli);
+int cmd_break_glass_close(struct cli *cli);
+int cmd_eligibility_put(struct cli *cli);
+int cmd_eligibility_list(struct cli *cli);
+int cmd_eligibility_certify(struct cli *cli);
+int cmd_eligibility_remove(struct cli *cli);
+int cmd_campaign_start(struct cli *cli);
+int cmd_campaign_list(struct cli *cli);
+int cmd_campaign_close(struct cli *cli);
 int cmd_watch(struct cli *cli);
+int cmd_policy_apply(struct cli *cli);
+int cmd_policy_diff(struct cli *cli);
+int cmd_policy_example(struct cli *cli);
+int cmd_policy_list(struct cli *cli);
+int cmd_policy_remove(struct cli *cli);
+int cmd_policy_show(struct cli *cli);
+int cmd_policy_test(struct cli *cli);
 int cmd_cluster_status(struct cli *cli);
 int cmd_roles_list(struct cli *cli);
 int cmd_roles_set(struct cli *cli);

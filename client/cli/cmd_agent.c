@@ -33,7 +33,7 @@ int cmd_agent(struct cli *cli)
     if (lapse_is_ok(result) && cli_given(cli, "check-config"))
         fputs("the configuration is right\n", cli->out);
     else if (lapse_is_ok(result))
-        result = agent_run(file, config, &error);
+        result = agent_run(file, config, cli_given(cli, "accept-new-history"), &error);
     agent_config_free(config);
     free(config);
     return lapse_is_ok(result) ? CLI_OK : cli_fail(&error);

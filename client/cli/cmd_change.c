@@ -82,7 +82,9 @@ static void request_fill(struct cli *cli, const struct request_lists *lists, str
                                         .max_uses = (uint32_t)cli_number(cli, "max-uses"),
                                         .labels = lists->labels,
                                         .n_labels = lists->n_label_texts,
-                                        .parent = cli_text(cli, "parent")};
+                                        .parent = cli_text(cli, "parent"),
+                                        .policy = cli_text(cli, "policy"),
+                                        .break_glass = cli_given(cli, "break-glass")};
     args->binding.spiffe_id = cli_text(cli, "bind-spiffe-id");
     args->binding.networks = (const char *const *)lists->networks;
     args->binding.n_networks = lists->n_networks;

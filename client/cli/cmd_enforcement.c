@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/limits.h"
+#include "client/cli/enforcement.h"
 #include "client/cli/filter.h"
 #include "client/cli/output.h"
 #include "client/cli/value.h"
@@ -41,7 +42,7 @@ static const char *standing(const struct lapse_barrier *barrier)
     return barrier->failed > 0 ? "FAILED" : "ENFORCED";
 }
 
-static void print_barrier(FILE *out, const struct lapse_barrier *barrier)
+void enforcement_print_barrier(FILE *out, const struct lapse_barrier *barrier)
 {
     fprintf(out, "revocation %" PRIu64 "  %s\n", barrier->id, standing(barrier));
     if (*barrier->grant_id != '\0')
@@ -74,7 +75,7 @@ int cmd_barrier(struct cli *cli)
     if (cli_output(cli) == CLI_JSON) {
         output_json_message(cli->out, &schema_barrier_view, &view);
     } else {
-        print_barrier(cli->out, &view.barrier);
+        enforcement_print_barrier(cli->out, &view.barrier);
         fputc('\n', cli->out);
         print_receipts(cli->out, view.receipts, view.n_receipts, view.barrier.done_ms);
         if (view.omitted > 0)
@@ -113,7 +114,7 @@ static void show_step(const struct lapse_revoke_progress *progress)
 
 static void show_end(FILE *out, const struct lapse_revoke_progress *progress)
 {
-    print_barrier(out, &progress->barrier);
+    enforcement_print_barrier(out, &progress->barrier);
     if (progress->n_receipts > 0) {
         fputc('\n', out);
         print_receipts(out, progress->receipts, progress->n_receipts, progress->time_ms);
@@ -143,7 +144,7 @@ static int follow(struct cli *cli, const struct lapse_follow_args *args)
     return CLI_OK;
 }
 
-static enum lapse_wait wait_of(struct cli *cli)
+enum lapse_wait enforcement_wait(const struct cli *cli)
 {
     const char *level = cli_text(cli, "until");
     if (strcmp(level, "committed") == 0)
@@ -156,7 +157,7 @@ int cmd_revoke(struct cli *cli)
     const struct lapse_end_args args = {.request_id = cli_text(cli, "request-id"),
                                         .grant_id = cli->operands[0],
                                         .reason = cli_text(cli, "reason"),
-                                        .wait = wait_of(cli)};
+                                        .wait = enforcement_wait(cli)};
     struct lapse_mutation done;
     struct lapse_error error;
     if (cli_given(cli, "progress"))
@@ -165,7 +166,7 @@ int cmd_revoke(struct cli *cli)
         return cli_fail(&error);
     output_mutation(cli, &done);
     if (cli_output(cli) == CLI_TABLE && done.barrier.points > 0)
-        print_barrier(cli->out, &done.barrier);
+        enforcement_print_barrier(cli->out, &done.barrier);
     lapse_mutation_free(&done);
     return CLI_OK;
 }
@@ -177,13 +178,16 @@ int cmd_revoke_matching(struct cli *cli)
     const struct lapse_follow_args args = {.revoke_matching = {.request_id = cli_text(cli, "request-id"),
                                                                .filter = filter.filter,
                                                                .reason = cli_text(cli, "reason"),
-                                                               .wait = wait_of(cli)}};
+                                                               .wait = enforcement_wait(cli)}};
     const struct lapse_filter *f = &filter.filter;
-    if (f->subject == NULL && f->resource == NULL && f->requester == NULL && f->approver == NULL && f->ticket == NULL &&
-        f->policy == NULL && f->parent == NULL)
-        return cli_usage_error(
-            cli, "say which grants: --subject, --resource, --requester, --approver, --ticket, --policy or "
-                 "--parent");
+    const char *texts[] = {f->subject, f->resource, f->requester, f->approver, f->ticket,
+                           f->policy,  f->parent,   f->binding,   f->label,    f->person};
+    size_t given = 0;
+    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        given += texts[i] != NULL;
+    if (given == 0)
+        return cli_usage_error(cli, "say which grants: --subject, --resource, --requester, --approver, --ticket, "
+                                    "--policy, --binding, --label, --person or --parent");
     return follow(cli, &args);
 }
 

@@ -46,23 +46,11 @@ static lapse_result send(struct cli *cli, const struct policy *policy, struct la
     return result;
 }
 
-/* The version that the change has made; 0 when somebody has replaced it already. */
-static uint64_t version_made(struct cli *cli, const char *name, uint64_t revision)
-{
-    struct policy *there = NULL;
-    struct lapse_error error;
-    if (!lapse_is_ok(policy_fetch(cli, name, &there, &error)) || there == NULL)
-        return 0;
-    uint64_t version = there->revision == revision ? there->version : 0;
-    policy_free(there);
-    return version;
-}
-
-static void tell(struct cli *cli, const char *name, const char *what, uint64_t version, uint64_t revision)
+/* `version` 0: none. A version is the revision at which it was applied. */
+static void tell(struct cli *cli, const char *name, const char *what, uint64_t version)
 {
     if (cli_output(cli) == CLI_JSON) {
-        json_t *line = json_pack("{s:s, s:s, s:I, s:I}", "policy", name, "result", what, "version", (json_int_t)version,
-                                 "revision", (json_int_t)revision);
+        json_t *line = json_pack("{s:s, s:s, s:I}", "policy", name, "result", what, "version", (json_int_t)version);
         output_json_line(cli->out, line);
     } else if (cli_output(cli) == CLI_ID) {
         fprintf(cli->out, "%s\n", name);
@@ -70,8 +58,6 @@ static void tell(struct cli *cli, const char *name, const char *what, uint64_t v
         fprintf(cli->out, "%s: %s", name, what);
         if (version > 0)
             fprintf(cli->out, ", version %" PRIu64, version);
-        if (revision > 0)
-            fprintf(cli->out, ", at revision %" PRIu64, revision);
         fputc('\n', cli->out);
     }
 }
@@ -90,12 +76,12 @@ static lapse_result apply_one(struct cli *cli, const struct policy *policy, stru
     policy_name(policy, name);
     /* Of another version than expected the cluster says so itself. */
     if (cli_given(cli, "dry-run") || (what == APPLY_SAME && (expected == 0 || expected == version))) {
-        tell(cli, name, cli_given(cli, "dry-run") ? would[what] : did[what], version, 0);
+        tell(cli, name, cli_given(cli, "dry-run") ? would[what] : did[what], version);
         return lapse_ok();
     }
     result = send(cli, policy, &change, error);
     if (lapse_is_ok(result))
-        tell(cli, name, did[what], version_made(cli, name, change.revision), change.revision);
+        tell(cli, name, did[what], change.revision);
     lapse_change_free(&change);
     return result;
 }
@@ -222,7 +208,7 @@ int cmd_policy_remove(struct cli *cli)
     struct lapse_error error;
     if (!lapse_is_ok(lapse_remove_policy(cli->client, &args, cli->timeout_ms, &change, &error)))
         return cli_fail(&error);
-    tell(cli, cli->operands[0], "removed", 0, change.revision);
+    tell(cli, cli->operands[0], "removed", 0);
     lapse_change_free(&change);
     return CLI_OK;
 }

@@ -5,6 +5,7 @@
 #include "base/limits.h"
 #include "client/cli/filter.h"
 #include "client/cli/output.h"
+#include "client/cli/token.h"
 #include "client/cli/value.h"
 
 int cmd_get(struct cli *cli)
@@ -104,19 +105,26 @@ static void print_decision(struct cli *cli, const struct lapse_decision *decisio
 
 int cmd_check(struct cli *cli)
 {
-    uint8_t thumbprint[32];
-    struct lapse_check_args args = {.subject = cli->operands[0],
-                                    .resource = cli->operands[1],
-                                    .action = cli->operands[2],
+    uint8_t thumbprint[32], token[32];
+    int at = cli->n_operands - 2; /* a token knows its subject */
+    struct lapse_check_args args = {.subject = at > 0 ? cli->operands[0] : NULL,
+                                    .resource = cli->operands[at],
+                                    .action = cli->operands[at + 1],
                                     .spiffe_id = cli_text(cli, "spiffe-id"),
                                     .address = cli_text(cli, "address")};
     struct lapse_decision decision;
     struct lapse_error error;
-    const char *hex = cli_text(cli, "certificate-sha256");
+    const char *hex = cli_text(cli, "certificate-sha256"), *path = cli_text(cli, "token-file");
+    if (path == NULL && at == 0)
+        return cli_usage_error(cli, "lapse check needs SUBJECT RESOURCE ACTION; only --token-file goes without SUBJECT");
     if (hex != NULL && !value_parse_hex(hex, thumbprint, sizeof thumbprint))
         return cli_usage_error(cli, "--certificate-sha256 is 64 hex digits");
     if (hex != NULL)
         args.certificate_sha256 = (struct lapse_bytes){thumbprint, sizeof thumbprint};
+    if (path != NULL && !lapse_is_ok(cli_token_read(path, token, &error)))
+        return cli_fail(&error);
+    if (path != NULL)
+        args.token_sha256 = (struct lapse_bytes){token, sizeof token};
     if (!lapse_is_ok(lapse_check(cli->client, &args, cli->timeout_ms, &decision, &error)))
         return cli_fail(&error);
     if (cli_output(cli) == CLI_JSON)

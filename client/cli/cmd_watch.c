@@ -55,6 +55,23 @@ static void json_line(struct watching *w, uint64_t epoch, const char *kind, json
         done(w, &(struct lapse_error){LAPSE_UNKNOWN, "can't write the output"});
 }
 
+/* One of what governs: its name, and what was said about it. */
+static void print_named(FILE *out, const struct lapse_event *event)
+{
+    const char *named[][2] = {
+        {event->policy.name, ""},
+        {event->lock.name, *event->lock.lifted != '\0' ? event->lock.lifted : event->lock.reason},
+        {event->eligibility.name, *event->eligibility.ended != '\0' ? event->eligibility.ended : event->eligibility.member},
+        {event->campaign.name, event->campaign.reason},
+        {event->review.name, event->review.comment}};
+    for (size_t i = 0; i < sizeof named / sizeof named[0]; i++)
+        if (*named[i][0] != '\0') {
+            output_text(out, named[i][0]);
+            fputs("  ", out);
+            output_text(out, named[i][1]);
+        }
+}
+
 /* What an event about no grant is about. */
 static void print_object(FILE *out, const struct lapse_event *event)
 {
@@ -71,6 +88,8 @@ static void print_object(FILE *out, const struct lapse_event *event)
     } else if (event->sweep.id != 0) {
         fprintf(out, "revocation %" PRIu64 ", %" PRIu64 " grants ended  ", event->sweep.id, event->sweep.grants);
         output_text(out, event->sweep.reason);
+    } else {
+        print_named(out, event);
     }
 }
 
@@ -92,7 +111,7 @@ static void print_enforcement(FILE *out, const struct lapse_event *event)
     }
 }
 
-static void print_event(FILE *out, const struct lapse_event *event)
+void output_event(FILE *out, const struct lapse_event *event)
 {
     char clock[32], words[512];
     value_format_clock(event->time_ms, clock, sizeof clock);
@@ -126,7 +145,7 @@ static void on_event(void *arg, uint64_t epoch, const struct lapse_event *event)
     else if (cli_output(w->cli) == CLI_ID)
         fprintf(w->cli->out, "%s\n", event->grant.id);
     else
-        print_event(w->cli->out, event);
+        output_event(w->cli->out, event);
     fflush(w->cli->out);
     bool ended = w->until_id != NULL && strcmp(w->until_id, event->grant.id) == 0 &&
                  lapse_grant_state_is_ended(event->grant.state);

@@ -49,6 +49,10 @@ const struct cli_flag cli_global_flags[] = {
     {.name = "approver", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only what this principal approved"}, \
     {.name = "ticket", .value = "TICKET", .kind = CLI_TEXT, .help = "only grants with this ticket"}, \
     {.name = "policy", .value = "NAME", .kind = CLI_TEXT, .help = "only what this policy allowed"}, \
+    {.name = "policy-version", .value = "VERSION", .kind = CLI_NUMBER, .help = "only what this version of --policy allowed"}, \
+    {.name = "binding", .value = "SPIFFE-ID", .kind = CLI_TEXT, .help = "only grants bound to this identity"}, \
+    {.name = "label", .value = "KEY=VALUE", .kind = CLI_TEXT, .help = "only grants with this label"}, \
+    {.name = "person", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only grants whose subject or requester it is, under any of its names"}, \
     {.name = "parent", .value = GRANT_ID, .kind = CLI_TEXT, .help = "only children of this grant"}, \
     {.name = "state", .value = "STATE,...", .kind = CLI_CHOICES, .choices = STATES, .help = "only grants in one of these states"}
 
@@ -89,9 +93,17 @@ static const struct cli_flag request_flags[] = {
     {.name = "bind-spiffe-id", .value = "SPIFFE-ID", .kind = CLI_TEXT, .help = "only for a presenter with this SPIFFE ID"},
     {.name = "bind-certificate-sha256", .value = "HEX", .kind = CLI_TEXT, .help = "only for a presenter with this certificate"},
     {.name = "bind-network", .value = "CIDR", .kind = CLI_LIST, .help = "only from this network; may be repeated"},
+    {.name = "policy", .value = "NAME", .kind = CLI_TEXT, .help = "under this policy and no other; otherwise the first that allows it"},
+    {.name = "break-glass", .kind = CLI_SWITCH, .help = "it is an emergency: under a break-glass rule, and reviewed afterwards"},
     REQUEST_ID_FLAG,
     {.name = "wait", .kind = CLI_SWITCH, .help = "wait until it is active, or decided otherwise"},
     END};
+static const struct cli_flag break_glass_list_flags[] = {
+    {.name = "overdue", .kind = CLI_SWITCH, .help = "only those whose time is over: they bar their requester and subject from requesting"}, END};
+static const struct cli_flag break_glass_close_flags[] = {
+    {.name = "verdict", .value = "VERDICT", .kind = CLI_CHOICE, .choices = "justified misused", .required = true, .help = "justified or misused"},
+    {.name = "comment", .value = "TEXT", .kind = CLI_TEXT, .required = true, .help = "what you have found, for the record"},
+    REQUEST_ID_FLAG, END};
 static const struct cli_flag decision_flags[] = {
     {.name = "comment", .value = "TEXT", .kind = CLI_TEXT, .help = "for the record"},
     REQUEST_ID_FLAG, END};
@@ -103,6 +115,24 @@ static const struct cli_flag end_flags[] = {
      .help = "what to wait for: that it is committed; that every enforcement point denies; that every session is ended, too"}, \
     {.name = "progress", .kind = CLI_SWITCH, .help = "tell who has confirmed and who is waited for"}
 
+#define LOCK_FLAGS \
+    {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .required = true, .help = "why; whoever is refused is told"}, \
+    {.name = "for", .value = "DURATION", .kind = CLI_DURATION, .help = "until so much later; otherwise until it is lifted"}
+#define UNTIL_FLAG \
+    {.name = "until", .value = "LEVEL", .kind = CLI_CHOICE, .choices = "committed received enforced", .fallback = "enforced", \
+     .help = "what to wait for: that it is committed; that every enforcement point denies; that every session is ended, too"}
+
+static const struct cli_flag lock_flags[] = {LOCK_FLAGS, UNTIL_FLAG, REQUEST_ID_FLAG, END};
+static const struct cli_flag lock_point_flags[] = {LOCK_FLAGS, REQUEST_ID_FLAG, END};
+static const struct cli_flag unlock_flags[] = {
+    {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
+    REQUEST_ID_FLAG, END};
+static const struct cli_flag locks_flags[] = {
+    {.name = "prefix", .value = "TEXT", .kind = CLI_TEXT, .help = "only names that begin with it, for example subject:"},
+    END};
+static const struct cli_flag offboard_flags[] = {
+    {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .required = true, .help = "why, for the record"},
+    UNTIL_FLAG, REQUEST_ID_FLAG, END};
 static const struct cli_flag revoke_flags[] = {
     {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
     WAIT_FLAGS("enforced"), REQUEST_ID_FLAG, END};
@@ -117,7 +147,42 @@ static const struct cli_flag list_flags[] = {
     FILTER_FLAGS,
     {.name = "limit", .value = "N", .kind = CLI_NUMBER, .help = "stop after so many grants; otherwise all"},
     END};
-static const struct cli_flag check_flags[] = {PRESENTED_FLAGS, END};
+static const struct cli_flag check_flags[] = {
+    PRESENTED_FLAGS,
+    {.name = "token-file", .value = "FILE", .kind = CLI_FILE, .help = "the bearer token that was shown, in a file; - for standard input. Only its grant counts"},
+    END};
+#define REASON_FLAG {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"}
+#define PREFIX_FLAG {.name = "prefix", .value = "NAME", .kind = CLI_TEXT, .help = "only names that begin with this"}
+static const struct cli_flag token_flags[] = {
+    {.name = "file", .value = "FILE", .kind = CLI_FILE, .help = "write it to this new file, readable by you alone, and print nothing"},
+    END};
+static const struct cli_flag eligibility_put_flags[] = {
+    {.name = "member", .value = "PRINCIPAL", .kind = CLI_TEXT, .required = true, .help = "whom it is for: a principal, or a prefix of principals ended by one asterisk"},
+    {.name = "resource", .value = "RESOURCE,...", .kind = CLI_LIST, .required = true, .help = "what they may request: paths, subtrees db/prod/*, or *; at most 8"},
+    {.name = "action", .value = "ACTION,...", .kind = CLI_LIST, .help = "to do what with it; otherwise anything"},
+    {.name = "expires", .value = "TIME", .kind = CLI_TIME, .required = true, .help = "its end, at most a year away"},
+    {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .required = true, .help = "why they need it"},
+    REQUEST_ID_FLAG, END};
+static const struct cli_flag eligibility_certify_flags[] = {
+    {.name = "expires", .value = "TIME", .kind = CLI_TIME, .required = true, .help = "its new end, at most a year away"},
+    {.name = "comment", .value = "TEXT", .kind = CLI_TEXT, .help = "why it is needed still: takes the place of its reason"},
+    REQUEST_ID_FLAG, END};
+static const struct cli_flag remove_flags[] = {REASON_FLAG, REQUEST_ID_FLAG, END};
+static const struct cli_flag prefix_flags[] = {PREFIX_FLAG, END};
+static const struct cli_flag review_flags[] = {
+    {.name = "since", .value = "DURATION", .kind = CLI_DURATION, .fallback = "30d", .help = "the period to look at, up to now"},
+    {.name = "dormant", .value = "DURATION", .kind = CLI_DURATION, .fallback = "30d", .help = "eligibility that was not used for so long is dormant"},
+    {.name = "ends-within", .value = "DURATION", .kind = CLI_DURATION, .fallback = "14d", .help = "name eligibility that ends so soon"},
+    {.name = "long", .value = "DURATION", .kind = CLI_DURATION, .fallback = "12h", .help = "name grants for longer than this"},
+    {.name = "gap", .value = "DURATION", .kind = CLI_DURATION, .fallback = "10m", .help = "a grant that begins so soon after the end of another one for the same has renewed it"},
+    {.name = "in-a-row", .value = "N", .kind = CLI_NUMBER, .fallback = "3", .help = "name so many grants that renew one another"},
+    {.name = "standing", .value = "PERCENT", .kind = CLI_NUMBER, .fallback = "50", .help = "who had something for more of the period than this has standing access in disguise"},
+    END};
+static const struct cli_flag campaign_start_flags[] = {
+    {.name = "due", .value = "TIME", .kind = CLI_TIME, .required = true, .help = "what is not certified by then, lapses"},
+    {.name = "member", .value = "PRINCIPAL,...", .kind = CLI_LIST, .help = "only eligibility of these members, or prefixes of them; at most 8"},
+    {.name = "resource", .value = "RESOURCE,...", .kind = CLI_LIST, .help = "only eligibility for something in these; at most 8"},
+    REASON_FLAG, REQUEST_ID_FLAG, END};
 static const struct cli_flag watch_flags[] = {
     FILTER_FLAGS,
     {.name = "snapshot", .kind = CLI_SWITCH, .help = "begin with the grants in scope that are there now"},
@@ -134,6 +199,21 @@ static const struct cli_flag agent_flags[] = {
     {.name = "config", .value = "FILE", .kind = CLI_FILE, .help = "its settings, see lapse-agent(5)"},
     {.name = "check-config", .kind = CLI_SWITCH, .help = "say whether the settings are right, and end"},
     {.name = "example", .kind = CLI_SWITCH, .help = "print an example of the settings, and end"},
+    {.name = "accept-new-history", .kind = CLI_SWITCH, .help = "put the kept head of the audit log aside: the cluster has lost history, and somebody has looked into it"},
+    END};
+static const struct cli_flag policy_apply_flags[] = {
+    {.name = "expect-version", .value = "N", .kind = CLI_NUMBER, .help = "refuse unless it replaces this version"},
+    {.name = "source", .value = "TEXT", .kind = CLI_TEXT, .help = "where it is kept, for the record: a repository and commit"},
+    {.name = "dry-run", .kind = CLI_SWITCH, .help = "only say what would change"},
+    REQUEST_ID_FLAG, END};
+static const struct cli_flag policy_remove_flags[] = {
+    {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
+    REQUEST_ID_FLAG, END};
+static const struct cli_flag policy_test_flags[] = {
+    {.name = "verbose", .kind = CLI_SWITCH, .help = "show what passed, too"},
+    END};
+static const struct cli_flag policy_example_flags[] = {
+    {.name = "tests", .kind = CLI_SWITCH, .help = "its tests"},
     END};
 static const struct cli_flag help_flags[] = {
     {.name = "man", .kind = CLI_SWITCH, .help = "print the manual page, mdoc"},
@@ -160,7 +240,17 @@ EXAMPLES(request_examples) = {
     {"only the id, for a script",
      "GRANT=$(lapse request --resource host/web1 --action sudo --duration 15m --justification restart --output id)", DEV, NULL, 0},
     {"for a workload, bound to its identity, at most three uses",
-     "lapse request --subject spiffe://dev.lapse/ci/deploy --bind-spiffe-id spiffe://dev.lapse/ci/deploy --resource k8s/prod/* --action deploy --max-uses 3 --deadline +2h --justification \"release 4.2\"", DEV, NULL, 0}, NO_EXAMPLES};
+     "lapse request --subject spiffe://dev.lapse/ci/deploy --bind-spiffe-id spiffe://dev.lapse/ci/deploy --resource k8s/prod/* --action deploy --max-uses 3 --deadline +2h --justification \"release 4.2\"", DEV, NULL, 0},
+    {"under one policy and no other",
+     "lapse request --resource db/prod/orders --action read --duration 30m --policy emergency --justification \"slow query\"", DEV, "REVIEW", 0},
+    {"in an emergency, where a policy has a break-glass rule: at once, and somebody looks at it afterwards",
+     "lapse request --break-glass --resource db/prod/orders --action read,write --duration 30m --justification \"orders are lost, nobody to ask\"", DEV, "REVIEW", 0}, NO_EXAMPLES};
+EXAMPLES(break_glass_list_examples) = {
+    {"what nobody has looked at yet", "lapse break-glass list", ONCALL, "REVIEW", 0},
+    {"who is barred from requesting until it is closed", "lapse break-glass list --overdue", ONCALL, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(break_glass_close_examples) = {
+    {"it was right", "lapse break-glass close $GRANT --verdict justified --comment \"restored 14 orders, INC-4711\"", ONCALL, "REVIEW", 0},
+    {"it was not", "lapse break-glass close $GRANT --verdict misused --comment \"there was no incident\"", ONCALL, "REVIEW", 0}, NO_EXAMPLES};
 EXAMPLES(approve_examples) = {
     {"say yes", "lapse approve $GRANT --comment \"agreed in the incident call\"", ONCALL, "PENDING", 0}, NO_EXAMPLES};
 EXAMPLES(deny_examples) = {
@@ -178,6 +268,20 @@ EXAMPLES(revoke_examples) = {
 EXAMPLES(revoke_matching_examples) = {
     {"everything of somebody who leaves", "lapse revoke-matching --subject user:dev9@example.com --reason \"left the company\"", OPERATOR, NULL, 0},
     {"everything below db/prod that a ticket allowed", "lapse revoke-matching --resource 'db/prod/*' --ticket INC-1 --reason \"incident closed\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(lock_subject_examples) = {
+    {"at once, everywhere, until somebody has looked", "lapse lock subject user:dev9@example.com --reason \"laptop stolen\"", OPERATOR, NULL, 0},
+    {"for an hour, only committed", "lapse lock subject spiffe://dev.lapse/ci/deploy --reason \"odd deployments\" --for 1h --until committed", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(lock_resource_examples) = {
+    {"nobody reaches anything below db/prod for now", "lapse lock resource 'db/staging/*' --reason \"restoring a backup\" --for 30m", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(lock_point_examples) = {
+    {"an edge whose key is lost", "lapse lock point edge-eu-9 --reason \"key lost\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(unlock_examples) = {
+    {"the laptop was found", "lapse lock subject user:dev8@example.com --reason \"laptop stolen\"; lapse unlock subject:user:dev8@example.com --reason \"found again\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(locks_examples) = {
+    {"who and what is locked", "lapse locks", OPERATOR, NULL, 0},
+    {"only resources", "lapse locks --prefix resource: --output json", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(offboard_examples) = {
+    {"somebody has left, with the evidence", "lapse offboard user:dev7@example.com --reason \"left the company\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(points_examples) = {
     {"who enforces what", "lapse points", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(barrier_examples) = {
@@ -189,11 +293,52 @@ EXAMPLES(list_examples) = {
     {"what is active below db/prod", "lapse list --state ACTIVE --resource 'db/prod/*'", OPERATOR, NULL, 0},
     {"the ids of what waits for a decision", "lapse list --state PENDING --output id", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(check_examples) = {
-    {"may they, right now?", "lapse check user:dev9@example.com db/prod/orders read", PROXY, NULL, CLI_DENIED}, NO_EXAMPLES};
+    {"may they, right now?", "lapse check user:dev9@example.com db/prod/orders read", PROXY, NULL, CLI_DENIED},
+    {"may whoever shows this token?", "lapse check --token-file grant.token db/prod/orders read", PROXY, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(token_examples) = {
+    {"for a program that can only show a secret", "lapse token $GRANT --file grant.token", DEV, "ACTIVE", 0},
+    {"for the environment of one program", "TOKEN=$(lapse token $GRANT)", DEV, "ACTIVE", 0}, NO_EXAMPLES};
+EXAMPLES(eligibility_put_examples) = {
+    {"a developer may request one database, for a quarter",
+     "lapse eligibility put orders-dev1 --member user:dev1@example.com --resource 'db/prod/orders/*' --action read,connect --expires +90d --reason \"on call for orders\"", OPERATOR, NULL, 0},
+    {"all whose names begin alike",
+     "lapse eligibility put deployers --member 'spiffe://dev.lapse/ci/*' --resource 'k8s/prod/*' --expires +30d --reason \"release pipeline\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(eligibility_list_examples) = {
+    {"who may request what, until when, and when they last did", "lapse eligibility list", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(eligibility_certify_examples) = {
+    {"it is needed for another quarter", "lapse eligibility certify deployers --expires +90d --comment \"still releasing\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(eligibility_remove_examples) = {
+    {"not needed any more", "lapse eligibility remove orders-dev1 --reason \"moved to another team\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(campaign_start_examples) = {
+    {"what nobody certifies within two weeks, lapses",
+     "lapse campaign start 2026-q1 --due +14d --resource 'db/prod/*' --reason \"quarterly recertification\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(campaign_list_examples) = {
+    {"what is under way", "lapse campaign list", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(campaign_close_examples) = {
+    {"before its time: nothing lapses", "lapse campaign close 2026-q1 --reason \"begun by mistake\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(review_examples) = {
+    {"before a recertification", "lapse review --since 90d", OPERATOR, NULL, 0},
+    {"for a program: one finding a line", "lapse review --output json", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(watch_examples) = {
     {"what is there now, and end",
      "lapse watch --snapshot --resource 'db/prod/*' --count 0", PROXY, NULL, 0},
     {"resume where a program stopped, as JSON", "lapse watch --from 1/1 --count 1 --output json", PROXY, "ACTIVE", 0}, NO_EXAMPLES};
+EXAMPLES(policy_example_examples) = {
+    {"a policy to begin with", "lapse policy example >production.yaml", "", NULL, 0},
+    {"its tests", "lapse policy example --tests >production-tests.yaml", "", NULL, 0}, NO_EXAMPLES};
+EXAMPLES(policy_test_examples) = {
+    {"in the pipeline of the repository that holds your policies", "lapse policy test production-tests.yaml production.yaml", "", NULL, 0}, NO_EXAMPLES};
+EXAMPLES(policy_diff_examples) = {
+    {"before it is applied", "lapse policy diff production.yaml", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(policy_apply_examples) = {
+    {"what would be done", "lapse policy apply production.yaml --dry-run", OPERATOR, NULL, 0},
+    {"from a pipeline: files that are applied already are left alone", "lapse policy apply production.yaml --source policies@1f3c9a2", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(policy_list_examples) = {
+    {"what governs requests", "lapse policy list", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(policy_show_examples) = {
+    {"as a file again", "lapse policy show production", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(policy_remove_examples) = {
+    {"with the last one the built-in rule holds again", "lapse policy remove production --reason \"moved to another cluster\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(status_examples) = {
     {"who leads, who is there", "lapse cluster status", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(roles_list_examples) = {
@@ -227,14 +372,56 @@ const struct cli_command cli_commands[] = {
      revoke_flags, revoke_examples, cmd_revoke, true},
     {"revoke-matching", "", 0, 0, "end all live grants that match, in one step", "All flags that are given must match, and at least one beside --state is needed. Grants that come later are not touched. Needs the role operator. Exit codes as of revoke.",
      revoke_matching_flags, revoke_matching_examples, cmd_revoke_matching, true},
+    {"lock subject", "PRINCIPAL", 1, 1, "deny a person or a workload everything, at once, until lifted",
+     "Under all its names: \"user:dev1\" and \"spiffe://DOMAIN/user/dev1\" are one. Its grants stay as they are and allow again when the lock is lifted or its time is over; to end them: offboard, or revoke-matching --person. Locking again replaces the lock. Nobody locks themselves. Needs the role operator. Exit codes as of revoke.",
+     lock_flags, lock_subject_examples, cmd_lock, true},
+    {"lock resource", "RESOURCE", 1, 1, "deny everybody a resource, at once, until lifted", "A path, or a subtree that ends in /*. Needs the role operator. Exit codes as of revoke.",
+     lock_flags, lock_resource_examples, cmd_lock, true},
+    {"lock point", "POINT-ID", 1, 1, "end an enforcement point, and refuse new ones of its id, until lifted",
+     "Its instances get no promise any more: each denies when its last one has run out, within its lease. An instance that was ended begins anew only when its program is started again. Needs the role operator.",
+     lock_point_flags, lock_point_examples, cmd_lock, true},
+    {"unlock", "NAME", 1, 1, "lift a lock", "NAME is as `lapse locks` shows it: subject:PRINCIPAL, resource:RESOURCE or point:POINT-ID. Needs the role operator.", unlock_flags, unlock_examples, cmd_unlock, true},
+    {"locks", "", 0, 0, "list who and what is locked", "Needs the role operator or auditor.", locks_flags, locks_examples, cmd_locks, true},
+    {"offboard", "PRINCIPAL", 1, 1, "lock, revoke, cancel and take away all that somebody has, in one step, with the evidence",
+     "Locks it without an end, revokes its grants and those that it requested for others, cancels requests, removes its eligibility and the roles that are bound to exactly its names. Prints each of these as it was committed. Nobody offboards themselves. Needs the role operator. Exit codes as of revoke.",
+     offboard_flags, offboard_examples, cmd_offboard, true},
     {"barrier", "GRANT-ID|REVISION", 1, 1, "show how far a revocation has reached, with every enforcement point's receipt", "The newest one of a grant, or the one with the revision that revoke printed. The exit code is 0 when it is enforced everywhere, 5 when it is not yet or failed somewhere.",
      NULL, barrier_examples, cmd_barrier, true},
     {"points", "", 0, 0, "list the enforcement points that are registered", "Needs the role operator or auditor.", NULL, points_examples, cmd_points, true},
     {"get", GRANT_ID, 1, 1, "show one grant", NULL, NULL, get_examples, cmd_get, true},
     {"list", "", 0, 0, "list grants", "All flags that are given must match.", list_flags, list_examples, cmd_list, true},
-    {"check", "SUBJECT RESOURCE ACTION", 3, 3, "ask whether some grant allows this right now", "The exit code is 0 for yes and 2 for no.", check_flags, check_examples, cmd_check, true},
+    {"token", GRANT_ID, 1, 1, "give your active grant its bearer token, once",
+     "Whoever shows the token is taken for the grant's subject, within the grant's limits: its binding, its uses, its deadline. It is drawn on this machine and printed once; the cluster keeps its SHA-256. It is dead when the grant ends, and there is no second one.",
+     token_flags, token_examples, cmd_token, true},
+    {"check", "[SUBJECT] RESOURCE ACTION", 2, 3, "ask whether some grant allows this right now", "The exit code is 0 for yes and 2 for no. With --token-file, SUBJECT may be left out: the token's grant knows whose it is.", check_flags, check_examples, cmd_check, true},
+    {"eligibility put", "NAME", 1, 1, "let somebody request, for a time", "A rule of a policy that says `eligibility` asks for one. Takes the place of the one of this name. Nobody makes themselves eligible. Needs the role operator.",
+     eligibility_put_flags, eligibility_put_examples, cmd_eligibility_put, true},
+    {"eligibility list", "", 0, 0, "list who may request what, and until when", "Needs the role operator or auditor.", prefix_flags, eligibility_list_examples, cmd_eligibility_list, true},
+    {"eligibility certify", "NAME", 1, 1, "say that it is needed still: moves its end", "Never by whom it is for. Needs the role operator.", eligibility_certify_flags, eligibility_certify_examples, cmd_eligibility_certify, true},
+    {"eligibility remove", "NAME", 1, 1, "end it", "Grants that were requested with it go on. Needs the role operator.", remove_flags, eligibility_remove_examples, cmd_eligibility_remove, true},
+    {"campaign start", "NAME", 1, 1, "ask which eligibility is needed still", "What lies in its scope, was there when it began and is not certified by --due, lapses. A member that is a prefix is in scope when one of --member takes in all of it. Needs the role operator.",
+     campaign_start_flags, campaign_start_examples, cmd_campaign_start, true},
+    {"campaign list", "", 0, 0, "list the campaigns under way", "Needs the role operator or auditor.", prefix_flags, campaign_list_examples, cmd_campaign_list, true},
+    {"campaign close", "NAME", 1, 1, "end a campaign before its time: nothing lapses", "Needs the role operator.", remove_flags, campaign_close_examples, cmd_campaign_close, true},
+    {"break-glass list", "", 0, 0, "list the reviews of break-glass grants that are open", "Each break-glass grant is reviewed, in the time that its rule gives. When that is over, its requester and its subject can't request anything until the review is closed. Needs the role operator, auditor or approver.",
+     break_glass_list_flags, break_glass_list_examples, cmd_break_glass_list, true},
+    {"break-glass close", GRANT_ID, 1, 1, "close a break-glass grant's review, with a verdict", "By an approver whom the rule names as reviewer: never one who requested it, had it or approved it.",
+     break_glass_close_flags, break_glass_close_examples, cmd_break_glass_close, true},
+    {"review", "", 0, 0, "show what a recertification should look at",
+     "Eligibility that is dormant or ends soon; broad and long grants, grants without a ticket, grants renewed back to back, standing access in disguise; roles bound by wide prefixes. From what is there now and from the audit log. Needs the role operator or auditor.",
+     review_flags, review_examples, cmd_review, true},
     {"watch", "", 0, 0, "print events as they happen", "Reconnects by itself and misses none. When the cluster can't connect to where it was, it says \"resync\" and sends the grants in scope anew.\n\nWith --snapshot, --count 0 ends after the snapshot.",
      watch_flags, watch_examples, cmd_watch, true},
+    {"policy example", "", 0, 0, "print an example of a policy, or of its tests", NULL, policy_example_flags, policy_example_examples, cmd_policy_example, false},
+    {"policy test", "TESTS-FILE POLICY-FILE...", 2, CLI_OPERANDS_MAX, "check policies against expected decisions, offline",
+     "Prints what failed and ends with 1 if anything did. The decisions are made by the code that makes them in the cluster. Both kinds of files: lapse-policy(5).", policy_test_flags, policy_test_examples, cmd_policy_test, false},
+    {"policy diff", "FILE...", 1, CLI_OPERANDS_MAX, "show what applying policies would change, and which live grants it affects",
+     "Compares with what is applied. Limits and eligibility aside, each live grant and undecided request under the policy is looked at.", NULL, policy_diff_examples, cmd_policy_diff, true},
+    {"policy apply", "FILE...", 1, CLI_OPERANDS_MAX, "put policies into force", "Each takes the place of the one of its name, as its next version. All files are checked before the first is applied; one that says what is in force already (but for its source) is left alone. Needs the role operator. The file: lapse-policy(5).",
+     policy_apply_flags, policy_apply_examples, cmd_policy_apply, true},
+    {"policy list", "", 0, 0, "list the policies in force", "Needs the role operator, auditor or approver.", NULL, policy_list_examples, cmd_policy_list, true},
+    {"policy show", "NAME", 1, 1, "print a policy as a file", "Needs the role operator, auditor or approver.", NULL, policy_show_examples, cmd_policy_show, true},
+    {"policy remove", "NAME", 1, 1, "take a policy out of force", "Grants under it go on. Needs the role operator.", policy_remove_flags, policy_remove_examples, cmd_policy_remove, true},
     {"cluster status", "", 0, 0, "show the cluster as one of its nodes sees it", NULL, NULL, status_examples, cmd_cluster_status, true},
     {"cluster roles list", "", 0, 0, "list who may do what", NULL, NULL, roles_list_examples, cmd_roles_list, true},
     {"cluster roles set", "MEMBER [ROLE...]", 1, 6, "set, whole, what a principal may do",

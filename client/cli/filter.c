@@ -21,6 +21,10 @@ void cli_filter_take(const struct cli *cli, struct cli_filter *out)
                                         .ticket = cli_text(cli, "ticket"),
                                         .policy = cli_text(cli, "policy"),
                                         .parent = cli_text(cli, "parent"),
+                                        .policy_version = (uint64_t)cli_number(cli, "policy-version"),
+                                        .binding = cli_text(cli, "binding"),
+                                        .label = cli_text(cli, "label"),
+                                        .person = cli_text(cli, "person"),
                                         .states = out->states};
     for (size_t i = 0; i < n; i++) {
         enum lapse_grant_state state = state_of(names[i]);

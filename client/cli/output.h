@@ -31,6 +31,8 @@ void output_table_free(struct output_table *table);
 void output_grant(FILE *out, const struct lapse_grant *grant, int64_t now_ms);
 /* The outcome of a change, in the form that was asked for. */
 void output_mutation(struct cli *cli, const struct lapse_mutation *done);
+/* One line. */
+void output_event(FILE *out, const struct lapse_event *event);
 /* "read,connect". */
 void output_join(const char *const *words, size_t n, char *out, size_t size);
 /* "ACTIVE", in colour when `out` is a terminal. */

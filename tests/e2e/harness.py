@@ -277,6 +277,17 @@ class Cluster:
                 print(f"--- node {node.id}, end of its log\n{node.log()[-3000:]}", file=sys.stderr)
         shutil.rmtree(self.dir, ignore_errors=True)
 
+    # --- the command
+
+    def lapse(self, user, *args, code=0, **kwargs):
+        """`lapse` as this user, against all nodes; its exit code must be `code`. Returns what it did (stdout, stderr)."""
+        certificate, key, ca = self.pki.files(user)
+        env = {**os.environ, "LAPSE_ENDPOINTS": ",".join(node.endpoint for node in self.nodes), "LAPSE_CERTIFICATE": str(certificate),
+               "LAPSE_KEY": str(key), "LAPSE_AUTHORITIES": str(ca), "LAPSE_TIMEOUT": f"{PATIENCE_S}s", "TZ": "UTC"}
+        done = run(LAPSE, *args, check=False, env=env, **kwargs)
+        assert done.returncode == code, f"lapse {' '.join(map(str, args))} exited {done.returncode}, not {code}:\n{done.stdout}{done.stderr}"
+        return done
+
     # --- gRPC
 
     def channel(self, user, node):
@@ -403,7 +414,8 @@ def generated():
     return _generated
 
 
-_files = {"Grants": "grants", "Cluster": "cluster", "Enforcement": "enforcement"}
+_files = {"Grants": "grants", "Cluster": "cluster", "Enforcement": "enforcement", "Policies": "governance", "Locks": "governance",
+          "Eligibilities": "governance", "Reviews": "governance", "Audit": "audit"}
 
 
 def messages(file):

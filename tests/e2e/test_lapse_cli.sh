@@ -65,6 +65,27 @@ says() { # TEXT: the last output contains it
     fi
 }
 
+# Sets GRANT to a break-glass grant whose review is open, and leaves its policy in force.
+new_break_glass_grant() {
+    cat >"$work/emergency.yaml" <<'YAML'
+policy: emergency
+rules:
+  - name: break-glass
+    break_glass: true
+    requesters: ["*"]
+    resources: ["*"]
+    approval: {automatic: true}
+  - name: everything-else
+    requesters: ["*"]
+    subjects: ["*"]
+    resources: ["*"]
+YAML
+    as operator lapse policy apply "$work/emergency.yaml" >/dev/null || { echo "FAIL: can't apply"; exit 1; }
+    GRANT=$(as dev1 lapse request --break-glass --resource db/prod/orders --action read --duration 1h \
+        --justification "nobody to ask" --output id) || { echo "FAIL: can't request"; exit 1; }
+    export GRANT
+}
+
 new_grant() { # STATE [FLAGS...]: sets GRANT to a fresh one in that state
     local state=$1
     shift
@@ -192,10 +213,15 @@ every_example_works() {
     local user state code text
     while IFS=$'\t' read -r user state code text; do
         unset GRANT
-        [[ $state == - ]] || new_grant "$state"
+        case $state in
+        -) ;;
+        REVIEW) new_break_glass_grant ;;
+        *) new_grant "$state" ;;
+        esac
         [[ $user == - ]] && user=dev1
         [[ $code == - ]] && continue
         expect "$code" "example as $user: $text" as "$user" bash -ec "$text"
+        [[ $state != REVIEW ]] || as operator lapse policy remove emergency --reason "the next example" >/dev/null
     done < <(lapse help --examples)
 }
 

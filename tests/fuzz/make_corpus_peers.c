@@ -24,6 +24,7 @@ static const char *const type_names[MESSAGE_TYPES] = {
     [MESSAGE_PROBE] = "probe",
     [MESSAGE_PROBE_ACK] = "probe-ack",
     [MESSAGE_LEASE] = "lease",
+    [MESSAGE_AUDIT] = "audit",
 };
 
 /* --- parts -------------------------------------------------------------------------------------------------------- */
@@ -171,6 +172,9 @@ static struct message full(enum message_type type, struct buf *list, struct slic
         break;
     case MESSAGE_LEASE:
         message.data = slice_str("lease frame");
+        break;
+    case MESSAGE_AUDIT:
+        message.data = slice_str("audit frame");
         break;
     }
     return message;

@@ -12,6 +12,7 @@
 #include "proto/encode.h"
 #include "proto/grpc_server.h"
 #include "proto/lapse/v1/enforcement.pb.h"
+#include "store/word_fields.h"
 #include "tests/unit/tls_fixture.h"
 #include "tests/unit/watch_event.h"
 
@@ -97,6 +98,8 @@ static void grant_of(const struct fake_grant *fake, uint64_t revision, struct gr
     grant->deadline_ms = fake->deadline_ms == 0 ? 1900000000000 : fake->deadline_ms;
     grant->max_uses = fake->max_uses;
     grant->uses = fake->uses;
+    if (fake->token_sha256 != NULL)
+        grant->token_sha256 = slice_of(fake->token_sha256, 32);
     grant->revision = revision;
 }
 
@@ -135,6 +138,41 @@ static void encode_event(uint64_t epoch, uint64_t revision, const struct fake_gr
     CHECK(lapse_is_ok(encode_watch_event(epoch, &event, out)));
 }
 
+static void put_lock(struct wire_writer *writer, uint32_t field, const struct fake_lock *fake, uint64_t revision)
+{
+    const struct lock lock = {
+        .name = slice_str(fake->target), .kind = fake->kind, .target = slice_str(fake->target), .revision = revision};
+    struct buf bytes;
+    buf_init(&bytes, 4096);
+    CHECK(lapse_is_ok(lock_encode(&lock, &bytes)));
+    wire_put_bytes(writer, field, buf_slice(&bytes));
+    buf_free(&bytes);
+}
+
+static void encode_lock_event(uint64_t epoch, uint64_t revision, const struct fake_lock *lock, struct buf *out)
+{
+    buf_init(out, 4096);
+    struct wire_writer writer = wire_writer(out);
+    wire_put_uint(&writer, 1, epoch);
+    size_t mark = wire_begin(&writer, 2);
+    wire_put_uint(&writer, WORD_EVENT_REVISION, revision);
+    wire_put_uint(&writer, WORD_EVENT_TYPE, lock->lifted ? 25 : 24);
+    put_lock(&writer, WORD_EVENT_LOCK, lock, revision);
+    wire_end(&writer, mark);
+}
+
+static void send_snapshot_locks(struct fake_edge *edge, struct grpc_call *call)
+{
+    for (uint32_t i = 0; i < edge->n_locks; i++) {
+        struct buf bytes;
+        buf_init(&bytes, 4096);
+        struct wire_writer writer = wire_writer(&bytes);
+        wire_put_uint(&writer, 1, edge->epoch);
+        put_lock(&writer, 12, &edge->locks[i], edge->lock_revisions[i]);
+        send_buf(call, &bytes);
+    }
+}
+
 static void send_snapshot(struct fake_edge *edge, struct grpc_call *call)
 {
     struct proto_point point = {edge->epoch, edge->revision, 1};
@@ -150,6 +188,7 @@ static void send_snapshot(struct fake_edge *edge, struct grpc_call *call)
     }
     if (edge->holds_snapshots)
         return;
+    send_snapshot_locks(edge, call);
     buf_init(&bytes, LIMIT_MESSAGE_OUT);
     CHECK(lapse_is_ok(proto_encode_watch_snapshot_end(&point, &bytes)));
     send_buf(call, &bytes);
@@ -175,7 +214,10 @@ static void push(struct fake_edge *edge, struct fake_stream *stream)
 {
     struct buf bytes;
     for (; stream->sent < edge->n_log; stream->sent++) {
-        encode_event(edge->epoch, edge->log[stream->sent].revision, &edge->log[stream->sent].grant, &bytes);
+        if (edge->log[stream->sent].lock.kind != 0)
+            encode_lock_event(edge->epoch, edge->log[stream->sent].revision, &edge->log[stream->sent].lock, &bytes);
+        else
+            encode_event(edge->epoch, edge->log[stream->sent].revision, &edge->log[stream->sent].grant, &bytes);
         send_buf(stream->call, &bytes);
         stream->told = edge->log[stream->sent].revision;
     }
@@ -197,6 +239,8 @@ static void note_registration(struct fake_words *words, const lapse_v1_Registrat
     noted->epoch = message->epoch;
     noted->revision = message->revision;
     noted->lease_ms = message->lease_ms;
+    noted->head_epoch = message->head.epoch;
+    noted->head_revision = message->head.revision;
     strcpy(noted->scope, message->scope[0]);
 }
 
@@ -620,6 +664,70 @@ uint64_t fake_edge_put(struct fake_edge *edge, const struct fake_grant *grant)
     wake_all(edge);
     pthread_mutex_unlock(&edge->lock);
     return revision;
+}
+
+static uint64_t tell_lock(struct fake_edge *edge, const struct fake_lock *lock)
+{
+    CHECK(edge->n_log < FAKE_LOG_MAX);
+    edge->log[edge->n_log].revision = ++edge->revision;
+    edge->log[edge->n_log++].lock = *lock;
+    wake_all(edge);
+    return edge->revision;
+}
+
+uint64_t fake_edge_lock(struct fake_edge *edge, enum lock_kind kind, const char *target)
+{
+    const struct fake_lock lock = {.kind = kind, .target = target};
+    pthread_mutex_lock(&edge->lock);
+    CHECK(edge->n_locks < ARRAY_LEN(edge->locks));
+    uint64_t revision = tell_lock(edge, &lock);
+    edge->lock_revisions[edge->n_locks] = revision;
+    edge->locks[edge->n_locks++] = lock;
+    pthread_mutex_unlock(&edge->lock);
+    return revision;
+}
+
+uint64_t fake_edge_unlock(struct fake_edge *edge, const char *target)
+{
+    uint32_t i = 0;
+    pthread_mutex_lock(&edge->lock);
+    while (strcmp(edge->locks[i].target, target) != 0)
+        CHECK(++i < edge->n_locks);
+    struct fake_lock lock = edge->locks[i];
+    lock.lifted = true;
+    edge->locks[i] = edge->locks[--edge->n_locks];
+    edge->lock_revisions[i] = edge->lock_revisions[edge->n_locks];
+    uint64_t revision = tell_lock(edge, &lock);
+    pthread_mutex_unlock(&edge->lock);
+    return revision;
+}
+
+void fake_head(uint64_t epoch, uint64_t revision, struct buf *out)
+{
+    static const uint8_t zero[64];
+    buf_init(out, LIMIT_SIGNED_HEAD);
+    struct wire_writer writer = wire_writer(out);
+    wire_put_bytes(&writer, 1, slice_str("test"));
+    wire_put_uint(&writer, 2, epoch);
+    wire_put_uint(&writer, 3, revision);
+    wire_put_bytes(&writer, 4, slice_of(zero, 32));
+    wire_put_uint(&writer, 6, 1);
+    wire_put_bytes(&writer, 7, slice_of(zero, 32));
+    wire_put_bytes(&writer, 8, slice_of(zero, 64));
+    CHECK(!writer.failed);
+}
+
+void fake_edge_head(struct fake_edge *edge, uint64_t epoch, uint64_t revision)
+{
+    struct buf head, bytes;
+    fake_head(epoch, revision, &head);
+    buf_init(&bytes, 1024);
+    struct wire_writer writer = wire_writer(&bytes);
+    wire_put_uint(&writer, 1, edge->epoch);
+    wire_put_bytes(&writer, 13, buf_slice(&head));
+    fake_edge_raw(edge, bytes.data, bytes.len);
+    buf_free(&bytes);
+    buf_free(&head);
 }
 
 void fake_edge_put_silently(struct fake_edge *edge, const struct fake_grant *grant)

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #include "base/result.h"
-#include "store/grant.h"
+#include "store/lock.h"
 
 #define FAKE_LOG_MAX 65536
 #define FAKE_WORDS_MAX 4096
@@ -24,6 +24,14 @@ struct fake_grant {
     const char *spiffe_id, *network; /* its binding, or NULL */
     int64_t deadline_ms;             /* cluster time; 0: far away */
     uint32_t max_uses, uses;
+    const uint8_t *token_sha256; /* 32 bytes, or NULL */
+};
+
+/* A lock; without `kind`: none. Its name is its target. */
+struct fake_lock {
+    enum lock_kind kind;
+    const char *target;
+    bool lifted;
 };
 
 struct fake_registration {
@@ -31,6 +39,7 @@ struct fake_registration {
     uint64_t epoch, revision;
     uint32_t lease_ms;
     char scope[257];
+    uint64_t head_epoch, head_revision; /* of the head that it brought; 0: none */
 };
 
 /* What a guard said, in order; what it said in a loop (pings, acks) is counted or kept as its last. */
@@ -56,8 +65,12 @@ struct fake_edge {
     struct {
         uint64_t revision;
         struct fake_grant grant;
+        struct fake_lock lock; /* with a kind: it is about this, not about a grant */
     } log[FAKE_LOG_MAX];
     uint32_t n_log;
+    struct fake_lock locks[64]; /* those that are not lifted */
+    uint64_t lock_revisions[64];
+    uint32_t n_locks;
     uint64_t telling;     /* the revision of the mark that is being made */
     int64_t time_base_us; /* cluster time - this machine's boot clock */
     struct fake_words words;
@@ -88,7 +101,14 @@ uint32_t fake_edge_streams(struct fake_edge_node *node);
 
 /* Changes a grant, and tells all streams by an event. Returns its revision. */
 uint64_t fake_edge_put(struct fake_edge *edge, const struct fake_grant *grant);
-/* The same without an event: the next snapshot shows it. */
+/* Locks or lifts, likewise. */
+uint64_t fake_edge_lock(struct fake_edge *edge, enum lock_kind kind, const char *target);
+uint64_t fake_edge_unlock(struct fake_edge *edge, const char *target);
+/* A head of the audit log, on all streams. */
+void fake_edge_head(struct fake_edge *edge, uint64_t epoch, uint64_t revision);
+/* The bytes of one, to be freed. */
+void fake_head(uint64_t epoch, uint64_t revision, struct buf *out);
+/* The same as fake_edge_put without an event: the next snapshot shows it. */
 void fake_edge_put_silently(struct fake_edge *edge, const struct fake_grant *grant);
 /* On all streams: */
 void fake_edge_progress(struct fake_edge *edge, uint64_t revision);

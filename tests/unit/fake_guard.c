@@ -28,6 +28,11 @@ static struct fake_grant *find(struct lapse_guard *guard, const struct lapse_gua
 {
     for (uint32_t i = 0; i < guard->n_grants; i++) {
         struct fake_grant *grant = &guard->grants[i];
+        bool by_token = query->token_sha256.len > 0;
+        if (by_token && (grant->token == NULL || memcmp(grant->token, query->token_sha256.data, 32) != 0))
+            continue;
+        if (by_token && *query->subject == '\0')
+            return grant;
         if (strcmp(grant->subject, query->subject) == 0 && strcmp(grant->resource, query->resource) == 0 &&
             strcmp(grant->action, query->action) == 0)
             return grant;
@@ -49,8 +54,10 @@ static const char *verdict_of(const struct lapse_guard *guard, const struct fake
 {
     if (guard->state != LAPSE_GUARD_DECIDING)
         return lapse_guard_state_name(guard->state);
+    if (guard->locked)
+        return "LOCKED";
     if (grant == NULL)
-        return "NO_GRANT";
+        return query->token_sha256.len > 0 ? "UNKNOWN_TOKEN" : "NO_GRANT";
     return bound_elsewhere(grant, query) ? "BINDING_MISSING" : "ALLOWS";
 }
 
@@ -72,6 +79,8 @@ static bool decide(struct lapse_guard *guard, const struct lapse_guard_query *qu
                                               .valid_for_ms = permit ? 2900 : 0};
     if (grant != NULL)
         (void)snprintf(decision->grant, sizeof decision->grant, "%s", grant->id);
+    if (grant != NULL && query->token_sha256.len > 0)
+        (void)snprintf(decision->subject, sizeof decision->subject, "%s", grant->subject);
     return permit;
 }
 

@@ -12,6 +12,7 @@ struct fake_grant {
     bool counts;
     const char *spiffe_id, *address;
     const uint8_t *certificate_sha256;
+    const uint8_t *token; /* its SHA-256 */
 };
 
 struct lapse_guard {
@@ -19,6 +20,7 @@ struct lapse_guard {
     struct fake_grant grants[FAKE_GUARD_GRANTS];
     uint32_t n_grants;
     _Atomic(uint64_t) revision;
+    bool locked;               /* everybody is */
     bool use_fails;            /* the cluster can't be reached */
     bool reload_fails;         /* the files can't be used */
     _Atomic(uint32_t) reloads; /* how often it was asked to */

@@ -18,7 +18,9 @@
 struct seen {
     pthread_mutex_t lock;
     enum lapse_guard_state state;
-    uint32_t n_states, n_grants, n_ends;
+    uint32_t n_states, n_grants, n_ends, n_heads;
+    uint8_t head[LAPSE_GUARD_HEAD_MAX]; /* the last one */
+    size_t head_len;
     char reason[32], ended_grant[27];
     bool ends_at_once; /* on_end_session ends them */
     const char *failure;
@@ -70,7 +72,18 @@ static inline void on_end_session(void *arg, struct lapse_guard_session *session
         lapse_guard_session_ended(session, seen->failure);
 }
 
-static const struct lapse_guard_callbacks guard_callbacks = {on_state, on_end_session, on_grant, NULL};
+static inline void on_head(void *arg, struct lapse_bytes head)
+{
+    struct seen *seen = arg;
+    pthread_mutex_lock(&seen->lock);
+    cr_assert_leq(head.len, sizeof seen->head);
+    memcpy(seen->head, head.data, head.len);
+    seen->head_len = head.len;
+    seen->n_heads++;
+    pthread_mutex_unlock(&seen->lock);
+}
+
+static const struct lapse_guard_callbacks guard_callbacks = {on_state, on_end_session, on_grant, on_head};
 
 #define WAIT_FOR(where, condition)                                                                                     \
     do {                                                                                                               \
@@ -145,7 +158,8 @@ static inline void end(struct fixture *f)
 
 static inline struct lapse_guard_decision ask(struct fixture *f, const char *action)
 {
-    struct lapse_guard_query query = {"user:dev1@example.com", "db/prod/orders", action, NULL, {NULL, 0}, NULL, {NULL, 0}};
+    struct lapse_guard_query query = {
+        "user:dev1@example.com", "db/prod/orders", action, NULL, {NULL, 0}, NULL, {NULL, 0}};
     struct lapse_guard_decision decision;
     cr_assert_eq(lapse_guard_check(f->guard, &query, &decision), decision.permit);
     cr_assert_eq(decision.permit, strcmp(decision.verdict, "ALLOWS") == 0);

@@ -126,6 +126,15 @@ bool core_ask(struct core *core, struct core_call *call)
         cr_assert(slice_to_cstr(call->point, f.asked_point, sizeof f.asked_point));
         call->superseded = f.superseded;
         answer(call, &f.guard);
+    } else if (call->op == CORE_SCAN_LOCKS) {
+        cr_assert_gt(f.n_scans, 0, "locks come behind the grants");
+        cr_assert_eq(call->after.len, 0, "nobody but the core moves it");
+        uint32_t i = f.n_lock_scans++ % ARRAY_LEN(f.locks);
+        cr_assert(lapse_is_ok(buf_append(&call->response, f.locks[i].data, f.locks[i].len)));
+        call->more = i + 1 < f.n_locks;
+        if (!call->more)
+            f.n_lock_scans = 0;
+        answer(call, &ok);
     } else {
         cr_assert_eq(call->op, CORE_SCAN);
         cr_assert_eq(call->filter.states, 1u << GRANT_ACTIVE);
@@ -237,6 +246,8 @@ void fixture_begin(void)
     f.ring = ring_new(64, 1 << 20);
     ring_reset(f.ring, EPOCH, 100);
     buf_init(&f.snapshot, 1 << 20);
+    buf_init(&f.locks[0], 1 << 20);
+    buf_init(&f.locks[1], 1 << 20);
     CHECK(uv_loop_init(&loop) == 0);
     f.edge = (struct edge){.loop = &loop, .config = &config};
     mailbox_init(&f.edge.mailbox, &loop, 1024);
@@ -271,6 +282,8 @@ void fixture_end(void)
     cr_assert_eq(uv_loop_close(&loop), 0);
     ring_free(f.ring);
     buf_free(&f.snapshot);
+    buf_free(&f.locks[0]);
+    buf_free(&f.locks[1]);
 }
 
 /* --- the point ------------------------------------------------------------------------------------------------------
@@ -294,6 +307,9 @@ static void summarize(const lapse_v1_SubscribeResponse *message, struct seen *se
         break;
     case lapse_v1_SubscribeResponse_snapshot_grant_tag:
         text = message->kind.snapshot_grant.id;
+        break;
+    case lapse_v1_SubscribeResponse_snapshot_lock_tag:
+        text = message->kind.snapshot_lock.target;
         break;
     case lapse_v1_SubscribeResponse_snapshot_end_tag:
         seen->revision = message->kind.snapshot_end.revision;

@@ -49,6 +49,8 @@ struct fixture {
     char texts[ASKED_MAX][128]; /* their `text` */
     uint32_t n_written;
     struct buf snapshot; /* what a scan answers */
+    struct buf locks[2]; /* and the slices of one of locks */
+    uint32_t n_locks, n_lock_scans;
     bool is_busy;        /* the core has too much waiting */
     const struct core_point_handler *point;
     void *owner;

@@ -7,6 +7,9 @@
 
 const char *const model_networks[MODEL_NETWORKS] = {"10.0.0.0/8", "10.0.0.0/16", "10.0.0.0/24", "10::/16"};
 
+const char *const model_rule_names[MODEL_RULES] = {"", "automatic", "steps", "self"};
+const uint32_t model_rule_depths[MODEL_RULES] = {LIMIT_GRANT_DEPTH, LIMIT_GRANT_DEPTH - 1, 1, 2};
+
 static bool ended(int state)
 {
     return state >= GRANT_EXPIRED;
@@ -276,8 +279,53 @@ static bool inherit(const struct model_grant *parent, struct model_grant *child)
     return inherit_networks(parent->networks, &child->networks) && spiffe_id && certificate;
 }
 
+/* False when no rule allows it. */
+static bool choose_rule(struct model *model, struct model_grant *grant)
+{
+    if (!model->governed)
+        return true;
+    if (strcmp(grant->resource, "a/b") == 0)
+        grant->rule = MODEL_AUTOMATIC;
+    else if (strncmp(grant->resource, "a/", 2) == 0)
+        grant->rule = MODEL_STEPS;
+    else if (strcmp(grant->resource, "a") == 0)
+        grant->rule = MODEL_SELF;
+    return grant->rule != MODEL_BUILT_IN;
+}
+
+/* Whether every rule above lets so many generations be derived. */
+static bool deep_enough(struct model *model, struct model_grant *grant)
+{
+    uint32_t distance = 1;
+    bool enough = true;
+    for (struct model_grant *up = parent_of(model, grant); up != NULL; up = parent_of(model, up), distance++)
+        enough = enough && (up->rule == MODEL_BUILT_IN || model_rule_depths[up->rule] >= distance);
+    return enough;
+}
+
+/* Start and deadline, were it decided now; false when its parent leaves it none. */
+static bool times(struct model *model, struct model_grant *grant, int64_t *start, int64_t *deadline)
+{
+    struct model_grant *parent = parent_of(model, grant);
+    *start = grant->not_before_ms > model->now_ms ? grant->not_before_ms : model->now_ms;
+    *deadline = grant->duration_ms > 0 ? *start + grant->duration_ms : grant->deadline_ms;
+    if (parent == NULL)
+        return true;
+    *deadline = *deadline < parent->deadline_ms ? *deadline : parent->deadline_ms;
+    return *deadline > *start && !(parent->state == GRANT_APPROVED && *start < parent->not_before_ms);
+}
+
+static void decide(struct model *model, struct model_grant *grant, int64_t start, int64_t deadline)
+{
+    grant->deadline_ms = deadline;
+    event(model, grant, GRANT_APPROVED);
+    if (start <= model->now_ms)
+        event(model, grant, GRANT_ACTIVE);
+}
+
 static enum lapse_code request(struct model *model, const struct command *command)
 {
+    int64_t decided_start, decided_deadline;
     const struct grant *terms = &command->terms;
     struct model_grant grant = {.present = true, .id = command->grant, .parent = terms->parent};
     int64_t now = model->now_ms, start = terms->not_before_ms > now ? terms->not_before_ms : now;
@@ -317,6 +365,8 @@ static enum lapse_code request(struct model *model, const struct command *comman
         if (grant.deadline_ms > parent->deadline_ms)
             grant.deadline_ms = parent->deadline_ms;
     }
+    if (!choose_rule(model, &grant) || !deep_enough(model, &grant))
+        return LAPSE_PERMISSION_DENIED;
     if (count(model, false) >= model->live_max)
         return LAPSE_RESOURCE_EXHAUSTED;
     if (model_find(model, command->grant) != NULL)
@@ -331,28 +381,43 @@ static enum lapse_code request(struct model *model, const struct command *comman
     while (at < model->n_grants && model->grants[at].present)
         at++;
     CHECK(at < MODEL_GRANTS);
-    model->n_grants = at == model->n_grants ? at + 1 : model->n_grants;
     grant.requested_revision = model->revision + 1;
+    bool automatic = grant.rule == MODEL_AUTOMATIC;
+    if (automatic && !times(model, &grant, &decided_start, &decided_deadline))
+        return LAPSE_FAILED_PRECONDITION;
+    model->n_grants = at == model->n_grants ? at + 1 : model->n_grants;
     model->grants[at] = grant;
     event(model, &model->grants[at], GRANT_PENDING);
+    if (automatic)
+        decide(model, &model->grants[at], decided_start, decided_deadline);
     return LAPSE_OK;
+}
+
+static bool has_approved(const struct model_grant *grant, const char *who)
+{
+    for (uint32_t i = 0; i < grant->n_approvals; i++)
+        if (strcmp(grant->approvers[i], who) == 0)
+            return true;
+    return false;
 }
 
 static enum lapse_code approve(struct model *model, struct model_grant *grant, const char *who)
 {
-    int64_t now = model->now_ms, start = grant->not_before_ms > now ? grant->not_before_ms : now;
-    int64_t deadline = grant->duration_ms > 0 ? start + grant->duration_ms : grant->deadline_ms;
-    struct model_grant *parent = parent_of(model, grant);
-    if (parent != NULL) {
-        deadline = deadline < parent->deadline_ms ? deadline : parent->deadline_ms;
-        if (deadline <= start || (parent->state == GRANT_APPROVED && start < parent->not_before_ms))
-            return LAPSE_FAILED_PRECONDITION;
-    }
-    grant->deadline_ms = deadline;
-    (void)snprintf(grant->approver, sizeof grant->approver, "%s", who);
-    event(model, grant, GRANT_APPROVED);
-    if (start <= now)
-        event(model, grant, GRANT_ACTIVE);
+    int64_t start, deadline;
+    if (has_approved(grant, who))
+        return LAPSE_PERMISSION_DENIED;
+    /* Whoever can't be of the first step can be of the second. */
+    bool first = strcmp(who, "user:p0") == 0 || strcmp(who, "user:p1") == 0;
+    if (grant->rule == MODEL_STEPS && grant->n_approvals == 0 && !first)
+        return LAPSE_FAILED_PRECONDITION;
+    if (!times(model, grant, &start, &deadline))
+        return LAPSE_FAILED_PRECONDITION;
+    (void)snprintf(grant->approvers[grant->n_approvals], sizeof grant->approvers[0], "%s", who);
+    grant->approval_revisions[grant->n_approvals++] = model->revision + 1;
+    if (grant->n_approvals < (grant->rule == MODEL_BUILT_IN ? 1 : 2))
+        event(model, grant, GRANT_PENDING);
+    else
+        decide(model, grant, start, deadline);
     return LAPSE_OK;
 }
 
@@ -377,8 +442,9 @@ static bool permitted(struct model *model, struct model_grant *grant, int type, 
     switch (type) {
     case COMMAND_APPROVE:
     case COMMAND_DENY:
-        return (roles & ROLE_APPROVER) != 0 &&
-               !(decides && (requester || subject || strcmp(who, grant->approver) == 0));
+        if (grant->rule == MODEL_SELF && requester)
+            requester = subject = false;
+        return (roles & ROLE_APPROVER) != 0 && !(decides && (requester || subject));
     case COMMAND_CANCEL:
         return requester || (roles & ROLE_OPERATOR) != 0;
     case COMMAND_COMPLETE:
@@ -386,7 +452,7 @@ static bool permitted(struct model *model, struct model_grant *grant, int type, 
     case COMMAND_USE:
         return (roles & ROLE_ENFORCER) != 0;
     default:
-        return requester || (roles & ROLE_OPERATOR) != 0 || strcmp(who, grant->approver) == 0;
+        return requester || (roles & ROLE_OPERATOR) != 0 || has_approved(grant, who);
     }
 }
 
@@ -467,6 +533,19 @@ static enum lapse_code set_roles(struct model *model, const struct command *comm
     return LAPSE_OK;
 }
 
+static enum lapse_code govern(struct model *model, const struct command *command)
+{
+    char who[32];
+    text_of(command->principal, who);
+    if ((roles_of(model, who) & ROLE_OPERATOR) == 0)
+        return LAPSE_PERMISSION_DENIED;
+    model->repeated = model->governed; /* what is applied already changes nothing */
+    model->revision += !model->governed;
+    model->n_events += !model->governed;
+    model->governed = true;
+    return LAPSE_OK;
+}
+
 static enum lapse_code init(struct model *model, const struct command *command)
 {
     char member[32];
@@ -493,6 +572,8 @@ static enum lapse_code dispatch(struct model *model, const struct command *comma
         return set_roles(model, command);
     case COMMAND_INIT:
         return init(model, command);
+    case COMMAND_APPLY_POLICY:
+        return govern(model, command);
     default:
         return about(model, command);
     }
@@ -517,7 +598,7 @@ static enum lapse_code apply_once(struct model *model, const struct command *com
         return entry->content == content ? LAPSE_OK : LAPSE_ALREADY_EXISTS;
     }
     enum lapse_code code = dispatch(model, command);
-    if (code != LAPSE_OK)
+    if (code != LAPSE_OK || model->repeated)
         return code;
     if (model->n_keys == model->keys_max)
         forget_first_key(model);

@@ -8,11 +8,22 @@
 #define MODEL_GRANTS 4096
 #define MODEL_KEYS 4096
 
+/* Rules of the policy that a governed world has, by resource: "a/b" is automatic; all else below "a/" needs p0 or p1,
+ * then anybody; "a" needs two, of whom one may be the requester; the rest has none. */
+enum model_rule { MODEL_BUILT_IN, MODEL_AUTOMATIC, MODEL_STEPS, MODEL_SELF, MODEL_RULES };
+/* Their names, and how deep may be derived. */
+extern const char *const model_rule_names[MODEL_RULES];
+extern const uint32_t model_rule_depths[MODEL_RULES];
+
 struct model_grant {
     bool present;
     struct grant_id id, parent;
     int state;
-    char subject[32], requester[32], approver[32], ended_by[32], resource[32];
+    char subject[32], requester[32], ended_by[32], resource[32];
+    enum model_rule rule;
+    char approvers[2][32];
+    uint64_t approval_revisions[2];
+    uint32_t n_approvals;
     uint32_t actions; /* bits: 1 read, 2 write */
     char spiffe_id[32], certificate[33];
     uint32_t networks; /* bits of model_networks */
@@ -48,7 +59,7 @@ struct model {
     uint32_t n_roles;
     uint64_t revision;
     int64_t now_ms;
-    bool initialised;
+    bool initialised, governed;
     uint32_t live_max, ended_max, keys_max;
     int64_t retention_ms;
     uint32_t n_events; /* of the last command */

@@ -273,10 +273,26 @@ static enum lapse_code validate(const struct command *command)
     ({                                                                                                                 \
         struct command command = full_request();                                                                       \
         struct grant *terms = &command.terms;                                                                          \
-        (void)terms;                                                                                                   \
+        terms->policy_version = 0;                                                                                     \
         change;                                                                                                        \
         validate(&command);                                                                                            \
     })
+
+Test(command, a_request_brings_nothing_that_the_policy_decides)
+{
+    static uint8_t hash[32] = {1};
+    cr_assert_eq(REQUEST_WITH(terms->policy_version = 1), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->rule = slice_str("anything")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->n_steps = 1; terms->steps[0].count = 1), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->automatic = true), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->self_approval = true), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->held = true), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->delegation_depth = 1), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->review_within_ms = 1), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->reviewers = slice_str("user:req1")), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->token_rule = TOKEN_RULE_FORBIDDEN), LAPSE_INVALID_ARGUMENT);
+    cr_assert_eq(REQUEST_WITH(terms->token_sha256 = slice_of(hash, 32)), LAPSE_INVALID_ARGUMENT);
+}
 
 Test(command, every_limit_of_a_request_is_checked)
 {

@@ -308,6 +308,89 @@ Test(guard_cache, what_can_not_be_a_grant_changes_nothing)
     guard_cache_free(cache);
 }
 
+/* ---- Tokens */
+
+static const uint8_t token[32] = {1, 2, 3}, other_token[32] = {1, 2, 4};
+
+static enum grant_verdict find_token(const struct guard_cache *cache, const uint8_t sha256[32], const char *subject,
+                                     const char *resource, struct slice *whose)
+{
+    struct grant_query query = ask(subject, resource, "read");
+    query.token_sha256 = slice_of(sha256, 32);
+    guard_read_begin();
+    struct guard_match match = guard_cache_find_token(cache, &query, 0);
+    guard_read_end();
+    if (whose != NULL)
+        *whose = query.subject;
+    return match.entry == NULL ? GRANT_NOT_ACTIVE : match.verdict;
+}
+
+Test(guard_cache, a_token_finds_its_grant_and_no_other)
+{
+    struct guard_cache *cache = guard_cache_new(NULL, 10);
+    struct lapse_grant grant = make(1, LAPSE_STATE_ACTIVE), wider = make(2, LAPSE_STATE_ACTIVE);
+    struct slice whose;
+    grant.token_sha256 = (struct lapse_bytes){token, sizeof token};
+    wider.resource = "*";
+    put(cache, &grant);
+    put(cache, &wider);
+    cr_assert_eq(find_token(cache, token, "", "db/prod/orders", &whose), GRANT_ALLOWS);
+    cr_assert(slice_equal(whose, slice_str(subjects[0])));
+    cr_assert_eq(find_token(cache, token, subjects[0], "db/prod/orders", NULL), GRANT_ALLOWS);
+    cr_assert_eq(find_token(cache, token, subjects[1], "db/prod/orders", NULL), GRANT_OTHER_SUBJECT);
+    cr_assert_eq(find_token(cache, token, "", "db", NULL), GRANT_OTHER_RESOURCE, "another grant would allow it");
+    cr_assert_eq(find_token(cache, other_token, "", "db/prod/orders", NULL), GRANT_NOT_ACTIVE);
+    cr_assert_eq(find(cache, "db/prod/orders", 0), GRANT_ALLOWS, "its subject needs no token");
+    grant.resource = "db/prod/*";
+    grant.id = id_of(3);
+    grant.token_sha256 = (struct lapse_bytes){other_token, sizeof other_token};
+    put(cache, &grant);
+    cr_assert_eq(find_token(cache, other_token, "", "db/prod/x", NULL), GRANT_ALLOWS);
+    cr_assert_eq(find_token(cache, other_token, "", "db/prod/../hr", NULL), GRANT_OTHER_RESOURCE);
+    guard_cache_free(cache);
+}
+
+Test(guard_cache, a_token_comes_with_a_change_of_its_grant_and_goes_with_its_family)
+{
+    struct guard_cache *cache = guard_cache_new(NULL, 5000);
+    char parent[GRANT_ID_TEXT_SIZE];
+    struct lapse_grant head = make(1, LAPSE_STATE_ACTIVE), grant = child(2, 1, parent);
+    struct grant_id id;
+    put(cache, &head);
+    put(cache, &grant);
+    cr_assert_eq(find_token(cache, token, "", "db/prod/orders", NULL), GRANT_NOT_ACTIVE);
+    grant.id = id_of(2);
+    grant.max_uses = 5;
+    grant.token_sha256 = (struct lapse_bytes){token, sizeof token};
+    put(cache, &grant);
+    cr_assert_eq(find_token(cache, token, "", "db/prod/orders", NULL), GRANT_ALLOWS);
+    cr_assert(lapse_is_ok(grant_id_parse(slice_str(id_of(2)), &id)));
+    atomic_store(guard_entry_share(guard_cache_get(cache, id)), 2);
+    grant.id = id_of(2);
+    grant.uses = 3;
+    put(cache, &grant);
+    struct grant_query query = {.resource = slice_str("db/prod/orders"), .token_sha256 = slice_of(token, 32)};
+    guard_read_begin();
+    const struct guard_entry *found = guard_cache_find_token(cache, &query, 0).entry;
+    cr_assert_eq(found->uses, 3);
+    cr_assert_eq(atomic_load(guard_entry_share(found)), 2, "a share is the grant's");
+    guard_read_end();
+    for (uint32_t i = 10; i < 4000; i++) { /* it grows */
+        struct lapse_grant more = make(i, LAPSE_STATE_ACTIVE);
+        put(cache, &more);
+    }
+    cr_assert_eq(find_token(cache, token, "", "db/prod/orders", NULL), GRANT_ALLOWS);
+    head.id = id_of(1);
+    head.state = LAPSE_STATE_REVOKED;
+    put(cache, &head);
+    cr_assert_eq(find_token(cache, token, "", "db/prod/orders", NULL), GRANT_NOT_ACTIVE);
+    grant.id = id_of(5000);
+    grant.parent = "";
+    grant.token_sha256 = (struct lapse_bytes){token, 31};
+    cr_assert_not(guard_cache_put(cache, &grant, NULL, NULL), "a hash has 32 bytes");
+    guard_cache_free(cache);
+}
+
 /* ---- Readers and the writer */
 
 struct readers {

@@ -103,6 +103,9 @@ static struct message full(enum message_type type, struct buf *list)
     case MESSAGE_LEASE:
         message.data = slice_str("lease frame");
         break;
+    case MESSAGE_AUDIT:
+        message.data = slice_str("audit frame");
+        break;
     }
     blob_unref(data);
     return message;

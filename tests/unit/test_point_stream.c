@@ -5,9 +5,11 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/check.h"
 #include "base/wire.h"
 #include "proto/encode.h"
 #include "proto/grpc_client.h"
+#include "store/lock.h"
 #include "tests/unit/point_stream_fixture.h"
 
 #define KIND(name) lapse_v1_SubscribeResponse_##name##_tag
@@ -321,6 +323,85 @@ Test(point_stream, it_gets_what_happens_to_usable_grants_in_its_scope_and_nothin
     cr_assert_eq(f.n_seen, sizeof expected / sizeof expected[0]);
     for (uint32_t i = 0; i < f.n_seen; i++)
         cr_assert_eq(f.seen[i].revision, expected[i]);
+}
+
+static void put_lock_in_snapshot(struct buf *slice, const char *target)
+{
+    const struct lock lock = {
+        .name = slice_str(target), .kind = LOCK_RESOURCE, .target = slice_str(target), .revision = 1};
+    struct wire_writer writer = wire_writer(slice);
+    struct buf bytes;
+    buf_init(&bytes, 1024);
+    cr_assert(lapse_is_ok(lock_encode(&lock, &bytes)));
+    size_t mark = wire_begin(&writer, 1);
+    wire_put_uint(&writer, 1, EPOCH);
+    wire_put_bytes(&writer, KIND(snapshot_lock), buf_slice(&bytes));
+    wire_end(&writer, mark);
+    buf_free(&bytes);
+}
+
+Test(point_stream, a_snapshot_shows_the_locks_behind_the_grants)
+{
+    lapse_v1_SubscribeRequest first = registration();
+    put_in_snapshot("db/prod/orders");
+    put_lock_in_snapshot(&f.locks[0], "db/prod/a");
+    put_lock_in_snapshot(&f.locks[0], "web/b");
+    put_lock_in_snapshot(&f.locks[1], "web/c");
+    f.n_locks = 2;
+    subscribe(&first);
+    f.point->on_admitted(f.owner, 100, false);
+    fixture_run();
+    const pb_size_t kinds[] = {KIND(registered),    KIND(snapshot_grant), KIND(snapshot_lock),
+                               KIND(snapshot_lock), KIND(snapshot_lock),  KIND(snapshot_end)};
+    cr_assert_eq(f.n_seen, ARRAY_LEN(kinds));
+    for (uint32_t i = 0; i < f.n_seen; i++)
+        cr_assert_eq(f.seen[i].kind, kinds[i]);
+    cr_assert_str_eq(f.seen[3].text, "web/b", "out of its scope, too");
+    cr_assert_str_eq(f.seen[4].text, "web/c");
+    cr_assert_eq(f.n_scans, 1);
+}
+
+static uint64_t append_lock(enum store_event_type type, enum lock_kind kind, const char *target)
+{
+    const struct lock lock = {.name = slice_str(target), .kind = kind, .target = slice_str(target), .revision = 1};
+    struct buf bytes;
+    buf_init(&bytes, 1024);
+    cr_assert(lapse_is_ok(lock_encode(&lock, &bytes)));
+    const struct object object = {.kind = OBJECT_LOCK, .name = lock.name, .value = buf_slice(&bytes)};
+    uint64_t revision = append(&(struct store_event){.type = type, .object = &object});
+    buf_free(&bytes);
+    return revision;
+}
+
+Test(point_stream, it_gets_every_lock_on_a_subject_or_resource_and_no_points)
+{
+    be_served();
+    f.n_seen = 0;
+    uint64_t subject = append_lock(STORE_EVENT_LOCKED, LOCK_SUBJECT, "user:dev1");
+    fixture_run();
+    uint64_t resource = append_lock(STORE_EVENT_LOCKED, LOCK_RESOURCE, "web/*");
+    fixture_run();
+    (void)append_lock(STORE_EVENT_LOCKED, LOCK_POINT, "edge-2");
+    fixture_run();
+    uint64_t lifted = append_lock(STORE_EVENT_UNLOCKED, LOCK_RESOURCE, "web/*");
+    fixture_run();
+    const struct object policy = {.kind = OBJECT_POLICY, .name = slice_str("p")};
+    (void)append(&(struct store_event){.type = STORE_EVENT_POLICY_APPLIED, .object = &policy});
+    fixture_run();
+    const uint64_t expected[] = {subject, resource, lifted};
+    cr_assert_eq(f.n_seen, ARRAY_LEN(expected));
+    for (uint32_t i = 0; i < f.n_seen; i++)
+        cr_assert_eq(f.seen[i].revision, expected[i]);
+}
+
+Test(point_stream, it_gets_a_grant_that_has_got_a_token)
+{
+    be_served();
+    f.n_seen = 0;
+    uint64_t revision = append_event(STORE_EVENT_TOKEN_SET, GRANT_ACTIVE, "db/prod/a");
+    fixture_run();
+    cr_assert_eq(f.n_seen, 1);
+    cr_assert_eq(f.seen[0].revision, revision);
 }
 
 Test(point_stream, a_mark_tells_when_a_revocation_passed_unsent)

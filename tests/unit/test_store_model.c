@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "store_fixture.h"
+#include "governed_fixture.h"
 #include "store_model.h"
 
 static const char *const people[] = {"user:p0", "user:p1", "user:p2", "user:p3", "user:p4", "user:p5"};
@@ -12,6 +12,7 @@ static const char *const resources[] = {"a", "a/b", "a/*", "*", "a/b/c", "a/b/*"
 static const char *const members[] = {"user:p0", "user:p1", "user:p*", "user:p4", "user:p5", "user:p2", "us*"};
 
 struct world {
+    bool governed; /* gets a policy at some time */
     struct fixture_random random;
     const struct store_options *options;
     struct store *store;
@@ -136,6 +137,27 @@ static struct command random_roles(struct world *world)
     return command;
 }
 
+/* model_rule in the form of a policy. */
+static struct command the_policy(void)
+{
+    static struct policy_rule rules[MODEL_RULES - 1];
+    static struct command command;
+    if (command.type != 0)
+        return command;
+    rules[0] = governed_rule(model_rule_names[MODEL_AUTOMATIC], "a/b");
+    rules[1] = governed_rule(model_rule_names[MODEL_STEPS], "a/*");
+    rules[2] = governed_rule(model_rule_names[MODEL_SELF], "a");
+    rules[0].automatic = rules[2].self_approval = true;
+    governed_step(&rules[1], 1, "user:p0 user:p1");
+    governed_step(&rules[1], 1, "");
+    governed_step(&rules[2], 2, "");
+    for (int i = 0; i < MODEL_RULES - 1; i++)
+        rules[i].delegation_depth = model_rule_depths[i + 1];
+    command = governed_policy(rules, MODEL_RULES - 1);
+    command.principal = slice_str("user:p5");
+    return command;
+}
+
 static struct command random_command(struct world *world)
 {
     uint32_t dice = fixture_pick(&world->random, 1000);
@@ -145,6 +167,8 @@ static struct command random_command(struct world *world)
         return init;
     if (dice < 2)
         return init;
+    if (world->governed && !world->model->governed && dice < 12)
+        return the_policy();
     if (dice < 10)
         return random_roles(world);
     if (dice < 300)
@@ -178,7 +202,12 @@ static void compare_grant(struct world *world, const struct model_grant *expecte
     cr_assert_eq(grant.pending_until_ms, expected->pending_until_ms);
     cr_assert(slice_equal(grant.ended_by, slice_str(expected->ended_by)));
     cr_assert(slice_equal(grant.requester, slice_str(expected->requester)));
-    cr_assert_eq(grant.n_approvals, expected->approver[0] != '\0');
+    cr_assert(slice_equal(grant.rule, slice_str(model_rule_names[expected->rule])));
+    cr_assert_eq(grant.n_approvals, expected->n_approvals);
+    for (uint32_t i = 0; i < grant.n_approvals; i++) {
+        cr_assert(slice_equal(grant.approvals[i].approver, slice_str(expected->approvers[i])));
+        cr_assert_eq(grant.approvals[i].revision, expected->approval_revisions[i]);
+    }
     cr_assert_eq(expected->ends, grant_state_is_ended(grant.state), "each grant ends exactly once");
     compare_binding(&grant.binding, expected);
 }
@@ -281,7 +310,7 @@ static void tick(struct world *world)
 static void run(uint64_t seed, uint32_t steps)
 {
     const struct store_options *options = &worlds[seed % 2];
-    struct world world = {.random = {seed}, .options = options, .now_ms = T0};
+    struct world world = {.random = {seed}, .options = options, .now_ms = T0, .governed = seed % 4 >= 2};
     struct store *twin = store_new(options);
     struct command last = {0};
     world.store = store_new(options);

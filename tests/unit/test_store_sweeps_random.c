@@ -31,6 +31,11 @@ static const char *const resources[] = {"db/*", "db/prod/*", "db/prod/orders", "
 static const char *const requesters[] = {"user:req1", "user:req2"};
 static const char *const approvers[] = {"user:app1", "user:app2"};
 static const char *const words[] = {"A", "B", "C", ""};
+static const char *const bindings[] = {"spiffe://a/ci/x", "spiffe://a/ci/y", ""};
+static const char *const teams[] = {"blue", "red", ""};
+static const char *const label_texts[] = {"team=blue", "team=red", "team=", "tier=blue"};
+/* Under names that aren't the grants' own, too. */
+static const char *const people[] = {"user:dev1", "spiffe://a/user/dev1", "spiffe://a/user/req2", "user:req1"};
 
 /* Grants that have ended soon leave, from the middle of any list. */
 static const struct store_options options = {.ended_grants_max = 1000, .ended_retention_ms = 300};
@@ -142,6 +147,9 @@ static void request(struct world *world)
     command.terms.resource = PICK(world, resources);
     command.terms.ticket = PICK(world, words);
     command.terms.policy = PICK(world, words);
+    command.terms.binding.spiffe_id = PICK(world, bindings);
+    if (chance(world, 40))
+        command.terms.labels[command.terms.n_labels++] = (struct grant_label){slice_str("team"), PICK(world, teams)};
     command.terms.duration_ms = 1 + fixture_pick(&world->random, 4000);
     if (chance(world, 20))
         command.terms.not_before_ms = world->now_ms + fixture_pick(&world->random, 200);
@@ -178,8 +186,14 @@ static struct store_filter random_filter(struct world *world)
             filter.policy = PICK(world, words);
         if (chance(world, 8))
             filter.parent = fixture_id(1 + some);
+        if (chance(world, 8))
+            filter.binding = PICK(world, bindings);
+        if (chance(world, 8))
+            filter.label = PICK(world, label_texts);
+        if (chance(world, 8))
+            filter.person = PICK(world, people);
     } while (filter.subject.len + filter.resource.len + filter.requester.len + filter.approver.len + filter.ticket.len +
-                     filter.policy.len ==
+                     filter.policy.len + filter.binding.len + filter.label.len + filter.person.len ==
                  0 &&
              grant_id_is_zero(filter.parent));
     filter.states = chance(world, 80) ? 0 : 2 * (1 + fixture_pick(&world->random, 7));

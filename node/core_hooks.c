@@ -1,0 +1,357 @@
+#include "node/core_hooks.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/check.h"
+#include "base/clock.h"
+#include "base/wire.h"
+#include "node/audit.h"
+#include "node/core_audit.h"
+#include "node/hook_body.h"
+#include "node/hook_deliver.h"
+#include "node/metrics.h"
+#include "proto/lapse/v1/audit.pb.h"
+
+/* Records asked for at once; after them the progress is committed. */
+#define BATCH 32u
+/* Progress without anything to tell is committed this seldom: a restart looks through what came since. */
+#define IDLE_REVISIONS 10000u
+#define COMMIT_TIMEOUT_MS 5000
+#define ASK_TIMEOUT_US (60 * 1000 * 1000ll)
+#define BACKOFF_MS_MIN 500
+#define BACKOFF_MS_MAX 60000
+/* What fails is logged when it begins, and then every so many attempts. */
+#define LOG_EVERY 16u
+
+enum hook_stage { HOOK_RESTS, HOOK_ASKS, HOOK_DELIVERS, HOOK_COMMITS };
+
+struct hook {
+    struct core *core;
+    const struct hook_options *options;
+    struct hook_thread *thread; /* NULL until this node leads for the first time */
+    enum hook_stage stage;
+    uint64_t taken;   /* everything up to it is delivered or passed over, in this leader's eyes */
+    uint64_t asked;   /* what the batch reaches up to */
+    struct buf batch; /* TailResponse messages, each as field 1 */
+    size_t at;        /* in it */
+    bool told;        /* something of the batch was delivered */
+    uint32_t failures;
+    int64_t not_before_ms;
+    uint64_t current; /* the revision under way, and when it happened */
+    int64_t current_ms;
+    struct audit_job job;
+    struct hook_delivery delivery;
+    struct replica_write write;
+};
+
+struct core_hooks {
+    struct hooks_config config;
+    struct hook *hooks;
+    bool closing;
+};
+
+static void step(struct hook *hook);
+
+/* --- how far it is ------------------------------------------------------------------------------------------------ */
+
+static uint64_t committed(const struct hook *hook, bool *known)
+{
+    const struct object *object =
+        store_object(replica_store(hook->core->replica), OBJECT_HOOK, slice_str(hook->options->name));
+    uint64_t revision = 0;
+    *known = object != NULL;
+    for (size_t i = 0; object != NULL && i < object->value.len; i++)
+        revision = revision << 8 | object->value.data[i];
+    return revision;
+}
+
+static void on_committed(struct replica_write *write, const struct store_outcome *outcome)
+{
+    struct hook *hook = write->owner;
+    hook->stage = HOOK_RESTS;
+    if (outcome->error.code != LAPSE_OK)
+        hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+}
+
+/* The next pulse goes on: a write that ends on this very stack must not start another. */
+static void commit(struct hook *hook, uint64_t revision)
+{
+    const struct command command = {
+        .type = COMMAND_HOOK_DONE, .name = slice_str(hook->options->name), .revision = revision};
+    hook->stage = HOOK_COMMITS;
+    hook->write = (struct replica_write){.done = on_committed, .owner = hook, .leader_only = true};
+    replica_write(hook->core->replica, &hook->write, &command, COMMIT_TIMEOUT_MS);
+}
+
+/* --- one record --------------------------------------------------------------------------------------------------- */
+
+struct record {
+    uint64_t epoch, revision;
+    struct slice event;
+};
+
+static void read_record(struct slice message, struct record *record)
+{
+    struct wire_reader reader = wire_reader(message);
+    struct wire_field field;
+    while (wire_next(&reader, &field)) {
+        if (field.number == lapse_v1_AuditRecord_epoch_tag)
+            record->epoch = field.value;
+        else if (field.number == lapse_v1_AuditRecord_revision_tag)
+            record->revision = field.value;
+        else if (field.number == lapse_v1_AuditRecord_event_tag)
+            record->event = field.bytes;
+    }
+}
+
+/* The record at `at`, which moves behind it; heads are passed over. */
+static bool next_record(struct hook *hook, struct record *record)
+{
+    struct wire_field message, kind;
+    *record = (struct record){0};
+    while (hook->at < hook->batch.len && record->revision == 0) {
+        struct wire_reader reader = wire_reader(slice_of(hook->batch.data + hook->at, hook->batch.len - hook->at));
+        CHECK(wire_next(&reader, &message));
+        hook->at = (size_t)(reader.at - hook->batch.data);
+        struct wire_reader inner = wire_reader(message.bytes);
+        if (wire_next(&inner, &kind) && kind.number == lapse_v1_TailResponse_record_tag)
+            read_record(kind.bytes, record);
+    }
+    return record->revision != 0;
+}
+
+static int64_t time_of(struct slice event)
+{
+    struct wire_reader reader = wire_reader(event);
+    struct wire_field field;
+    while (wire_next(&reader, &field))
+        if (field.number == lapse_v1_Event_time_ms_tag)
+            return (int64_t)field.value;
+    return 0;
+}
+
+static void passed(struct hook *hook)
+{
+    hook->taken = hook->current;
+    hook->failures = 0;
+    hook->not_before_ms = 0;
+}
+
+static bool is_too_old(const struct hook *hook)
+{
+    return core_time_ms(hook->core) - hook->current_ms > hook->options->give_up_ms;
+}
+
+static void give_up(struct hook *hook)
+{
+    metric_add(METRIC_WEBHOOK_DROPPED, 1);
+    log_error("webhook: gave an event up; look for it in the audit log", LOG_STR("webhook", hook->options->name),
+              LOG_U64("revision", hook->current), LOG_STR("error", hook->delivery.message));
+    passed(hook);
+}
+
+static void try_later(struct hook *hook)
+{
+    int64_t wait_ms = BACKOFF_MS_MIN;
+    for (uint32_t i = 0; i < hook->failures && wait_ms < BACKOFF_MS_MAX; i++)
+        wait_ms *= 2;
+    wait_ms = wait_ms > BACKOFF_MS_MAX ? BACKOFF_MS_MAX : wait_ms;
+    /* Webhooks of one receiver that came back must not all meet it at once. */
+    hook->not_before_ms = clock_boot_ms() + wait_ms - (int64_t)(hook->current * 7919 % (uint64_t)(wait_ms / 4));
+    metric_add(METRIC_WEBHOOK_FAILED, 1);
+    if (hook->failures++ % LOG_EVERY == 0)
+        log_warn("webhook: not delivered, will be tried again", LOG_STR("webhook", hook->options->name),
+                 LOG_U64("revision", hook->current), LOG_STR("error", hook->delivery.message));
+}
+
+static void on_delivered(struct mail *mail)
+{
+    struct hook *hook = CONTAINER_OF(mail, struct hook, delivery.mail);
+    hook->stage = HOOK_RESTS;
+    if (hook->delivery.taken) {
+        metric_add(METRIC_WEBHOOK_DELIVERED, 1);
+        hook->told = true;
+        passed(hook);
+    } else if (is_too_old(hook)) {
+        give_up(hook);
+    } else {
+        try_later(hook);
+    }
+    step(hook);
+}
+
+/* False: there is nothing to tell about it. */
+static bool deliver(struct hook *hook, const struct record *record)
+{
+    const struct hook_record told = {.cluster = hook->core->cluster,
+                                     .epoch = record->epoch,
+                                     .revision = record->revision,
+                                     .event = record->event};
+    hook->current = record->revision;
+    hook->current_ms = time_of(record->event);
+    if (!hook_body_make(hook->options, &told, clock_wall_ms() / 1000, &hook->delivery.headers, &hook->delivery.body))
+        return false;
+    if (hook->thread == NULL)
+        hook->thread = hook_thread_start(hook->options, &hook->core->mailbox);
+    hook->delivery.mail.run = on_delivered;
+    hook->stage = HOOK_DELIVERS;
+    hook_deliver(hook->thread, &hook->delivery);
+    return true;
+}
+
+/* From where the batch stands; true when one is under way. What failed is made anew, with the time of its new attempt. */
+static bool deliver_next(struct hook *hook)
+{
+    struct record record;
+    size_t before = hook->at;
+    while (next_record(hook, &record)) {
+        if (record.revision > hook->taken && deliver(hook, &record)) {
+            hook->at = before;
+            return true;
+        }
+        hook->taken = record.revision > hook->taken ? record.revision : hook->taken;
+        before = hook->at;
+    }
+    return false;
+}
+
+/* --- the database ------------------------------------------------------------------------------------------------- */
+
+static void on_answered(struct mail *mail)
+{
+    struct hook *hook = CONTAINER_OF(mail, struct hook, job.mail);
+    hook->stage = HOOK_RESTS;
+    buf_clear(&hook->batch);
+    hook->at = 0;
+    if (hook->job.error.code == LAPSE_OK) {
+        CHECK(lapse_is_ok(buf_append(&hook->batch, hook->job.response.data, hook->job.response.len)));
+        hook->asked = hook->job.revision;
+    } else {
+        hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+    }
+    audit_job_clear(&hook->job);
+    step(hook);
+}
+
+static void ask(struct hook *hook)
+{
+    audit_job_init(&hook->job, AUDIT_TAIL);
+    hook->job.mail.run = on_answered;
+    hook->job.reply_to = &hook->core->mailbox;
+    hook->job.filter.types = hook->options->types;
+    hook->job.cursor = hook->taken + 1;
+    hook->job.page = BATCH;
+    hook->job.deadline_us = clock_boot_us() + ASK_TIMEOUT_US;
+    hook->told = false;
+    hook->asked = hook->taken;
+    if (audit_ask(core_audit(hook->core), &hook->job)) {
+        hook->stage = HOOK_ASKS;
+        return;
+    }
+    audit_job_clear(&hook->job);
+    hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+}
+
+/* --- the way through ---------------------------------------------------------------------------------------------- */
+
+static void rest(struct hook *hook)
+{
+    if (hook->stage == HOOK_ASKS)
+        audit_abandon(core_audit(hook->core), &hook->job);
+    buf_clear(&hook->batch);
+    hook->at = 0;
+    hook->taken = hook->asked = 0;
+    hook->told = false;
+    hook->failures = 0;
+}
+
+/* The batch is done: commits it if it matters, or asks for more. */
+static void go_on(struct hook *hook)
+{
+    bool known = false;
+    uint64_t done = committed(hook, &known);
+    hook->taken = hook->taken > hook->asked ? hook->taken : hook->asked;
+    if (!known) {
+        commit(hook, store_revision(replica_store(hook->core->replica)));
+    } else if (hook->taken > done && (hook->told || hook->taken - done > IDLE_REVISIONS)) {
+        hook->told = false;
+        commit(hook, hook->taken);
+    } else {
+        hook->taken = hook->taken > done ? hook->taken : done;
+        ask(hook);
+    }
+}
+
+static void step(struct hook *hook)
+{
+    if (hook->core->closing || hook->core->hooks->closing)
+        return;
+    if (!core_is_leader(hook->core)) {
+        rest(hook);
+        return;
+    }
+    if (hook->stage != HOOK_RESTS || clock_boot_ms() < hook->not_before_ms)
+        return;
+    if (!deliver_next(hook))
+        go_on(hook);
+}
+
+void core_hooks_pulse(struct core *core)
+{
+    for (uint32_t i = 0; core->hooks != NULL && i < core->hooks->config.n; i++)
+        step(&core->hooks->hooks[i]);
+}
+
+/* --- life --------------------------------------------------------------------------------------------------------- */
+
+lapse_result core_hooks_open(struct core *core, struct lapse_error *error)
+{
+    struct hooks_config config = {0};
+    if (core->config.webhooks[0] == '\0')
+        return lapse_ok();
+    lapse_result result = hooks_config_read(core->config.webhooks, &config, error);
+    if (!lapse_is_ok(result))
+        return result;
+    core->hooks = mem_calloc(1, sizeof *core->hooks);
+    core->hooks->config = config;
+    core->hooks->hooks = mem_calloc(config.n + 1, sizeof core->hooks->hooks[0]);
+    for (uint32_t i = 0; i < config.n; i++) {
+        struct hook *hook = &core->hooks->hooks[i];
+        hook->core = core;
+        hook->options = &config.hooks[i];
+        buf_init(&hook->batch, LIMIT_MESSAGE_OUT);
+        buf_init(&hook->delivery.headers, LIMIT_HEADER_BYTES);
+        buf_init(&hook->delivery.body, LIMIT_MESSAGE_OUT);
+    }
+    return lapse_ok();
+}
+
+void core_hooks_close(struct core *core)
+{
+    struct core_hooks *hooks = core->hooks;
+    if (hooks == NULL)
+        return;
+    hooks->closing = true;
+    for (uint32_t i = 0; i < hooks->config.n; i++) {
+        hook_thread_stop(hooks->hooks[i].thread);
+        hooks->hooks[i].thread = NULL;
+    }
+}
+
+void core_hooks_free(struct core *core)
+{
+    struct core_hooks *hooks = core->hooks;
+    if (hooks == NULL)
+        return;
+    core_hooks_close(core);
+    for (uint32_t i = 0; i < hooks->config.n; i++) {
+        buf_free(&hooks->hooks[i].batch);
+        buf_free(&hooks->hooks[i].delivery.headers);
+        buf_free(&hooks->hooks[i].delivery.body);
+    }
+    hooks_config_free(&hooks->config);
+    free(hooks->hooks);
+    free(hooks);
+    core->hooks = NULL;
+}
