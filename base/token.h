@@ -1,5 +1,5 @@
-/* A bearer token's text: "lps_" and 43 characters of base64url, which are 32 random bytes. Nobody but who presents it has
- * it; everybody else knows its hash. */
+/* A bearer token's text: "lps_" and 43 characters of base64url, which are 32 random bytes. Nobody but who presents it
+ * has it; everybody else knows its hash. */
 #ifndef LAPSE_BASE_TOKEN_H
 #define LAPSE_BASE_TOKEN_H
 

@@ -70,7 +70,7 @@ static const struct mapping mappings[] = {
     {"REVIEW_CLOSED", ENTITY, DELETE, "review", "name", LOW},
     {"TOKEN_SET", ENTITY, UPDATE, "grant", "id", LOW},
     {"RECEIPTS", ENTITY, UPDATE, "receipts", "", INFORMATIONAL},
-    {"OFFBOARDED", ACCOUNT_CHANGE, DISABLE, "lock", "name", MEDIUM},
+    {"OFFBOARDED", ACCOUNT_CHANGE, DISABLE, "roles", "member", MEDIUM},
 };
 
 static struct mapping mapping_of(const json_t *event)

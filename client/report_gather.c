@@ -380,18 +380,19 @@ static void take_roles(struct report *report, const json_t *event)
 
 static void take_lock(struct report *report, const json_t *event)
 {
-    const char *type = audit_text(event, "type");
     take_standing(report->locks, event, "lock", "UNLOCKED");
-    if (strcmp(type, "OFFBOARDED") != 0) {
-        count(report, event, strcmp(type, "LOCKED") == 0 ? "locked" : "unlocked");
-        return;
-    }
+    count(report, event, strcmp(audit_text(event, "type"), "LOCKED") == 0 ? "locked" : "unlocked");
+}
+
+static void take_offboarded(struct report *report, const json_t *event)
+{
+    json_object_del(report->roles, audit_text(event, "roles.member"));
     count(report, event, "offboarded");
     if (report_in_period(report, audit_number(event, "time_ms")) && json_array_size(report->offboarded) < REPORT_LIST)
         json_array_append_new(report->offboarded,
-                              json_pack("{s:s, s:s, s:s, s:I}", "subject", audit_text(event, "lock.target"), "by",
-                                        audit_text(event, "actor"), "reason", audit_text(event, "lock.reason"),
-                                        "time_ms", (json_int_t)audit_number(event, "time_ms")));
+                              json_pack("{s:s, s:s, s:I}", "subject", audit_text(event, "roles.member"), "by",
+                                        audit_text(event, "actor"), "time_ms",
+                                        (json_int_t)audit_number(event, "time_ms")));
 }
 
 static void take_review(struct report *report, const json_t *event)
@@ -411,7 +412,9 @@ static void take_review(struct report *report, const json_t *event)
 
 static void take_other(struct report *report, const json_t *event)
 {
-    if (audit_member(event, "point") != NULL)
+    if (strcmp(audit_text(event, "type"), "OFFBOARDED") == 0)
+        take_offboarded(report, event);
+    else if (audit_member(event, "point") != NULL)
         take_point(report, event);
     else if (audit_member(event, "sweep") != NULL)
         take_sweep(report, event);

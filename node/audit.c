@@ -136,13 +136,6 @@ void audit_set_time(struct audit *audit, int64_t time_ms)
     atomic_store_explicit(&audit->time_ms, time_ms, memory_order_relaxed);
 }
 
-void audit_set_cluster(struct audit *audit, const char *cluster)
-{
-    CHECK(pthread_mutex_lock(&audit->lock) == 0);
-    CHECK(slice_to_cstr(slice_str(cluster), audit->cluster, sizeof audit->cluster));
-    CHECK(pthread_mutex_unlock(&audit->lock) == 0);
-}
-
 void audit_set_peers(struct audit *audit, const uint64_t *ids, uint32_t n)
 {
     CHECK(n <= LIMIT_PEERS);

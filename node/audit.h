@@ -34,7 +34,7 @@ struct audit_place {
 
 struct audit_options {
     const char *dir;
-    const char *cluster; /* its id; empty for a newcomer that does not know it yet: audit_set_cluster() */
+    const char *cluster; /* its id */
     uint64_t node_id;
     uint64_t reserve_bytes;
     struct audit_place start; /* of the store, before anything is applied in this life */
@@ -66,7 +66,6 @@ void audit_replaced(struct audit *audit, const struct audit_place *place);
 bool audit_is_durable(struct audit *audit, uint64_t revision);
 /* Cluster time, for heads. */
 void audit_set_time(struct audit *audit, int64_t time_ms);
-void audit_set_cluster(struct audit *audit, const char *cluster);
 /* Those that may be asked for records; not ourselves. */
 void audit_set_peers(struct audit *audit, const uint64_t *ids, uint32_t n);
 /* A frame of node `from`: authenticated, but untrusted in form. */
@@ -91,7 +90,7 @@ uint64_t audit_head_revision(const struct audit *audit);
 
 enum audit_op {
     AUDIT_QUERY,    /* `filter`, `cursor`, `page`, `descending` -> records, then `cursor` of the rest or 0 */
-    AUDIT_TAIL,     /* `filter`, `cursor` .. `last` -> records; waits until there is one. `cursor` goes on */
+    AUDIT_TAIL,     /* `filter`, `cursor` .. `last` -> records and heads; waits until something is new. `cursor` goes on */
     AUDIT_EVIDENCE, /* `filter.grant`, `cursor` (0: begin) -> records, at last the head; `cursor` 0: that was all */
     AUDIT_HEAD,     /* -> a head signed now, and the keys of all nodes that are known */
     AUDIT_CHECK     /* `claim`, `upto` -> `verdict` */
@@ -129,7 +128,8 @@ struct audit_job {
     /* The question. */
     struct audit_filter filter;
     uint64_t cursor;
-    uint64_t last; /* TAIL: the last revision wanted; 0: no end */
+    uint64_t last;      /* TAIL: the last revision wanted; 0: no end */
+    uint64_t head_seen; /* TAIL: of the newest head that was told; goes on */
     uint32_t page; /* records at most */
     bool descending;
     uint64_t upto;           /* answered once the database has everything up to it */

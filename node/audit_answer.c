@@ -105,13 +105,6 @@ void audit_serve_range(struct audit *audit, struct audit_db *db, uint64_t from, 
 
 /* --- heads -------------------------------------------------------------------------------------------------------- */
 
-static void read_cluster(struct audit *audit, char cluster[LIMIT_CLUSTER + 1])
-{
-    CHECK(pthread_mutex_lock(&audit->lock) == 0);
-    memcpy(cluster, audit->cluster, LIMIT_CLUSTER + 1);
-    CHECK(pthread_mutex_unlock(&audit->lock) == 0);
-}
-
 static lapse_result read_epoch(struct audit_db *db, uint64_t revision, struct chain_statement *statement,
                                struct lapse_error *error)
 {
@@ -135,9 +128,7 @@ static lapse_result read_epoch(struct audit_db *db, uint64_t revision, struct ch
 lapse_result audit_sign_now(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct buf *out,
                             uint64_t *revision, struct lapse_error *error)
 {
-    char cluster[LIMIT_CLUSTER + 1];
-    read_cluster(audit, cluster);
-    struct chain_statement statement = {.cluster = slice_str(cluster),
+    struct chain_statement statement = {.cluster = slice_str(audit->cluster),
                                         .revision = audit_book_whole(book),
                                         .time_ms = atomic_load_explicit(&audit->time_ms, memory_order_relaxed),
                                         .node_id = audit->node_id};
@@ -216,10 +207,8 @@ static lapse_result judge(struct audit_db *db, const struct audit_book *book, st
 
 lapse_result audit_check_run(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct audit_job *job)
 {
-    char cluster[LIMIT_CLUSTER + 1];
     bool known = false;
-    read_cluster(audit, cluster);
-    if (!audit_claim_is_signed(&job->claim, slice_str(cluster))) {
+    if (!audit_claim_is_signed(&job->claim, slice_str(audit->cluster))) {
         job->verdict = AUDIT_FORGED;
         return lapse_ok();
     }

@@ -16,7 +16,7 @@
 #include "base/clock.h"
 
 /* Virtual machine steps between two looks at the clock (50 us). */
-#define LIMIT_STEPS 10000
+#define STEPS_BETWEEN_LOOKS 10000
 #define BUSY_MS 5000
 
 static const char schema[] =
@@ -122,7 +122,7 @@ void audit_db_limit(struct audit_db *db, int64_t until_us, const _Atomic(bool) *
 {
     db->until_us = until_us;
     db->stop = stop;
-    sqlite3_progress_handler(db->sqlite, until_us != 0 || stop != NULL ? LIMIT_STEPS : 0, on_progress, db);
+    sqlite3_progress_handler(db->sqlite, until_us != 0 || stop != NULL ? STEPS_BETWEEN_LOOKS : 0, on_progress, db);
 }
 
 static lapse_result execute(struct audit_db *db, const char *sql, struct lapse_error *error)

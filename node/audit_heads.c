@@ -64,7 +64,7 @@ static void sign(struct audit *audit)
     struct audit_writer *writer = &audit->writer;
     struct lapse_error error;
     struct buf head;
-    struct chain_statement statement = {.cluster = slice_str(writer->cluster),
+    struct chain_statement statement = {.cluster = slice_str(audit->cluster),
                                         .epoch = writer->told.epoch,
                                         .time_ms = atomic_load_explicit(&audit->time_ms, memory_order_relaxed),
                                         .node_id = audit->node_id};
@@ -97,7 +97,7 @@ void audit_heads_step(struct audit *audit, int64_t now_us)
     struct audit_writer *writer = &audit->writer;
     uint64_t whole = audit_book_whole(&writer->book);
     bool first = audit_head_revision(audit) == 0;
-    if (writer->db == NULL || writer->cluster[0] == '\0' || whole == 0 || whole > writer->told.revision ||
+    if (writer->db == NULL || whole == 0 || whole > writer->told.revision ||
         now_us < writer->retry_us || (now_us < writer->heads.next_us && !first))
         return;
     writer->heads.next_us = now_us + EVERY_US;
@@ -136,7 +136,7 @@ static void compare(struct audit *audit, const struct audit_claim *claim)
 
 void audit_heads_told(struct audit *audit, uint64_t from, struct slice head)
 {
-    struct slice cluster = slice_str(audit->writer.cluster);
+    struct slice cluster = slice_str(audit->cluster);
     struct audit_claim claim;
     if (audit->writer.db == NULL || clock_boot_us() < audit->writer.retry_us ||
         !lapse_is_ok(audit_head_read(head, cluster, &claim, NULL)) || claim.node_id != from ||

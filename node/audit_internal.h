@@ -103,12 +103,11 @@ struct audit_writer {
     bool complained;    /* about the disk, since it last worked */
     uint64_t peers[LIMIT_PEERS];
     uint32_t n_peers;
-    struct chain_statement statement; /* our heads' unchanging part: cluster and node */
-    char cluster[LIMIT_CLUSTER + 1];
 };
 
 struct audit {
     char dir[512];
+    char cluster[LIMIT_CLUSTER + 1];
     uint64_t node_id, reserve_bytes;
     struct audit_handler handler;
     void *handler_arg;
@@ -128,7 +127,6 @@ struct audit {
     uint32_t n_jobs;
     struct audit_book published; /* what is committed */
     struct blob *head;
-    char cluster[LIMIT_CLUSTER + 1];
     uint64_t peers[LIMIT_PEERS];
     uint32_t n_peers;
     bool closing;

@@ -288,6 +288,20 @@ lapse_result audit_query_run(struct audit_db *db, const struct audit_book *book,
     return result;
 }
 
+/* A head of records that were told already, or with the last piece whichever is the newest. */
+static lapse_result put_new_head(struct audit *audit, struct audit_job *job)
+{
+    uint64_t revision = audit_head_revision(audit);
+    bool is_last = job->last != 0 && job->cursor > job->last;
+    if (revision == job->head_seen || revision == 0 || (revision >= job->cursor && !is_last))
+        return lapse_ok();
+    struct blob *head = audit_head(audit);
+    lapse_result result = audit_put_head(blob_slice(head), &job->response);
+    blob_unref(head);
+    job->head_seen = revision;
+    return result;
+}
+
 lapse_result audit_tail_run(struct audit *audit, struct audit_db *db, const struct audit_book *book,
                             struct audit_job *job)
 {
@@ -308,5 +322,5 @@ lapse_result audit_tail_run(struct audit *audit, struct audit_db *db, const stru
     uint64_t end = job->last != 0 && job->last < book->newest ? job->last : book->newest;
     job->cursor = is_through && end >= job->cursor ? end + 1 : rest.first;
     job->revision = job->cursor - 1;
-    return result;
+    return lapse_is_ok(result) ? put_new_head(audit, job) : result;
 }

@@ -19,6 +19,12 @@ static bool is_over(const struct audit *audit, const struct audit_job *job, int6
     return audit->closing || atomic_load(&job->abandoned) || now_us >= job->deadline_us;
 }
 
+static bool is_new_head(const struct audit *audit, const struct audit_job *job)
+{
+    uint64_t head = audit_head_revision(audit);
+    return head != job->head_seen && head < job->cursor;
+}
+
 /* Under the lock. */
 static bool is_runnable(const struct audit *audit, const struct audit_job *job, int64_t now_us)
 {
@@ -28,7 +34,7 @@ static bool is_runnable(const struct audit *audit, const struct audit_job *job, 
     if (job->op == AUDIT_HEAD)
         return audit_book_whole(book) > 0 && book->newest >= job->upto && audit->head != NULL;
     if (job->op == AUDIT_TAIL)
-        return book->newest >= job->cursor && book->newest >= job->upto;
+        return (book->newest >= job->cursor || is_new_head(audit, job)) && book->newest >= job->upto;
     return book->newest >= job->upto && book->newest > 0;
 }
 

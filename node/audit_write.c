@@ -317,7 +317,6 @@ static bool take(struct audit *audit, struct audit_inbox_frame **frame)
     *frame = audit_inbox_take(&audit->for_writer);
     memcpy(writer->peers, audit->peers, sizeof writer->peers);
     writer->n_peers = audit->n_peers;
-    memcpy(writer->cluster, audit->cluster, sizeof writer->cluster);
     bool over = audit->closing && ((writer->batch.first == NULL && audit->queue.first == NULL) || writer->db == NULL ||
                                    writer->retry_us > clock_boot_us());
     CHECK(pthread_mutex_unlock(&audit->lock) == 0);

@@ -7,6 +7,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "node/bootstrap.h"
+#include "node/core_audit.h"
 #include "node/core_barrier.h"
 #include "node/core_lease.h"
 #include "node/host_port.h"
@@ -75,6 +76,7 @@ static void on_event(void *arg, const struct store_event *event)
     CHECK(lapse_is_ok(proto_encode_watch_event(epoch, event->encoded, &bytes)));
     ring_append(core->ring, ring_event_new(event, blob_new(buf_slice(&bytes))));
     buf_free(&bytes);
+    core_audit_event(core, event);
     count_event(event);
     core_barriers_event(core, event);
     core->events_waiting = true;
@@ -94,6 +96,7 @@ static void on_store_replaced(void *arg)
     const struct store *store = replica_store(core->replica);
     ring_reset(core->ring, store_epoch(store), store_revision(store));
     core->events_waiting = true;
+    core_audit_replaced(core);
     core_lease_on_store_replaced(core);
     core_barriers_replaced(core);
     log_info("snapshot installed; watchers resync", LOG_U64("revision", store_revision(store)));
@@ -140,6 +143,7 @@ static void on_members(void *arg, const struct replica_member *members, uint32_t
             peers_remove(core->peers, core->dialled[i]);
     forget_homes(core, members, n);
     core_lease_on_members(core, members, n);
+    core_audit_members(core, members, n);
     core->n_dialled = 0;
     for (uint32_t i = 0; i < n; i++) {
         struct lapse_error error;
@@ -154,6 +158,16 @@ static void on_members(void *arg, const struct replica_member *members, uint32_t
 static void on_lease(void *arg, uint64_t from, uint64_t life, uint64_t term, struct slice frame)
 {
     core_lease_on_frame(arg, from, life, term, frame);
+}
+
+static void on_audit(void *arg, uint64_t from, struct slice frame)
+{
+    core_audit_frame(arg, from, frame);
+}
+
+static bool may_drop(void *arg, uint64_t revision)
+{
+    return core_audit_may_drop(arg, revision);
 }
 
 static void on_fatal(void *arg, const struct lapse_error *error)
@@ -181,6 +195,8 @@ static const struct replica_observer replica_observer = {
     .on_leadership = on_leadership,
     .on_members = on_members,
     .on_lease = on_lease,
+    .on_audit = on_audit,
+    .may_drop = may_drop,
     .on_fatal = on_fatal,
     .on_warning = on_warning,
 };
@@ -264,6 +280,7 @@ static void flush(struct core *core)
 {
     flush_replica(core);
     core_barriers_flush(core);
+    core_audit_flush(core);
     if (!core->events_waiting)
         return;
     core->events_waiting = false;
@@ -423,12 +440,15 @@ lapse_result core_open(uv_loop_t *loop, const struct config *config, struct tls_
         result = disk_thread_start(loop, core->log, on_storage_done, core, &core->disk_thread, error);
     }
     if (lapse_is_ok(result))
+        result = core_audit_open(core, state.store, error);
+    if (lapse_is_ok(result))
         result = open_replica(core, &state, error);
     if (lapse_is_ok(result))
         result = dial_joined(core, error);
     log_state_free(&state);
     if (!lapse_is_ok(result)) {
         close_files(core);
+        core_audit_free(core);
         ring_free(core->ring);
         return result;
     }
@@ -515,6 +535,7 @@ static void on_disk_closed(void *arg)
     core_barriers_end(core);
     core_lease_close(core);
     close_files(core);
+    core_audit_close(core);
     mailbox_close(&core->mailbox);
     core_turns_end(core);
     uv_close((uv_handle_t *)&core->prepare, on_handle_closed);
@@ -549,6 +570,7 @@ void core_free(struct core *core)
     if (core == NULL)
         return;
     core_lease_free(core);
+    core_audit_free(core);
     core_barriers_free(core);
     ring_free(core->ring);
     free(core);

@@ -13,6 +13,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/wire.h"
+#include "node/core_audit.h"
 #include "node/core_barrier.h"
 #include "node/core_internal.h"
 #include "node/lease_node.h"
@@ -271,6 +272,7 @@ static const struct {
     [CORE_BARRIER] = {core_points_barrier, .quorum = true, .is_long = true},
     [CORE_CHANGE] = {.writes = true},
     [CORE_OBJECTS] = {core_objects_list, .quorum = true, .is_long = true},
+    [CORE_AUDIT_OPEN] = {core_audit_opened, .quorum = true},
     [CORE_SCAN] = {run_scan, .is_long = true},
     [CORE_SCAN_LOCKS] = {core_locks_scan, .is_long = true},
 };

@@ -33,6 +33,7 @@ enum core_op {
     CORE_BARRIER, /* `grant`, or if that is zero `barrier` -> GetBarrierResponse */
     CORE_CHANGE,  /* `command` about what governs -> ChangeResponse; may wait as a revocation does */
     CORE_OBJECTS, /* `kind`, `prefix`, `after`, `page` -> ListPoliciesResponse, ListLocksResponse, ... */
+    CORE_AUDIT_OPEN, /* -> `revision`, `epoch`, `time_ms`; linearizable; PERMISSION_DENIED unless the caller may read it all */
     CORE_SCAN,    /* `filter`, `cursor`, `page` -> snapshot_grant messages, one WatchResponse each, length-prefixed */
     CORE_SCAN_LOCKS, /* behind the name `after` -> snapshot_lock messages, one SubscribeResponse each, likewise */
     CORE_OPS

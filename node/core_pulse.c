@@ -1,6 +1,7 @@
 /* What the core looks at every now and then: gauges, readiness, disk space, the watchdog, newcomers. */
 #include "base/check.h"
 #include "base/clock.h"
+#include "node/core_audit.h"
 #include "node/core_lease.h"
 #include "node/metrics.h"
 #include "node/notify.h"
@@ -50,6 +51,7 @@ static void set_gauges(struct core *core)
     metric_set(METRIC_ENDED_GRANTS, (int64_t)counts.ended);
     metric_set(METRIC_STORE_BYTES, (int64_t)counts.bytes);
     core_lease_set_gauges(core);
+    core_audit_set_gauges(core);
 }
 
 static void feed_watchdog(struct core *core)
@@ -93,7 +95,7 @@ static void on_pulse(uv_timer_t *timer)
     bool low = log_is_low_on_space(core->log);
     set_gauges(core);
     metric_set(METRIC_LOW_ON_SPACE, low);
-    replica_set_low_on_space(core->replica, low);
+    replica_set_low_on_space(core->replica, low || core_audit_is_full(core));
     promote_newcomers(core);
     core_cluster_transferred(core, 0, clock_boot_ms());
     if (!core->probe_waits && core->fatal.code == LAPSE_OK) {

@@ -147,7 +147,7 @@ static void collect_methods(struct edge *edge)
     const struct grpc_method *(*const services[])(size_t * n) = {service_grants_methods, service_watch_methods,
                                                                  service_enforcement_methods, service_cluster_methods,
                                                                  service_follow_methods,      service_points_methods,
-                                                                 service_governance_methods};
+                                                                 service_governance_methods, service_audit_methods};
     struct grpc_method health[HEALTH_METHODS];
     for (size_t i = 0; i < ARRAY_LEN(services); i++) {
         size_t n = 0;

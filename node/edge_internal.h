@@ -57,6 +57,7 @@ const struct grpc_method *service_follow_methods(size_t *n);
 const struct grpc_method *service_points_methods(size_t *n);
 const struct grpc_method *service_governance_methods(size_t *n);
 const struct grpc_method *service_enforcement_methods(size_t *n);
+const struct grpc_method *service_audit_methods(size_t *n);
 
 /* feed.c, called by the edge: the ring has grown; time passes; the node stops. */
 void feed_pump_all(struct edge *edge);

@@ -1,8 +1,9 @@
 /* A stream of an enforcement point on its edge: what service_enforcement.c (its life), point_words.c (what the point
- * says) and point_writes.c (what of that goes into the log) share. Nobody else includes this. */
+ * says), point_writes.c (what of that goes into the log) and point_heads.c (heads of the audit log) share. Nobody else includes this. */
 #ifndef LAPSE_NODE_POINT_STREAM_H
 #define LAPSE_NODE_POINT_STREAM_H
 
+#include "node/audit.h"
 #include "node/core_point.h"
 #include "node/feed.h"
 #include "proto/h2_budget.h"
@@ -49,6 +50,14 @@ struct point_stream {
     uint32_t pong_ttl_ms;
     int64_t pong_time_us;
 
+    struct audit_job check; /* `claim`: the head that it has brought */
+    bool claims;            /* it has brought one */
+    bool checking;          /* the audit was asked */
+    bool check_holds;       /* and nothing is served before the answer */
+    int64_t check_ms;       /* since then */
+    uint64_t head_revision; /* of the head that was sent last; 0: none */
+    int64_t head_ms;        /* then */
+
     struct h2_budget pings, messages;
     struct point_write_list asked;   /* at the core, LIMIT_POINT_WRITES at most together with `results` */
     struct point_write_list waiting; /* for their turn */
@@ -61,6 +70,21 @@ void point_complain(const struct point_stream *stream, const char *what, const c
 /* The registration is committed, since `revision`; or it is refused. */
 void point_registered(struct point_stream *stream, uint64_t revision);
 void point_not_registered(struct point_stream *stream, const struct lapse_error *error);
+
+/* Registered and the events, if everything that must come before is there. */
+void point_serve_when_ready(struct point_stream *stream);
+
+/* point_heads.c */
+/* The head of a registration. INVALID_ARGUMENT. */
+lapse_result point_parse_head(struct point_stream *stream, const lapse_v1_SignedHead *head,
+                              struct lapse_error *error) LAPSE_MUST_USE;
+/* Asks the audit about it, once the registration is committed; its answer may end the stream. */
+void point_check_head(struct point_stream *stream);
+void point_check_tick(struct point_stream *stream, int64_t now_ms);
+/* The stream has ended: nobody waits for that answer. */
+void point_check_abandon(struct point_stream *stream);
+/* The newest head, if it is new, and time for one. */
+void point_send_head(struct point_stream *stream, int64_t now_ms);
 
 /* point_words.c: a message of the point behind its registration. Ends the stream for what it must not say. */
 void point_hear(struct point_stream *stream, struct slice message);

@@ -74,6 +74,8 @@ static lapse_result parse_registration(struct point_stream *stream, const lapse_
                                     .lease_ms = stream->lease_ms};
     if (lapse_is_ok(result))
         result = fill_write(write, &command, error);
+    if (lapse_is_ok(result) && registration->has_head)
+        result = point_parse_head(stream, &registration->head, error);
     if (lapse_is_ok(result))
         keep_question(stream, registration, scope);
     return result;

@@ -1,16 +1,18 @@
 /* Enforcement.Subscribe: the life of an enforcement point's stream (docs/decisions/0010-enforcement-leases.md).
  *
  *   registration --CORE_GUARD_OPEN: it may guard this scope, its cursor is no lie--> COMMAND_REGISTER --committed-->
- *   core_point_open --admitted at R, the ring has reached R--> Registered --> events behind its cursor | snapshot,
- * events
+ *   core_point_open --admitted at R, the ring has reached R, its head was looked at (point_heads.c)--> Registered
+ *     |
+ *     | events behind its cursor, or a snapshot and events
  *     |
  *     | goodbye --> told to the leases --> its end is committed, or LIMIT_POINT_LEAVE_MS --> OK
  *     | the leases say that the instance is over --> PointEnded --> ABORTED
  *     '-- a false word, its role is gone, the node stops --> that status
  *
  * What the point gets is a feed (feed.h) of the grants in its scope that may be used, of what happens to them, and of all
- * locks on subjects and resources: who is locked is so everywhere. The promises come beside it, as pongs. Nothing piles up for a point that doesn't read: events wait in the ring, one pong
- * is kept, and who reports more without reading its answers is cut off. */
+ * locks on subjects and resources: who is locked is so everywhere. The promises come beside it, as pongs. Nothing piles up
+ * for a point that doesn't read: events wait in the ring, one pong is kept, and who reports more without reading its
+ * answers is cut off. */
 #include <inttypes.h>
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -85,6 +87,7 @@ static void on_pumped(struct feed *feed)
     struct point_stream *stream = stream_of(feed);
     if (stream->left && stream->gone)
         feed_end(feed, LAPSE_OK, NULL);
+    point_send_head(stream, clock_boot_ms());
     if (!stream->owes_mark || !feed->writable || feed->stage != FEED_STREAMING)
         return;
     stream->owes_mark = false;
@@ -132,10 +135,16 @@ static void serve_when_ready(struct feed *feed)
     struct point_stream *stream = stream_of(feed);
     uint64_t epoch = 0, oldest = 0, newest = 0;
     ring_bounds(core_ring(feed->edge->core), &epoch, &oldest, &newest);
-    if (!stream->admitted || newest < stream->admitted_revision)
+    if (!stream->admitted || newest < stream->admitted_revision || stream->check_holds)
         return;
     serve(stream);
     feed_pump(feed);
+}
+
+void point_serve_when_ready(struct point_stream *stream)
+{
+    if (stream->feed.grpc != NULL && stream->feed.stage == FEED_OPENING)
+        serve_when_ready(&stream->feed);
 }
 
 static void on_admitted(void *owner, uint64_t revision, bool again)
@@ -227,6 +236,7 @@ void point_registered(struct point_stream *stream, uint64_t revision)
     const struct core_point_tell goodbye = {.word = POINT_GOODBYE};
     struct edge *edge = stream->feed.edge;
     stream->registered_revision = revision;
+    point_check_head(stream);
     stream->core = core_point_open(edge->core, &edge->mailbox, stream->instance, &point_handler, stream);
     if (stream->core == NULL)
         feed_end(&stream->feed, LAPSE_RESOURCE_EXHAUSTED, "this node has too much to do: connect to another one");
@@ -277,7 +287,9 @@ static void on_opened(struct feed *feed)
 
 static void on_tick(struct feed *feed, int64_t now_ms)
 {
-    const struct point_stream *stream = stream_of(feed);
+    struct point_stream *stream = stream_of(feed);
+    point_check_tick(stream, now_ms);
+    point_send_head(stream, now_ms);
     if (stream->left && now_ms - stream->left_ms >= LIMIT_POINT_LEAVE_MS)
         feed_end(feed, LAPSE_OK, NULL);
 }
@@ -290,6 +302,7 @@ static void on_ended(struct feed *feed)
     if (stream->core != NULL)
         core_point_close(stream->core);
     stream->core = NULL;
+    point_check_abandon(stream);
     point_writes_drop(stream);
 }
 

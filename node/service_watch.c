@@ -38,7 +38,8 @@ static bool wants(struct feed *feed, const struct ring_event *event)
                                 .requester = event->requester};
     if (event->state == 0)
         return core_call_sees_all(feed->asked) && filter->subject.len == 0 && filter->resource.len == 0 &&
-               filter->requester.len == 0 && filter->states == 0 && grant_id_is_zero(filter->parent);
+               filter->requester.len == 0 && filter->person.len == 0 && filter->states == 0 &&
+               grant_id_is_zero(filter->parent);
     return store_filter_matches(filter, &grant) && core_call_may_see(feed->asked, &grant);
 }
 
@@ -85,9 +86,11 @@ static lapse_result parse_terms(struct watch *watch, const lapse_v1_WatchRequest
 {
     const lapse_v1_Filter *scope = &message->scope;
     uint32_t progress = message->progress_ms == 0 ? PROGRESS_MS_DEFAULT : message->progress_ms;
-    if (scope->approver[0] != '\0' || scope->ticket[0] != '\0' || scope->policy[0] != '\0')
+    if (scope->approver[0] != '\0' || scope->ticket[0] != '\0' || scope->policy[0] != '\0' ||
+        scope->policy_version != 0 || scope->binding[0] != '\0' || scope->label[0] != '\0')
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "scope: a watch can be limited by subject, resource, requester, parent and states");
+                          "scope: a watch can be limited by subject, resource, requester, person, parent and states, not "
+                          "by approver, ticket, policy, binding or label");
     if (progress < PROGRESS_MS_MIN || progress > PROGRESS_MS_MAX)
         return lapse_fail(error, LAPSE_OUT_OF_RANGE, "progress_ms %u: from %d to %d", progress, PROGRESS_MS_MIN,
                           PROGRESS_MS_MAX);

@@ -1,5 +1,5 @@
-/* The OpenID Authorization API 1.0 (AuthZEN): the question and the answer of POST /access/v1/evaluation, for whoever serves
- * it.
+/* The OpenID Authorization API 1.0 (AuthZEN): the question and the answer of POST /access/v1/evaluation, for whoever
+ * serves it.
  *
  *   {"subject":  {"type": "user", "id": "dev1@example.com"},       the subject user:dev1@example.com
  *    "resource": {"type": "database", "id": "db/prod/orders"},     the path; its type is not looked at
@@ -7,9 +7,9 @@
  *    "context":  {"spiffe_id": ..., "certificate_sha256": ..., "address": ..., "token": ...}}    all optional
  *   --> {"decision": true, "context": {"reason": "ALLOWS", "grant": ..., "subject": ..., ...}}
  *
- * A subject's id that begins with its type and a colon, or with "spiffe://", stands as it is; otherwise type and colon are
- * put before it. A subject of the type "token" is the bearer token in its id: its grant says who it is. Members that are not
- * known are passed over, as the specification has it. Pure. */
+ * A subject's id that begins with its type and a colon, or with "spiffe://", stands as it is; otherwise type and colon
+ * are put before it. A subject of the type "token" is the bearer token in its id: its grant says who it is. Members
+ * that are not known are passed over, as the specification has it. Pure. */
 #ifndef LAPSE_PROTO_AUTHZEN_H
 #define LAPSE_PROTO_AUTHZEN_H
 
@@ -32,8 +32,8 @@ struct authzen_question {
     bool has_token;
 };
 
-/* INVALID_ARGUMENT with what is wrong; never with a token's text. Whether subject, resource and action can be any is not
- * looked at: that is a denial, not an error. */
+/* INVALID_ARGUMENT with what is wrong; never with a token's text. Whether subject, resource and action can be any is
+ * not looked at: that is a denial, not an error. */
 lapse_result authzen_parse(struct slice json, struct authzen_question *question,
                            struct lapse_error *error) LAPSE_MUST_USE;
 

@@ -5,8 +5,8 @@
  *   due: ADVANCE after ADVANCE, one eligibility a step, what was there before the campaign (its revision is lower) and
  *        lies in the scope, lapses; then the campaign ends
  *
- * A certification, like a new PUT, gives an eligibility a later revision than the campaign's: so nothing becomes one that
- * lapses while the steps go by, and where the last step has got to needs no place in the state. */
+ * A certification, like a new PUT, gives an eligibility a later revision than the campaign's: so nothing becomes one
+ * that lapses while the steps go by, and where the last step has got to needs no place in the state. */
 #include "store/campaigns.h"
 
 #include "base/check.h"

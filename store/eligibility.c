@@ -2,8 +2,8 @@
  *
  *   PUT --> there --> CERTIFY: another end      it ends: REMOVED, EXPIRED, NOT_CERTIFIED (campaigns.c), OFFBOARDED
  *
- * Nobody prolongs their own: neither by CERTIFY, nor by putting another in its place. Its end holds by the clock, also while
- * its ADVANCE is still to come. */
+ * Nobody prolongs their own: neither by CERTIFY, nor by putting another in its place. Its end holds by the clock, also
+ * while its ADVANCE is still to come. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -115,8 +115,8 @@ static lapse_result check_own(struct apply *apply, const struct eligibility *eli
     if (!is_prefix(eligibility->member) && principal_same(eligibility->member, caller))
         return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
                           "nobody makes themselves eligible; ask another operator");
-    bool own = was != NULL &&
-               (principal_matches(was->member, caller) || principal_matches(eligibility->member, caller));
+    bool own =
+        was != NULL && (principal_matches(was->member, caller) || principal_matches(eligibility->member, caller));
     if (own && eligibility->expires_ms > was->expires_ms)
         return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
                           "nobody prolongs their own eligibility; ask another operator");

@@ -1,6 +1,7 @@
 /* Eligibility and campaigns as data: the lapse.v1 messages, strictly. Pure, without a store. Internal to store/.
  *
- * One value has one encoding: fields ascend, none is unknown, none is empty. A decoded struct borrows from the bytes. */
+ * One value has one encoding: fields ascend, none is unknown, none is empty. A decoded struct borrows from the bytes.
+ */
 #ifndef LAPSE_STORE_ELIGIBILITY_H
 #define LAPSE_STORE_ELIGIBILITY_H
 

@@ -1,11 +1,11 @@
-/* Who has which eligibility: derived from the objects, for requests and offboardings, which ask by principal. Internal to
- * store/.
+/* Who has which eligibility: derived from the objects, for requests and offboardings, which ask by principal. Internal
+ * to store/.
  *
  *   principal --> its names --> members that are one of them          one look-up a name
  *                           --> prefixes that one of them begins with  one look-up a length that is in use
  *
- * A user's names are "user:NAME" and "spiffe://DOMAIN/user/NAME" in any domain, so the domain is no part of a key. What is
- * found is a candidate: principal_matches() decides. */
+ * A user's names are "user:NAME" and "spiffe://DOMAIN/user/NAME" in any domain, so the domain is no part of a key. What
+ * is found is a candidate: principal_matches() decides. */
 #ifndef LAPSE_STORE_ELIGIBILITY_BOOK_H
 #define LAPSE_STORE_ELIGIBILITY_BOOK_H
 

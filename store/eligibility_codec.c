@@ -267,7 +267,9 @@ lapse_result campaign_decode(struct slice bytes, bool stored, struct campaign *o
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "campaign is cut off");
     lapse_result result = validate_campaign_terms(&c, error);
     if (lapse_is_ok(result))
-        result = stored ? validate_campaign_stored(&c, error) : campaign_untouched(&c) ? lapse_ok() : store_fills(error);
+        result = stored                   ? validate_campaign_stored(&c, error)
+                 : campaign_untouched(&c) ? lapse_ok()
+                                          : store_fills(error);
     if (lapse_is_ok(result))
         *out = c;
     return result;
@@ -346,8 +348,7 @@ static bool member_taken(struct slice pattern, struct slice member)
 {
     if (!is_prefix(member))
         return principal_matches(pattern, member);
-    return is_prefix(pattern) && pattern.len <= member.len &&
-           memcmp(pattern.data, member.data, pattern.len - 1) == 0;
+    return is_prefix(pattern) && pattern.len <= member.len && memcmp(pattern.data, member.data, pattern.len - 1) == 0;
 }
 
 bool campaign_takes(const struct campaign *c, const struct eligibility *e)

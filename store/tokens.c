@@ -2,7 +2,8 @@
  *
  *   token (drawn by the caller, never here) --SHA-256--> kept with the grant (extras.c) --> book: hash -> slot
  *
- * A token is set once and is dead with its grant. The book has live grants only; it is derived, and rebuilt by a restore. */
+ * A token is set once and is dead with its grant. The book has live grants only; it is derived, and rebuilt by a
+ * restore. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -134,9 +135,10 @@ const char *tokens_link(struct store *store)
 lapse_result tokens_validate(const struct command *command, struct lapse_error *error)
 {
     if (command->value.len != TOKEN_HASH_BYTES)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
-                          "token_sha256 has %zu bytes; send the SHA-256 of the whole token, \"lps_\" included: %d bytes",
-                          command->value.len, TOKEN_HASH_BYTES);
+        return lapse_fail(
+            error, LAPSE_INVALID_ARGUMENT,
+            "token_sha256 has %zu bytes; send the SHA-256 of the whole token, \"lps_\" included: %d bytes",
+            command->value.len, TOKEN_HASH_BYTES);
     return lapse_ok();
 }
 

@@ -65,7 +65,8 @@ static lapse_result open_head(struct agent *agent, bool accept_new, struct lapse
 static lapse_result open_guard(struct agent *agent, struct lapse_error *error)
 {
     const struct agent_config *config = agent->config;
-    const struct lapse_guard_callbacks callbacks = {.on_state = on_state, .on_end_session = agent_local_on_end_session, .on_head = on_head};
+    const struct lapse_guard_callbacks callbacks = {
+        .on_state = on_state, .on_end_session = agent_local_on_end_session, .on_head = on_head};
     const char *scope[LIMIT_SCOPE_PATTERNS];
     for (uint32_t i = 0; i < config->n_scope; i++)
         scope[i] = config->scope[i];

@@ -52,7 +52,8 @@ struct lapse_guard *agent_decider_guard(const struct agent_decider *decider)
 
 /* ---- Answers */
 
-/* Who has to show another credential hears which one: RFC 6750 for tokens. NULL: nothing would help but another grant. */
+/* Who has to show another credential hears which one: RFC 6750 for tokens. NULL: nothing would help but another grant.
+ */
 static const char *challenge_of(const struct agent_question *question, const char *reason)
 {
     bool bad = strcmp(reason, "BAD_TOKEN") == 0 || strcmp(reason, "UNKNOWN_TOKEN") == 0 ||
@@ -96,8 +97,8 @@ static void begin(struct agent_answer *answer)
 
 static const char *refusal_name(enum agent_refusal refusal)
 {
-    static const char *const names[] = {"",         "BAD_REQUEST",   "NO_MAP",    "NO_SUBJECT",
-                                        "NO_VALUE", "UNCLEAR_VALUE", "BAD_VALUE", "NO_ACTION",     "BAD_TOKEN"};
+    static const char *const names[] = {
+        "", "BAD_REQUEST", "NO_MAP", "NO_SUBJECT", "NO_VALUE", "UNCLEAR_VALUE", "BAD_VALUE", "NO_ACTION", "BAD_TOKEN"};
     CHECK(refusal != AGENT_ASKS && (size_t)refusal < ARRAY_LEN(names));
     return names[refusal];
 }

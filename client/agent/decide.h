@@ -12,11 +12,11 @@
 
 struct agent_answer {
     bool permit;
-    bool waits;         /* not an answer yet: agent_decide_waiting */
-    unsigned status;    /* HTTP: 200, 401, 403 */
+    bool waits;            /* not an answer yet: agent_decide_waiting */
+    unsigned status;       /* HTTP: 200, 401, 403 */
     const char *challenge; /* 401: for WWW-Authenticate; static */
-    const char *reason; /* the guard's verdict, or the agent's own: "NO_MAP", "NO_SUBJECT", "BUSY", ...; static */
-    char detail[AGENT_DETAIL_SIZE]; /* "", or a line for people */
+    const char *reason;    /* the guard's verdict, or the agent's own: "NO_MAP", "NO_SUBJECT", "BUSY", ...; static */
+    char detail[AGENT_DETAIL_SIZE];       /* "", or a line for people */
     struct lapse_guard_decision decision; /* `subject` filled, whoever named it */
     int64_t began_us;
 };

@@ -127,8 +127,7 @@ static enum MHD_Result serve_auth(struct agent_http *http, struct MHD_Connection
 
 static bool says_json(struct MHD_Connection *connection)
 {
-    return authzen_is_json(
-        MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE));
+    return authzen_is_json(MHD_lookup_connection_value(connection, MHD_HEADER_KIND, MHD_HTTP_HEADER_CONTENT_TYPE));
 }
 
 /* The question that the body asks. */

@@ -129,9 +129,9 @@ json_t *http_answer_members(const struct agent_answer *answer)
 {
     const struct lapse_guard_decision *decision = &answer->decision;
     return json_pack("{s:b,s:s,s:s,s:s,s:s,s:I,s:I,s:I,s:I}", "permit", answer->permit, "reason", answer->reason,
-                     "detail", answer->detail, "subject", decision->subject, "grant", decision->grant, "epoch", (json_int_t)decision->epoch, "revision",
-                     (json_int_t)decision->revision, "staleness_ms", (json_int_t)decision->staleness_ms, "valid_for_ms",
-                     (json_int_t)decision->valid_for_ms);
+                     "detail", answer->detail, "subject", decision->subject, "grant", decision->grant, "epoch",
+                     (json_int_t)decision->epoch, "revision", (json_int_t)decision->revision, "staleness_ms",
+                     (json_int_t)decision->staleness_ms, "valid_for_ms", (json_int_t)decision->valid_for_ms);
 }
 
 enum MHD_Result http_answer_json(struct MHD_Connection *connection, const struct agent_answer *answer)

@@ -99,7 +99,8 @@ static enum agent_refusal draw_action(const struct agent_map *map, const struct 
     return AGENT_ASKS;
 }
 
-/* What stands there may be another credential, which is the subject's template's business, and is not repeated anywhere. */
+/* What stands there may be another credential, which is the subject's template's business, and is not repeated
+ * anywhere. */
 static enum agent_refusal take_token(const struct agent_map *map, const char *text, struct agent_question *question,
                                      char *detail)
 {

@@ -64,7 +64,7 @@ struct agent_question {
     char address[46];
     uint8_t token_sha256[32]; /* then `subject` may be empty: the token's grant says who it is */
     bool has_token;
-    bool takes_token; /* a bearer token would do */
+    bool takes_token;  /* a bearer token would do */
     uint64_t revision; /* the answer must come from a cache that holds it; 0: from any */
 };
 

@@ -7,11 +7,11 @@
 
 /* Every reason that there is; the last one stands for those of a newer guard. */
 static const char *const names[] = {
-    "ALLOWS",    "NO_GRANT",      "STARTING",  "STALE",         "FENCED",         "FAILED",        "NOT_ACTIVE",
-    "NOT_YET",   "PAST_DEADLINE", "USED_UP",   "OTHER_SUBJECT", "OTHER_RESOURCE", "OTHER_ACTION",  "BINDING_MISSING",
-    "USES",      "BAD_REQUEST",   "NO_MAP",    "NO_SUBJECT",    "NO_VALUE",       "UNCLEAR_VALUE", "BAD_VALUE",
-    "NO_ACTION", "BUSY",          "NOT_KNOWN", "BEHIND",        "LOCKED",         "UNKNOWN_TOKEN", "BAD_TOKEN",
-    "OTHER"};
+    "ALLOWS",       "NO_GRANT",        "STARTING",      "STALE",       "FENCED",        "FAILED",
+    "NOT_ACTIVE",   "NOT_YET",         "PAST_DEADLINE", "USED_UP",     "OTHER_SUBJECT", "OTHER_RESOURCE",
+    "OTHER_ACTION", "BINDING_MISSING", "USES",          "BAD_REQUEST", "NO_MAP",        "NO_SUBJECT",
+    "NO_VALUE",     "UNCLEAR_VALUE",   "BAD_VALUE",     "NO_ACTION",   "BUSY",          "NOT_KNOWN",
+    "BEHIND",       "LOCKED",          "UNKNOWN_TOKEN", "BAD_TOKEN",   "OTHER"};
 _Static_assert(ARRAY_LEN(names) <= TALLY_REASONS, "one counter for each reason");
 
 static const uint32_t bounds_us[] = {1, 2, 5, 10, 25, 50, 100, 250, 1000, 10000, 100000, 1000000};

@@ -63,9 +63,8 @@ int cmd_eligibility_certify(struct cli *cli)
 
 static struct lapse_remove_args remove_args(const struct cli *cli)
 {
-    return (struct lapse_remove_args){.request_id = cli_text(cli, "request-id"),
-                                      .name = cli->operands[0],
-                                      .reason = cli_text(cli, "reason")};
+    return (struct lapse_remove_args){
+        .request_id = cli_text(cli, "request-id"), .name = cli->operands[0], .reason = cli_text(cli, "reason")};
 }
 
 int cmd_eligibility_remove(struct cli *cli)

@@ -1,5 +1,5 @@
-/* lapse review: gathers what the cluster has (eligibility, roles, active grants) and what the audit log tells of the grants
- * that have ended in the period, and prints what review_analysis.c finds. */
+/* lapse review: gathers what the cluster has (eligibility, roles, active grants) and what the audit log tells of the
+ * grants that have ended in the period, and prints what review_analysis.c finds. */
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -100,7 +100,8 @@ static lapse_result gather_active(struct gathered *all, struct lapse_error *erro
     return lapse_ok();
 }
 
-static lapse_result hold_record(struct gathered *all, const struct lapse_audit_record *record, struct lapse_error *error)
+static lapse_result hold_record(struct gathered *all, const struct lapse_audit_record *record,
+                                struct lapse_error *error)
 {
     struct lapse_event event;
     lapse_result result = codec_decode(&schema_event, slice_of(record->event.data, record->event.len), &event, error);

@@ -1,5 +1,5 @@
-/* lapse token: gives an active grant its bearer token. It is drawn here, printed once, and nowhere else: the cluster gets
- * its SHA-256. And what lapse check --token-file reads. */
+/* lapse token: gives an active grant its bearer token. It is drawn here, printed once, and nowhere else: the cluster
+ * gets its SHA-256. And what lapse check --token-file reads. */
 #include "client/cli/token.h"
 
 #include <errno.h>

@@ -88,7 +88,8 @@ bool review_member_is_wide(const char *member)
     if (len == 0 || member[len - 1] != '*')
         return false;
     size_t skip = strncmp(member, scheme, strlen(scheme)) == 0 ? strlen(scheme) : 0;
-    /* What is behind the domain, or the kind: a name has to begin there, and a SPIFFE ID's path has a kind before it. */
+    /* What is behind the domain, or the kind: a name has to begin there, and a SPIFFE ID's path has a kind before it.
+     */
     const char *rest = strpbrk(member + skip, skip > 0 ? "/" : ":");
     if (rest == NULL)
         return true;
@@ -136,9 +137,8 @@ static void look_at_breadth(struct analysis *a, const struct lapse_eligibility *
 
 static void look_at_eligibility(struct analysis *a, const struct lapse_eligibility *e, enum review_kind kind)
 {
-    struct review_finding about = {.name = e->name,
-                                   .who = e->member,
-                                   .what = (e->n_resources == 0 ? "" : e->resources[0])};
+    struct review_finding about = {
+        .name = e->name, .who = e->member, .what = (e->n_resources == 0 ? "" : e->resources[0])};
     if (kind == REVIEW_DORMANT)
         look_at_use(a, e, about);
     else if (kind == REVIEW_ENDS_SOON)
@@ -305,9 +305,11 @@ static void look_at_spans(struct analysis *a, group_look look)
 
 void review_analyze(const struct review_facts *facts, const struct review_limits *limits, struct review *review)
 {
-    static const group_look looks[REVIEW_KINDS] = {[REVIEW_BROAD] = look_at_broad,     [REVIEW_LONG] = look_at_long,
-                                             [REVIEW_NO_TICKET] = look_at_tickets, [REVIEW_RENEWED] = look_at_runs,
-                                             [REVIEW_STANDING] = look_at_share};
+    static const group_look looks[REVIEW_KINDS] = {[REVIEW_BROAD] = look_at_broad,
+                                                   [REVIEW_LONG] = look_at_long,
+                                                   [REVIEW_NO_TICKET] = look_at_tickets,
+                                                   [REVIEW_RENEWED] = look_at_runs,
+                                                   [REVIEW_STANDING] = look_at_share};
     struct analysis a = {facts, limits, review};
     CHECK(facts->from_ms < facts->now_ms);
     *review = (struct review){0};

@@ -64,7 +64,8 @@ void review_free(struct review *review);
 
 /* "*", or a subtree of the first segment: "db/" and an asterisk. */
 bool review_resource_is_broad(const char *resource);
-/* A prefix of principals that stops before any name: "user:" and an asterisk, "spiffe://example.org/" and an asterisk. */
+/* A prefix of principals that stops before any name: "user:" and an asterisk, "spiffe://example.org/" and an asterisk.
+ */
 bool review_member_is_wide(const char *member);
 
 #endif

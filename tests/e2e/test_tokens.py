@@ -3,9 +3,10 @@
 
 import json
 import re
+import subprocess
 import unittest
 
-from harness import Cluster, eventually, principal
+from harness import LAPSE, Cluster, eventually, principal
 
 POLICIES = {
     "none": 'policy: none\nrules:\n  - name: secret\n    requesters: ["spiffe://example.org/user/*"]\n    resources: ["secret/*"]\n    token: forbidden\n',
@@ -21,8 +22,11 @@ class Tokens(unittest.TestCase):
         cls.cluster.__enter__()
         cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
 
-    def lapse(self, user, *args, **kwargs):
-        return self.cluster.lapse(user, *args, **kwargs)
+    def lapse(self, user, *args, code=0, node=None):
+        """What it printed, or, when it has to fail, what it said."""
+        at = ["--endpoints", node.endpoint] if node else []
+        done = self.cluster.lapse(user, *args, *at, code=code)
+        return done.stdout if code == 0 else done.stderr
 
     def active(self, *flags, resource="db/prod/orders", duration="10m"):
         grant = self.lapse("dev1", "request", "--resource", resource, "--action", "read", "--duration", duration,
@@ -33,15 +37,17 @@ class Tokens(unittest.TestCase):
     def token(self, grant, **kwargs):
         return self.lapse("dev1", "token", grant, **kwargs).strip()
 
-    def check(self, token, resource="db/prod/orders", code=0, flags=(), before=(), user="proxy1"):
-        return self.lapse(user, "check", "--token-file", "-", *flags, *before, resource, "read", input=token + "\n", code=code)
+    def check(self, token, resource="db/prod/orders", code=0, flags=(), before=(), user="proxy1", node=None):
+        path = self.cluster.dir / "shown.token"
+        path.write_text(token + "\n")
+        return self.lapse(user, "check", "--token-file", path, *flags, *before, resource, "read", code=code, node=node)
 
     def test_who_shows_it_is_taken_for_the_subject_until_the_grant_ends(self):
         grant = self.active()
         token = self.token(grant)
         self.assertRegex(token, r"^lps_[A-Za-z0-9_-]{43}$")
         for node in self.cluster.nodes:
-            self.assertIn(grant, self.lapse("proxy1", "check", "--token-file", "-", "db/prod/orders", "read", input=token, node=node))
+            self.assertIn(grant, self.check(token, node=node))
         self.assertIn("yes", self.check(token, before=[principal("dev1")]))
         self.check(token, before=[principal("dev2")], code=2)
         self.check(token, resource="db/prod/users", code=2)
@@ -52,22 +58,22 @@ class Tokens(unittest.TestCase):
 
     def test_it_can_be_written_to_a_file_for_its_owner_alone(self):
         grant, path = self.active(), self.cluster.dir / "grant.token"
-        self.assertEqual(self.token(grant, code=0) if False else self.lapse("dev1", "token", grant, "--file", path), "")
+        self.assertEqual(self.lapse("dev1", "token", grant, "--file", path), "")
         self.assertEqual(path.stat().st_mode & 0o777, 0o600)
         self.assertIn("yes", self.lapse("proxy1", "check", "--token-file", path, "db/prod/orders", "read"))
-        self.assertIn("File exists", self.lapse("dev1", "token", self.active(), "--file", path, code=1).said)
+        self.assertIn("File exists", self.lapse("dev1", "token", self.active(), "--file", path, code=1))
         other = self.cluster.dir / "other.token"
         self.lapse("dev1", "token", grant, "--file", other, code=5)
         self.assertFalse(other.exists(), "a token that no grant has is not left lying about")
 
     def test_there_is_no_second_one_and_only_its_own_people_may_set_it(self):
         grant = self.active()
-        self.assertIn("only its requester or subject", self.lapse("oncall", "token", grant, code=2).said)
+        self.assertIn("only its requester or subject", self.lapse("oncall", "token", grant, code=2))
         self.token(grant)
-        self.assertIn("has a token already", self.lapse("dev1", "token", grant, code=5).said)
+        self.assertIn("has a token already", self.lapse("dev1", "token", grant, code=5))
         waiting = self.lapse("dev1", "request", "--resource", "db/prod/orders", "--action", "read", "--duration", "10m",
                              "--justification", "x", "--output", "id").strip()
-        self.assertIn("PENDING", self.lapse("dev1", "token", waiting, code=5).said)
+        self.assertIn("PENDING", self.lapse("dev1", "token", waiting, code=5))
         self.lapse("dev1", "token", "01J00000000000000000000000", code=3)
 
     def test_it_is_nowhere_but_where_it_was_printed(self):
@@ -105,9 +111,9 @@ class Tokens(unittest.TestCase):
             path.write_text(text)
             self.lapse("operator", "policy", "apply", path)
             self.addCleanup(self.lapse, "operator", "policy", "remove", name)
-        said = self.lapse("dev1", "token", self.active(resource="secret/x"), code=5).said
+        said = self.lapse("dev1", "token", self.active(resource="secret/x"), code=5)
         self.assertIn("rule secret of policy none", said)
-        said = self.lapse("dev1", "token", self.active(resource="net/x"), code=5).said
+        said = self.lapse("dev1", "token", self.active(resource="net/x"), code=5)
         self.assertIn("bound", said)
         self.assertRegex(self.token(self.active("--bind-network", "10.0.0.0/8", resource="net/x")), "^lps_")
         self.assertRegex(self.token(self.active()), "^lps_")
@@ -124,12 +130,21 @@ class Tokens(unittest.TestCase):
         self.lapse("operator", "revoke", grant)
         self.check(token, code=2)
 
+    def test_it_is_read_from_standard_input_too(self):
+        grant = self.active()
+        token = self.token(grant)
+        certificate, key, ca = self.cluster.pki.files("proxy1")
+        done = subprocess.run([LAPSE, "check", "--token-file", "-", "db/prod/orders", "read", "--endpoints", self.cluster.nodes[0].endpoint, "--cert", certificate,
+                               "--key", key, "--ca", ca], input=token, capture_output=True, text=True)
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn(grant, done.stdout)
+
     def test_wrong_uses_have_clear_answers(self):
-        self.assertIn("not a token", self.check("secret", code=1).said)
-        self.assertIn("not a token", self.check("", code=1).said)
-        self.assertIn("can't read", self.lapse("proxy1", "check", "--token-file", "/nowhere", "db/x", "read", code=1).said)
-        self.assertIn("needs SUBJECT", self.lapse("proxy1", "check", "db/x", "read", code=64).said)
-        self.assertIn("unknown flag --token", self.lapse("proxy1", "check", "--token", "lps_x", "db/x", "read", code=64).said)
+        self.assertIn("not a token", self.check("secret", code=1))
+        self.assertIn("not a token", self.check("", code=1))
+        self.assertIn("can't read", self.lapse("proxy1", "check", "--token-file", "/nowhere", "db/x", "read", code=1))
+        self.assertIn("needs SUBJECT", self.lapse("proxy1", "check", "db/x", "read", code=64))
+        self.assertIn("unknown flag --token", self.lapse("proxy1", "check", "--token", "lps_x", "db/x", "read", code=64))
         shown = json.loads(self.lapse("dev1", "token", self.active(), "--output", "json"))
         self.assertTrue(re.match("lps_", shown["token"]) and shown["deadline_ms"] > 0)
 

@@ -132,6 +132,7 @@ int main(int argc, char **argv)
     }
     corpus = argv[1];
     make_directory(corpus);
+    seed_policies();
     seed_commands();
     seed_snapshots();
     seed_log();

@@ -26,6 +26,7 @@ void seed_peers(void);    /* make_corpus_peers.c: peer_frame, peer_bytes */
 void seed_lease(void);    /* make_corpus_lease.c: lease */
 void seed_messages(void); /* make_corpus_messages.c: messages */
 void seed_agent(void);    /* make_corpus_agent.c: agent */
+void seed_policies(void); /* make_corpus_policy.c: policy */
 void seed_h2(void);       /* make_corpus_h2.c: h2_server, h2_client */
 
 #endif

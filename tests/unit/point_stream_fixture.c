@@ -145,6 +145,65 @@ bool core_ask(struct core *core, struct core_call *call)
     return true;
 }
 
+struct audit *core_audit(struct core *core)
+{
+    (void)core;
+    return f.has_audit ? (struct audit *)&f : NULL;
+}
+
+uint64_t audit_head_revision(const struct audit *audit)
+{
+    cr_assert_eq((const void *)audit, (const void *)&f);
+    return f.head_revision;
+}
+
+struct blob *audit_head(struct audit *audit)
+{
+    (void)audit;
+    return f.head_revision == 0 ? NULL : blob_new(slice_str(f.head));
+}
+
+void audit_job_init(struct audit_job *job, enum audit_op op)
+{
+    *job = (struct audit_job){.op = op};
+}
+
+void audit_job_clear(struct audit_job *job)
+{
+    (void)job;
+}
+
+bool audit_ask(struct audit *audit, struct audit_job *job)
+{
+    (void)audit;
+    if (f.audit_is_busy)
+        return false;
+    CHECK(f.n_checks < ARRAY_LEN(f.checks));
+    f.checks[f.n_checks++] = job;
+    return true;
+}
+
+void answer_check(enum audit_verdict verdict, enum lapse_code code)
+{
+    CHECK(f.n_checks > 0);
+    struct audit_job *job = f.checks[0];
+    memmove(f.checks, f.checks + 1, --f.n_checks * sizeof(struct audit_job *));
+    job->verdict = verdict;
+    job->error.code = code;
+    mailbox_answer(job->reply_to, &job->mail);
+    fixture_run();
+}
+
+void audit_abandon(struct audit *audit, struct audit_job *job)
+{
+    (void)audit;
+    cr_assert_eq(f.n_checks, 1);
+    cr_assert_eq(f.checks[0], job);
+    f.n_checks = 0;
+    job->error.code = LAPSE_CANCELLED;
+    mailbox_answer(job->reply_to, &job->mail);
+}
+
 struct core_point *core_point_open(struct core *core, struct mailbox *reply_to, struct random_id instance,
                                    const struct core_point_handler *handler, void *owner)
 {
@@ -307,6 +366,9 @@ static void summarize(const lapse_v1_SubscribeResponse *message, struct seen *se
         break;
     case lapse_v1_SubscribeResponse_snapshot_grant_tag:
         text = message->kind.snapshot_grant.id;
+        break;
+    case lapse_v1_SubscribeResponse_head_tag:
+        seen->revision = message->kind.head.revision;
         break;
     case lapse_v1_SubscribeResponse_snapshot_lock_tag:
         text = message->kind.snapshot_lock.target;

@@ -3,6 +3,7 @@
 #ifndef LAPSE_TESTS_POINT_STREAM_FIXTURE_H
 #define LAPSE_TESTS_POINT_STREAM_FIXTURE_H
 
+#include "node/audit.h"
 #include "node/core_point.h"
 #include "node/feed.h"
 #include "node/metrics.h"
@@ -51,7 +52,13 @@ struct fixture {
     struct buf snapshot; /* what a scan answers */
     struct buf locks[2]; /* and the slices of one of locks */
     uint32_t n_locks, n_lock_scans;
-    bool is_busy;        /* the core has too much waiting */
+    bool is_busy; /* the core has too much waiting */
+    /* The audit. */
+    bool has_audit, audit_is_busy;
+    struct audit_job *checks[8]; /* not answered yet */
+    uint32_t n_checks;
+    uint64_t head_revision; /* of the newest head, which consists of `head` */
+    char head[16];
     const struct core_point_handler *point;
     void *owner;
     uint32_t n_opened, n_closed;
@@ -85,6 +92,8 @@ uint64_t append_event(enum store_event_type type, enum grant_state state, const 
 uint64_t append(const struct store_event *event); /* its revision is the next one */
 uint64_t newest(void);
 void answer(struct core_call *call, const struct lapse_error *error);
+/* The first check that waits. */
+void answer_check(enum audit_verdict verdict, enum lapse_code code);
 struct grant_id some_grant(void);
 
 #endif

@@ -14,6 +14,7 @@
 
 #include "base/check.h"
 #include "base/log.h"
+#include "base/token.h"
 #include "client/agent/http.h"
 #include "tests/unit/fake_guard.h"
 
@@ -304,6 +305,166 @@ Test(agent_http, wrong_questions_are_told_what_is_wrong)
     memset(long_question, ' ', sizeof long_question - 1);
     assert_says(check(long_question), "HTTP/1.1 413 ");
     assert_says(ask_at(http, "GET /v1/check HTTP/1.1\r\n" END), "HTTP/1.1 405 ");
+}
+
+/* ---- Bearer tokens */
+
+#define TOKEN "lps_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+#define OTHER_TOKEN "lps_zzECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
+
+static struct fake_grant *grant_with_token(const char *resource)
+{
+    static uint8_t hash[32];
+    cr_assert(token_hash(slice_str(TOKEN), hash));
+    struct fake_grant *grant = fake_guard_grant(&guard, "user:dev1", resource, "get");
+    grant->token = hash;
+    return grant;
+}
+
+static void take_tokens(void)
+{
+    set("subject", "user:${header:X-Forwarded-User}");
+    set("token", "${header:Authorization}");
+    set("resource", "web/${path}");
+    set("action", "${method}");
+    agent_decider_set_maps(decider, &config.maps);
+}
+
+#define ASKED_BY_TOKEN "X-Original-URI: /reports/q3\r\nX-Original-Method: GET\r\nAuthorization: "
+
+Test(agent_http, a_token_stands_for_its_grants_subject_whatever_else_is_named)
+{
+    take_tokens();
+    grant_with_token("web/reports/q3");
+    const char *answer = auth(ASKED_BY_TOKEN "Bearer " TOKEN "\r\nX-Forwarded-User: oncall\r\n");
+    assert_says(answer, "HTTP/1.1 200 ");
+    assert_says(answer, "X-Lapse-Subject: user:dev1\r\n");
+    assert_says(auth(ASKED_BY_TOKEN "bearer " TOKEN "\r\n"), "HTTP/1.1 200 ");
+    assert_says(auth(ASKED_BY_TOKEN TOKEN "\r\n"), "HTTP/1.1 200 ");
+    guard.locked = true;
+    answer = auth(ASKED_BY_TOKEN "Bearer " TOKEN "\r\n");
+    assert_says(answer, "HTTP/1.1 403 ");
+    assert_says(answer, "X-Lapse-Reason: LOCKED\r\n");
+}
+
+Test(agent_http, a_token_that_is_none_or_that_nobody_knows_is_401)
+{
+    take_tokens();
+    grant_with_token("web/reports/q3");
+    const char *answer = auth(ASKED_BY_TOKEN "Bearer " OTHER_TOKEN "\r\nX-Forwarded-User: dev1\r\n");
+    assert_says(answer, "HTTP/1.1 401 ");
+    assert_says(answer, "X-Lapse-Reason: UNKNOWN_TOKEN\r\n");
+    assert_says(answer, "WWW-Authenticate: Bearer realm=\"lapse\", error=\"invalid_token\"\r\n");
+    answer = auth(ASKED_BY_TOKEN "Bearer lps_short\r\nX-Forwarded-User: dev1\r\n");
+    assert_says(answer, "HTTP/1.1 401 ");
+    assert_says(answer, "X-Lapse-Reason: BAD_TOKEN\r\n");
+    assert_says(answer, "invalid_token");
+    cr_assert_null(strstr(answer, "lps_short"), "it is repeated to nobody");
+    answer = auth(ASKED_BY_TOKEN "Bearer " TOKEN "\r\nAuthorization: Bearer " TOKEN "\r\n");
+    assert_says(answer, "X-Lapse-Reason: UNCLEAR_VALUE\r\n");
+    answer = auth("X-Original-URI: /reports/q3\r\nX-Original-Method: GET\r\n");
+    assert_says(answer, "X-Lapse-Reason: NO_SUBJECT\r\n");
+    assert_says(answer, "WWW-Authenticate: Bearer realm=\"lapse\"\r\n");
+}
+
+Test(agent_http, a_bound_token_without_its_binding_is_403)
+{
+    take_tokens();
+    grant_with_token("web/reports/q3")->address = "192.0.2.7";
+    const char *answer = auth(ASKED_BY_TOKEN "Bearer " TOKEN "\r\n");
+    assert_says(answer, "HTTP/1.1 403 ");
+    assert_says(answer, "X-Lapse-Reason: BINDING_MISSING\r\n");
+    assert_says(auth(ASKED_BY_TOKEN "Bearer " TOKEN "\r\nX-Real-IP: 192.0.2.7\r\n"), "HTTP/1.1 200 ");
+}
+
+Test(agent_http, other_credentials_are_left_to_the_subject)
+{
+    take_tokens();
+    fake_guard_grant(&guard, "user:dev2", "web/reports/q3", "get");
+    assert_says(auth(ASKED_BY_TOKEN "Basic ZGV2Mjp4\r\nX-Forwarded-User: dev2\r\n"), "HTTP/1.1 200 ");
+    char longer[2000];
+    snprintf(longer, sizeof longer, ASKED_BY_TOKEN "Bearer %01000d\r\nX-Forwarded-User: dev2\r\n", 7);
+    assert_says(auth(longer), "HTTP/1.1 200 ");
+}
+
+Test(agent_http, without_the_setting_no_token_counts)
+{
+    grant_with_token("web/reports/q3");
+    const char *answer = auth(ASKED_BY_TOKEN "Bearer " TOKEN "\r\n");
+    assert_says(answer, "HTTP/1.1 401 ");
+    assert_says(answer, "X-Lapse-Reason: NO_SUBJECT\r\n");
+}
+
+Test(agent_http, programs_may_ask_with_a_token)
+{
+    grant_with_token("db/orders");
+    const char *answer = check("{\"token\":\"" TOKEN "\",\"resource\":\"db/orders\",\"action\":\"get\"}");
+    assert_says(answer, "\"permit\":true");
+    assert_says(answer, "\"subject\":\"user:dev1\"");
+    assert_says(check("{\"token\":\"" OTHER_TOKEN "\",\"resource\":\"db/orders\",\"action\":\"get\"}"),
+                "\"reason\":\"UNKNOWN_TOKEN\"");
+    assert_says(check("{\"token\":\"lps_\",\"resource\":\"db/orders\",\"action\":\"get\"}"), "HTTP/1.1 400 ");
+    assert_says(check("{\"token\":7}"), "token must be");
+}
+
+/* ---- AuthZEN */
+
+static const char *evaluate_as(const char *type, const char *more, const char *json)
+{
+    static char request[65536];
+    (void)snprintf(request, sizeof request,
+                   "POST /access/v1/evaluation HTTP/1.1\r\n%s%s%sContent-Length: %zu\r\n" END "%s",
+                   type == NULL ? "" : "Content-Type: ", type == NULL ? "" : type, more, strlen(json), json);
+    return ask_at(http, request);
+}
+
+static const char *evaluate(const char *json)
+{
+    return evaluate_as("application/json\r\n", "", json);
+}
+
+#define EVALUATION(action)                                                                                             \
+    "{\"subject\":{\"type\":\"user\",\"id\":\"dev1\"},\"resource\":{\"type\":\"database\",\"id\":\"db/orders\"},"      \
+    "\"action\":{\"name\":\"" action "\"}}"
+
+Test(agent_http, an_evaluation_is_decided_as_authzen_has_it)
+{
+    fake_guard_grant(&guard, "user:dev1", "db/orders", "read");
+    const char *answer = evaluate(EVALUATION("read"));
+    assert_says(answer, "HTTP/1.1 200 ");
+    assert_says(answer, "Content-Type: application/json\r\n");
+    assert_says(answer, "{\"decision\":true,\"context\":{\"reason\":\"ALLOWS\",");
+    assert_says(answer, "\"subject\":\"user:dev1\"");
+    answer = evaluate(EVALUATION("drop"));
+    assert_says(answer, "HTTP/1.1 200 ");
+    assert_says(answer, "{\"decision\":false,\"context\":{\"reason\":\"NO_GRANT\",");
+    assert_says(evaluate_as("application/json; charset=utf-8\r\n", "X-Request-ID: 7f-1\r\n", EVALUATION("read")),
+                "X-Request-ID: 7f-1\r\n");
+    cr_assert_null(strstr(evaluate_as("application/json\r\n", "X-Request-ID: a b\r\n", EVALUATION("read")), "a b"));
+}
+
+Test(agent_http, an_evaluation_waits_for_a_use_as_any_check)
+{
+    struct fake_grant *grant = fake_guard_grant(&guard, "user:dev1", "db/orders", "read");
+    grant->counts = true;
+    grant->uses = 1;
+    assert_says(evaluate(EVALUATION("read")), "\"decision\":true");
+    assert_says(evaluate(EVALUATION("read")), "\"reason\":\"USED_UP\"");
+}
+
+Test(agent_http, an_evaluation_that_is_none_gets_the_right_status)
+{
+    static char long_question[LIMIT_AGENT_BODY + 100];
+    assert_says(evaluate("nonsense"), "HTTP/1.1 400 ");
+    assert_says(evaluate("{\"subject\":{\"type\":\"user\",\"id\":\"dev1\"}}"), "resource is missing");
+    assert_says(evaluate_as(NULL, "", EVALUATION("read")), "HTTP/1.1 415 ");
+    assert_says(evaluate_as("text/plain\r\n", "", EVALUATION("read")), "HTTP/1.1 415 ");
+    assert_says(evaluate_as("application/jsonp\r\n", "", EVALUATION("read")), "HTTP/1.1 415 ");
+    memset(long_question, ' ', sizeof long_question - 1);
+    assert_says(evaluate(long_question), "HTTP/1.1 413 ");
+    assert_says(ask_at(http, "GET /access/v1/evaluation HTTP/1.1\r\n" END), "HTTP/1.1 405 ");
+    assert_says(ask_at(metrics, "POST /access/v1/evaluation HTTP/1.1\r\nContent-Length: 2\r\n" END "{}"),
+                "HTTP/1.1 405 ");
 }
 
 /* ---- Health and metrics */

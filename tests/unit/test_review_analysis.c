@@ -139,8 +139,9 @@ Test(review_analysis, eligibility_is_broad_by_its_resource_or_its_member)
 Test(review_analysis, patterns_are_broad_or_wide_where_they_stop_at_the_top)
 {
     static const char *const broad[] = {"*", "db/*"}, *const narrow[] = {"db/prod/*", "db", "db/prod/orders", ""};
-    static const char *const wide[] = {"user:*", "spiffe://example.org/*", "spiffe://example.org/user/*",
-                                       "spiffe://exam*", "s*", "spiffe://example.org/us*"};
+    static const char *const wide[] = {
+        "user:*", "spiffe://example.org/*",  "spiffe://example.org/user/*", "spiffe://exam*",
+        "s*",     "spiffe://example.org/us*"};
     static const char *const named[] = {"user:dev*", "user:dev1", "spiffe://example.org/user/dev*",
                                         "spiffe://example.org/ci/deploy/*", ""};
     for (size_t i = 0; i < ARRAY_LEN(broad); i++)
@@ -156,12 +157,12 @@ Test(review_analysis, patterns_are_broad_or_wide_where_they_stop_at_the_top)
 Test(review_analysis, broad_and_long_grants_and_such_without_a_ticket_are_counted_by_subject_and_resource)
 {
     const struct review_finding *found;
-    struct review_span spans[] = {span("user:dev1", "db/*", NOW - 4 * DAY, HOUR),
-                                  span("user:dev1", "db/prod/orders", NOW - 3 * DAY, 13 * HOUR),
-                                  span("user:dev1", "db/*", NOW - 2 * DAY, HOUR),
-                                  span("user:dev2", "db/prod/orders", NOW - 3 * DAY, 12 * HOUR)};
+    struct review_span spans[] = {
+        span("user:dev1", "db/*", NOW - 4 * DAY, HOUR), span("user:dev1", "db/prod/orders", NOW - 3 * DAY, 13 * HOUR),
+        span("user:dev1", "db/*", NOW - 2 * DAY, HOUR), span("user:dev2", "db/prod/orders", NOW - 3 * DAY, 12 * HOUR),
+        span("user:dev1", "db/prod/orders", NOW - DAY, 12 * HOUR + MINUTE)};
     spans[3].ticket = "";
-    struct review review = of_spans(spans, 4);
+    struct review review = of_spans(spans, 5);
     cr_assert_eq(count(&review, REVIEW_BROAD, &found), 1);
     cr_assert_eq(found->number, 2);
     cr_assert_eq(count(&review, REVIEW_LONG, &found), 1);

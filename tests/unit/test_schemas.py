@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""What we write without generated code is what our .proto files say: commands, entries, snapshots and peers' frames.
+"""What we write without generated code is what our .proto files say: commands, entries, snapshots, policies and peers' frames.
 
 Each is written anew by the real encoders (make-corpus), read with code that protoc generated, must have no field that the schema doesn't know, and
 must be written by that code as the very same bytes."""
@@ -14,7 +14,7 @@ from grpc_tools import protoc
 
 ROOT = pathlib.Path(sys.argv[1])
 MAKE_CORPUS = sys.argv[2]
-FILES = ["lapse/disk/v1/command", "lapse/disk/v1/entry", "lapse/disk/v1/snapshot", "lapse/disk/v1/log", "lapse/peer/v1/peer", "lapse/peer/v1/lease"]
+FILES = ["lapse/disk/v1/command", "lapse/disk/v1/entry", "lapse/disk/v1/snapshot", "lapse/disk/v1/log", "lapse/peer/v1/peer", "lapse/peer/v1/lease", "lapse/v1/objects"]
 
 
 def generated(file, name, out):
@@ -59,6 +59,8 @@ def main():
         cases += [(path, path.read_bytes()[1:], frame) for path in (corpus / "peer_bytes").glob("frame-*")]
         lease = generated(FILES[5], "LeaseFrame", out)
         cases += [(path, path.read_bytes(), lease) for path in (corpus / "lease").iterdir()]
+        policy = generated(FILES[6], "Policy", out)
+        cases += [(path, path.read_bytes()[1:], policy) for path in (corpus / "policy").glob("document-*")]
         for path, data, kind in sorted(cases, key=lambda case: case[0]):
             fault = check(f"{path.parent.name}/{path.name}", data, kind)
             checked += 1

@@ -195,8 +195,7 @@ Test(store_eligibility, only_operators_change_them)
     fixture_must(store, put("orders", "user:dev1", "db/*"), T0);
     fixture_must(store, start("q1", T0 + DAY_MS), T0);
     struct command commands[] = {put("other", "user:dev2", "db/*"), about(COMMAND_REMOVE_ELIGIBILITY, "orders"),
-                                 certify("orders", END), start("q2", T0 + DAY_MS),
-                                 about(COMMAND_CLOSE_CAMPAIGN, "q1")};
+                                 certify("orders", END), start("q2", T0 + DAY_MS), about(COMMAND_CLOSE_CAMPAIGN, "q1")};
     for (size_t i = 0; i < ARRAY_LEN(commands); i++) {
         commands[i].principal = text("user:app1");
         cr_assert_eq(code(store, commands[i], T0), LAPSE_PERMISSION_DENIED, "command %zu", i);
@@ -472,11 +471,12 @@ Test(store_eligibility, an_offboarding_takes_all_that_is_the_members_alone)
     struct store_outcome outcome = {0};
     struct command command = {.type = COMMAND_OFFBOARD, .principal = text("user:ops"), .text = text("has left")};
     struct apply apply = {store, &command, T0, on_event, &told, &outcome};
-    fixture_must(store, put("z", "user:dev1", "db/*"), T0);
     fixture_must(store, put("a", "spiffe://example.org/user/dev1", "web/*"), T0);
+    fixture_must(store, put("z", "user:dev1", "db/*"), T0);
+    fixture_must(store, put("m", "user:dev1", "host/*"), T0);
     fixture_must(store, put("team", "user:dev*", "db/*"), T0);
-    cr_assert_eq(eligibility_remove_all(&apply, text("spiffe://example.org/user/dev1")), 2);
-    cr_assert_eq(told.n[STORE_EVENT_ELIGIBILITY_ENDED], 2);
+    cr_assert_eq(eligibility_remove_all(&apply, text("spiffe://example.org/user/dev1")), 3);
+    cr_assert_eq(told.n[STORE_EVENT_ELIGIBILITY_ENDED], 3);
     cr_assert(told_text(&told, "OFFBOARDED"));
     cr_assert(told_text(&told, "db/*"), "in the order of names: the last one is z");
     cr_assert_null(kept(store, "z"));
@@ -660,12 +660,27 @@ Test(store_campaigns, changes_between_its_slices_skip_nothing)
 /* Random changes against a list that is looked through, with restores in between. */
 Test(store_eligibility, the_index_finds_what_a_look_through_all_finds)
 {
-    static const char *const members[] = {"user:dev1", "user:dev*", "user:d*", "spiffe://a/user/dev1",
-                                          "spiffe://a/user/d*", "spiffe://b/*", "spiffe://b/user/dev2",
-                                          "spiffe:*", "s*", "workload:x", "spiffe://a/workload/x", "u*"};
-    static const char *const principals[] = {"user:dev1", "user:dev2", "spiffe://a/user/dev1", "spiffe://b/user/dev1",
-                                             "spiffe://b/user/dev2", "workload:x", "spiffe://a/workload/x",
-                                             "spiffe://b/workload/y", "other"};
+    static const char *const members[] = {"user:dev1",
+                                          "user:dev*",
+                                          "user:d*",
+                                          "spiffe://a/user/dev1",
+                                          "spiffe://a/user/d*",
+                                          "spiffe://b/*",
+                                          "spiffe://b/user/dev2",
+                                          "spiffe:*",
+                                          "s*",
+                                          "workload:x",
+                                          "spiffe://a/workload/x",
+                                          "u*"};
+    static const char *const principals[] = {"user:dev1",
+                                             "user:dev2",
+                                             "spiffe://a/user/dev1",
+                                             "spiffe://b/user/dev1",
+                                             "spiffe://b/user/dev2",
+                                             "workload:x",
+                                             "spiffe://a/workload/x",
+                                             "spiffe://b/workload/y",
+                                             "other"};
     struct store *store = fixture_store(NULL);
     struct fixture_random random = {7};
     for (int round = 0; round < 300; round++) {
