@@ -257,6 +257,8 @@
 #define LIMIT_HTTP_TIMEOUT_S 10u
 #define LIMIT_HTTP_CONNECTION_BYTES (16u * 1024)
 #define LIMIT_METRICS_BYTES (256u * 1024)
+/* A question in JSON with every field full has 2 KiB. */
+#define LIMIT_HTTP_BODY (16u * 1024)
 
 /* The agent: a proxy's workers with their connections kept open; what one may hold (a certificate in a header has 2 to 6
  * KiB), and its silence, longer than nginx keeps an idle connection (60 s), so that it is the proxy that closes. */

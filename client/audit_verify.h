@@ -35,7 +35,7 @@ struct audit_verdict {
 /* Each record that is good so far, with its event in JSON, lent. May be NULL. */
 typedef void (*audit_record_cb)(void *arg, const struct lapse_audit_record *record, const json_t *event);
 
-/* Borrows `keys` until audit_verify_free. */
+/* Borrows `keys` until audit_verify_free; NULL: signed heads are passed over, and nothing counts as signed. */
 struct audit_verify *audit_verify_new(const struct audit_keys *keys, audit_record_cb on_record, void *arg);
 /* Accepts NULL. */
 void audit_verify_free(struct audit_verify *verify);

@@ -249,6 +249,7 @@ struct lapse_policy {
     const char *applied_by;
     int64_t applied_ms;
     uint64_t revision;
+    const char *removed; /* why; in the event of its removal only */
 };
 
 enum lapse_lock_kind { LAPSE_LOCK_SUBJECT = 1, LAPSE_LOCK_RESOURCE = 2, LAPSE_LOCK_POINT = 3 };

@@ -96,6 +96,7 @@ static const struct codec_field schema_policy_fields[] = {
     F(STRING, 8, applied_by),
     F(INT64, 9, applied_ms),
     F(UINT64, 10, revision),
+    F(STRING, 11, removed),
 };
 MESSAGE(schema_policy, "Policy");
 #undef S

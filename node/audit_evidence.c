@@ -285,11 +285,5 @@ lapse_result audit_evidence_run(struct audit *audit, struct audit_db *db, const 
     job->more = job->cursor < job->n_found;
     if (!lapse_is_ok(result) || job->more)
         return result;
-    struct buf head;
-    buf_init(&head, AUDIT_HEAD_BYTES_MAX);
-    result = audit_sign_now(audit, db, book, &head, &job->revision, &job->error);
-    if (lapse_is_ok(result))
-        result = audit_put_head(buf_slice(&head), &job->response);
-    buf_free(&head);
-    return result;
+    return audit_put_head_now(audit, db, book, job);
 }

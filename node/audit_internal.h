@@ -191,6 +191,8 @@ lapse_result audit_sign_now(struct audit *audit, struct audit_db *db, const stru
                             uint64_t *revision, struct lapse_error *error) LAPSE_MUST_USE;
 /* Appends one of a list of lapse.v1.TailResponse. */
 lapse_result audit_put_record(const struct audit_record *record, struct buf *out) LAPSE_MUST_USE;
+lapse_result audit_put_head_now(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                                struct audit_job *job) LAPSE_MUST_USE;
 lapse_result audit_put_head(struct slice signed_head, struct buf *out) LAPSE_MUST_USE;
 
 #endif

@@ -288,12 +288,23 @@ lapse_result audit_query_run(struct audit_db *db, const struct audit_book *book,
     return result;
 }
 
-/* A head of records that were told already, or with the last piece whichever is the newest. */
+lapse_result audit_put_head_now(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                                struct audit_job *job)
+{
+    struct buf head;
+    buf_init(&head, AUDIT_HEAD_BYTES_MAX);
+    lapse_result result = audit_sign_now(audit, db, book, &head, &job->revision, &job->error);
+    if (lapse_is_ok(result))
+        result = audit_put_head(buf_slice(&head), &job->response);
+    buf_free(&head);
+    return result;
+}
+
+/* Of records that were told already. */
 static lapse_result put_new_head(struct audit *audit, struct audit_job *job)
 {
     uint64_t revision = audit_head_revision(audit);
-    bool is_last = job->last != 0 && job->cursor > job->last;
-    if (revision == job->head_seen || revision == 0 || (revision >= job->cursor && !is_last))
+    if (revision == job->head_seen || revision == 0 || revision >= job->cursor)
         return lapse_ok();
     struct blob *head = audit_head(audit);
     lapse_result result = audit_put_head(blob_slice(head), &job->response);
@@ -322,5 +333,8 @@ lapse_result audit_tail_run(struct audit *audit, struct audit_db *db, const stru
     uint64_t end = job->last != 0 && job->last < book->newest ? job->last : book->newest;
     job->cursor = is_through && end >= job->cursor ? end + 1 : rest.first;
     job->revision = job->cursor - 1;
-    return lapse_is_ok(result) ? put_new_head(audit, job) : result;
+    if (!lapse_is_ok(result))
+        return result;
+    bool is_last = job->last != 0 && job->cursor > job->last;
+    return is_last ? audit_put_head_now(audit, db, book, job) : put_new_head(audit, job);
 }

@@ -34,6 +34,9 @@ const struct setting settings[] = {
     {"listen", "http", .fallback = "127.0.0.1:7402", ADDRESS(http), .enabled = offsetof(struct config, http_enabled),
      .help = "Where /metrics, /healthz and /readyz are served, in clear text and to anybody who can connect"},
 
+    {"http", "evaluation", .fallback = "off", .type = SETTING_SWITCH, MEMBER(http_evaluation),
+     .help = "Whether listen.http answers POST /access/v1/evaluation (AuthZEN), to whoever connects; on loopback only"},
+
     {"tls", "certificate", .fallback = "", PATH(certificate),
      .help = "PEM file of this node's certificate, leaf first; its SPIFFE ID ends in /lapse/node/ID"},
     {"tls", "key", .fallback = "", PATH(key), .help = "PEM file of its private key, readable by its owner only"},

@@ -25,6 +25,8 @@ struct config {
     char http_host[CONFIG_HOST_SIZE]; /* http: metrics and health, default 127.0.0.1:7402; "off" disables */
     uint16_t http_port;
     bool http_enabled;
+    /* [http] */
+    bool http_evaluation; /* evaluation: off */
     /* [tls] PEM files; deny_list may be empty */
     char certificate[CONFIG_PATH_SIZE];
     char key[CONFIG_PATH_SIZE];

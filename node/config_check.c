@@ -88,6 +88,17 @@ static lapse_result check_numbers(const struct config *config, struct lapse_erro
     return lapse_ok();
 }
 
+/* Nobody who connects there is authenticated. */
+static lapse_result check_evaluation(const struct config *config, struct lapse_error *error)
+{
+    if (!config->http_evaluation || (config->http_enabled && host_is_loopback(config->http_host)))
+        return lapse_ok();
+    return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
+                      "http.evaluation is on, and listen.http is %s; it must be on this machine's loopback, since who "
+                      "connects is not authenticated",
+                      config->http_enabled ? config->http_host : "off");
+}
+
 static lapse_result check_join(const struct config *config, struct lapse_error *error)
 {
     struct cluster_plan plan;
@@ -102,6 +113,8 @@ lapse_result config_check(const struct config *config, struct lapse_error *error
     lapse_result result = check_numbers(config, error);
     if (lapse_is_ok(result))
         result = check_join(config, error);
+    if (lapse_is_ok(result))
+        result = check_evaluation(config, error);
     if (lapse_is_ok(result))
         result = check_ports(config, error);
     if (lapse_is_ok(result))

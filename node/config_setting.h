@@ -13,6 +13,7 @@ enum setting_type {
     SETTING_SIZE,    /* bytes, with KiB, MiB or GiB */
     SETTING_PATH,    /* kept as it is written; existence is config_check's business */
     SETTING_ADDRESS, /* three members of struct config: host, port, and whether it is on */
+    SETTING_SWITCH, /* on or off */
     SETTING_LEVEL,
     SETTING_FORMAT
 };

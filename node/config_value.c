@@ -63,6 +63,9 @@ void setting_accepted(const struct setting *setting, char text[SETTING_ACCEPTED_
         (void)snprintf(text, SETTING_ACCEPTED_SIZE, "host:port such as 127.0.0.1:7400 or [::1]:7400%s",
                        setting->enabled != 0 ? ", or off" : "");
         break;
+    case SETTING_SWITCH:
+        (void)snprintf(text, SETTING_ACCEPTED_SIZE, "on or off");
+        break;
     case SETTING_LEVEL:
         (void)snprintf(text, SETTING_ACCEPTED_SIZE, "debug, info, warn or error");
         break;
@@ -185,6 +188,16 @@ static void format_address(const struct setting *setting, const struct config *c
     host_port_format(&address, value);
 }
 
+static lapse_result parse_switch(const struct setting *setting, const char *value, struct config *config,
+                                 struct lapse_error *error)
+{
+    bool on = strcmp(value, "on") == 0;
+    if (!on && strcmp(value, "off") != 0)
+        return refuse(setting, value, error);
+    *(bool *)member(setting, config) = on;
+    return lapse_ok();
+}
+
 lapse_result setting_parse(const struct setting *setting, const char *value, struct config *config,
                            struct lapse_error *error)
 {
@@ -196,6 +209,8 @@ lapse_result setting_parse(const struct setting *setting, const char *value, str
         return parse_path(setting, value, config, error);
     case SETTING_ADDRESS:
         return parse_address(setting, value, config, error);
+    case SETTING_SWITCH:
+        return parse_switch(setting, value, config, error);
     case SETTING_LEVEL:
         return log_level_parse(value, member(setting, config)) ? lapse_ok() : refuse(setting, value, error);
     case SETTING_FORMAT:
@@ -225,6 +240,9 @@ void setting_format(const struct setting *setting, const struct config *config, 
         break;
     case SETTING_ADDRESS:
         format_address(setting, config, value);
+        break;
+    case SETTING_SWITCH:
+        (void)snprintf(value, SETTING_VALUE_SIZE, "%s", *(const bool *)member_of(setting, config) ? "on" : "off");
         break;
     case SETTING_LEVEL:
         (void)snprintf(value, SETTING_VALUE_SIZE, "%s", levels[config->log_level]);

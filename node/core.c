@@ -9,6 +9,7 @@
 #include "node/bootstrap.h"
 #include "node/core_audit.h"
 #include "node/core_barrier.h"
+#include "node/core_hooks.h"
 #include "node/core_lease.h"
 #include "node/host_port.h"
 #include "node/metrics.h"
@@ -445,6 +446,8 @@ lapse_result core_open(uv_loop_t *loop, const struct config *config, struct tls_
         result = open_replica(core, &state, error);
     if (lapse_is_ok(result))
         result = dial_joined(core, error);
+    if (lapse_is_ok(result))
+        result = core_hooks_open(core, error);
     log_state_free(&state);
     if (!lapse_is_ok(result)) {
         close_files(core);
@@ -555,6 +558,7 @@ static void on_peers_closed(void *arg)
 void core_close(struct core *core, void (*closed)(void *arg), void *arg)
 {
     core->closing = true;
+    core_hooks_close(core);
     core->closed = closed;
     core->closed_arg = arg;
     metric_set(METRIC_READY, 0);
@@ -572,6 +576,7 @@ void core_free(struct core *core)
     core_lease_free(core);
     core_audit_free(core);
     core_barriers_free(core);
+    core_hooks_free(core);
     ring_free(core->ring);
     free(core);
 }

@@ -125,6 +125,12 @@ static void name_of(const struct barrier *barrier, char name[GRANT_ID_TEXT_SIZE]
         grant_id_format(barrier->grant, name);
 }
 
+/* A lock revokes nothing. */
+static const char *done_word(const struct core_call *call)
+{
+    return call->op == CORE_CHANGE ? "committed" : "revoked";
+}
+
 void say_pending(struct core_call *call, const struct barrier *barrier, const struct tracked *tracked, int64_t now_us)
 {
     struct names names;
@@ -132,43 +138,43 @@ void say_pending(struct core_call *call, const struct barrier *barrier, const st
     name_of(barrier, name);
     if (barrier->revision == 0) {
         (void)lapse_fail(&call->error, LAPSE_DEADLINE_EXCEEDED,
-                         "PENDING: revoked at revision %" PRIu64 "; its grants are still being ended: ask again with "
+                         "PENDING: %s at revision %" PRIu64 "; its grants are still being ended: ask again with "
                          "the same request_id, or `lapse barrier %s`",
-                         barrier->id, name);
+                         done_word(call), barrier->id, name);
         return;
     }
     begin_names(&names, PENDING_REST_BYTES);
     uint32_t named = name_open(&names, tracked, now_us), open = open_points(barrier);
     const char *text = end_names(&names, open > named ? open - named : 0, rest);
     (void)lapse_fail(&call->error, LAPSE_DEADLINE_EXCEEDED,
-                     "PENDING: revoked at revision %" PRIu64 "; not confirmed by %s%s: ask again with the same "
+                     "PENDING: %s at revision %" PRIu64 "; not confirmed by %s%s: ask again with the same "
                      "request_id, or `lapse barrier %s`",
-                     barrier->id, text, rest, name);
+                     done_word(call), barrier->id, text, rest, name);
     buf_free(&names.text);
 }
 
 void say_untracked(struct core_call *call)
 {
     (void)lapse_fail(&call->error, LAPSE_DEADLINE_EXCEEDED,
-                     "PENDING: revoked at revision %" PRIu64 "; it can't be followed, since too many revocations are "
+                     "PENDING: %s at revision %" PRIu64 "; it can't be followed, since too many revocations are "
                      "open: points that are connected get it all the same, and others deny when their lease is over",
-                     call->barrier);
+                     done_word(call), call->barrier);
 }
 
 void say_forgotten(struct core_call *call)
 {
     (void)lapse_fail(&call->error, LAPSE_DEADLINE_EXCEEDED,
-                     "PENDING: revoked at revision %" PRIu64 "; how it was enforced is not known any more, since its "
+                     "PENDING: %s at revision %" PRIu64 "; how it was enforced is not known any more, since its "
                      "record has left memory",
-                     call->barrier);
+                     done_word(call), call->barrier);
 }
 
 void say_too_many(struct core_call *call)
 {
     (void)lapse_fail(&call->error, LAPSE_DEADLINE_EXCEEDED,
-                     "PENDING: revoked at revision %" PRIu64 "; too many calls wait on this node: ask again with the "
+                     "PENDING: %s at revision %" PRIu64 "; too many calls wait on this node: ask again with the "
                      "same request_id, perhaps on another one",
-                     call->barrier);
+                     done_word(call), call->barrier);
 }
 
 /* --- progress ----------------------------------------------------------------------------------------------------- */

@@ -134,11 +134,21 @@ static bool may_check(const struct core_call *call)
            scope_overlaps(buf_slice(&call->guards), call->query.resource);
 }
 
-static void run_check(struct core_call *call)
+static void answer_check(struct core_call *call)
 {
     struct proto_point point = core_call_point(call);
     struct grant grant;
     bool found = false;
+    enum grant_verdict verdict = store_check(core_call_store(call), &call->query, call->time_ms, &grant, &found);
+    bool allowed = verdict == GRANT_ALLOWS;
+    /* The nearest miss may be about another resource. */
+    found = found && (call->op == CORE_EVALUATE || core_call_may_see(call, &grant));
+    core_call_finish(call, proto_encode_check(&point, allowed, grant_verdict_name(verdict), found ? &grant : NULL,
+                                              allowed ? grant.deadline_ms - call->time_ms : 0, &call->response));
+}
+
+static void run_check(struct core_call *call)
+{
     if (!may_check(call)) {
         core_call_refuse(
             call, LAPSE_PERMISSION_DENIED,
@@ -146,12 +156,7 @@ static void run_check(struct core_call *call)
             "operator for the role");
         return;
     }
-    enum grant_verdict verdict = store_check(core_call_store(call), &call->query, call->time_ms, &grant, &found);
-    bool allowed = verdict == GRANT_ALLOWS;
-    /* The nearest miss may be about another resource. */
-    found = found && core_call_may_see(call, &grant);
-    core_call_finish(call, proto_encode_check(&point, allowed, grant_verdict_name(verdict), found ? &grant : NULL,
-                                              allowed ? grant.deadline_ms - call->time_ms : 0, &call->response));
+    answer_check(call);
 }
 
 static void run_watch_open(struct core_call *call)
@@ -258,6 +263,7 @@ static const struct {
     [CORE_GET] = {run_get, .quorum = true},
     [CORE_LIST] = {run_list, .quorum = true, .is_long = true},
     [CORE_CHECK] = {run_check, .quorum = true},
+    [CORE_EVALUATE] = {answer_check, .quorum = true, .unasked = true},
     [CORE_STATUS] = {core_cluster_status},
     [CORE_ROLES] = {core_cluster_roles, .quorum = true},
     [CORE_TRANSFER] = {core_cluster_transfer},

@@ -18,6 +18,7 @@ enum core_op {
     CORE_GET,         /* `grant` -> GetResponse */
     CORE_LIST,        /* `filter`, `cursor`, `page` -> ListResponse */
     CORE_CHECK,       /* `query` -> CheckResponse */
+    CORE_EVALUATE,    /* the same without a caller: who asks was admitted by the configuration (http_evaluation.h) */
     CORE_STATUS,      /* -> StatusResponse; answered without a quorum */
     CORE_ROLES,       /* -> ListRolesResponse */
     CORE_TRANSFER,    /* `node_id` -> TransferLeadershipResponse */

@@ -12,6 +12,7 @@
 #include "node/hook_deliver.h"
 #include "node/metrics.h"
 #include "proto/lapse/v1/audit.pb.h"
+#include "store/word_fields.h"
 
 /* Records asked for at once; after them the progress is committed. */
 #define BATCH 32u
@@ -126,7 +127,7 @@ static int64_t time_of(struct slice event)
     struct wire_reader reader = wire_reader(event);
     struct wire_field field;
     while (wire_next(&reader, &field))
-        if (field.number == lapse_v1_Event_time_ms_tag)
+        if (field.number == WORD_EVENT_TIME_MS)
             return (int64_t)field.value;
     return 0;
 }

@@ -2,6 +2,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "node/core_audit.h"
+#include "node/core_hooks.h"
 #include "node/core_lease.h"
 #include "node/metrics.h"
 #include "node/notify.h"
@@ -98,6 +99,7 @@ static void on_pulse(uv_timer_t *timer)
     replica_set_low_on_space(core->replica, low || core_audit_is_full(core));
     promote_newcomers(core);
     core_cluster_transferred(core, 0, clock_boot_ms());
+    core_hooks_pulse(core);
     if (!core->probe_waits && core->fatal.code == LAPSE_OK) {
         core->probe_waits = true;
         core->probe = (struct replica_read){.done = on_probe, .owner = core};

@@ -4,6 +4,7 @@
 #include <microhttpd.h>
 #include <netdb.h>
 #include <netinet/in.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -11,12 +12,17 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "node/http_evaluation.h"
 #include "node/metrics.h"
+#include "proto/authzen.h"
 
 struct http_server {
     struct MHD_Daemon *daemon;
     uint16_t port;
+    _Atomic(struct http_evaluator *) evaluator; /* NULL: evaluations aren't served */
 };
+
+static char seen; /* the state of a request that needs none of its own */
 
 struct answer {
     unsigned status;
@@ -129,13 +135,25 @@ static enum MHD_Result answer_request(struct MHD_Connection *connection, const c
 static enum MHD_Result on_request(void *arg, struct MHD_Connection *connection, const char *url, const char *method,
                                   const char *version, const char *upload, size_t *upload_size, void **state)
 {
-    static char seen;
-    (void)arg, (void)version, (void)upload, (void)upload_size;
+    struct http_server *server = arg;
+    struct http_evaluator *evaluator = atomic_load(&server->evaluator);
+    (void)version;
+    if (evaluator != NULL && strcmp(url, AUTHZEN_PATH) == 0)
+        return http_evaluate(evaluator, connection, method, upload, upload_size, state);
     if (*state == NULL && !announces_body(connection)) {
         *state = &seen;
         return MHD_YES;
     }
     return answer_request(connection, url, method);
+}
+
+static void on_completed(void *arg, struct MHD_Connection *connection, void **state,
+                         enum MHD_RequestTerminationCode why)
+{
+    (void)arg, (void)connection, (void)why;
+    if (*state != &seen)
+        http_evaluation_end(*state);
+    *state = NULL;
 }
 
 static int listen_on(const struct addrinfo *address)
@@ -193,20 +211,35 @@ lapse_result http_start(const char *host, uint16_t port, struct http_server **se
     if (!lapse_is_ok(result))
         return result;
     uint16_t bound = port_of(fd);
+    struct http_server *made = mem_calloc(1, sizeof *made);
     /* The daemon owns the socket from here on, but for a failed start. */
     struct MHD_Daemon *daemon = MHD_start_daemon(
-        MHD_USE_AUTO_INTERNAL_THREAD, 0, NULL, NULL, on_request, NULL, MHD_OPTION_LISTEN_SOCKET, fd,
-        MHD_OPTION_CONNECTION_LIMIT, LIMIT_HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, LIMIT_HTTP_TIMEOUT_S,
-        MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)LIMIT_HTTP_CONNECTION_BYTES, MHD_OPTION_END);
+        MHD_USE_AUTO_INTERNAL_THREAD | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL, on_request, made,
+        MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_NOTIFY_COMPLETED, on_completed, NULL, MHD_OPTION_CONNECTION_LIMIT,
+        LIMIT_HTTP_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, LIMIT_HTTP_TIMEOUT_S, MHD_OPTION_CONNECTION_MEMORY_LIMIT,
+        (size_t)LIMIT_HTTP_CONNECTION_BYTES, MHD_OPTION_END);
     if (daemon == NULL) {
         (void)close(fd);
+        free(made);
         return lapse_fail(error, LAPSE_UNAVAILABLE, "listen.http: %s port %u: the HTTP server can't be started", host,
                           (unsigned)port);
     }
-    *server = mem_calloc(1, sizeof **server);
-    (*server)->daemon = daemon;
-    (*server)->port = bound;
+    made->daemon = daemon;
+    made->port = bound;
+    *server = made;
     return lapse_ok();
+}
+
+void http_serve_evaluations(struct http_server *server, struct http_evaluator *evaluator)
+{
+    CHECK(atomic_exchange(&server->evaluator, evaluator) == NULL);
+}
+
+void http_close_evaluations(struct http_server *server)
+{
+    struct http_evaluator *evaluator = server == NULL ? NULL : atomic_load(&server->evaluator);
+    if (evaluator != NULL)
+        http_evaluator_close(evaluator);
 }
 
 uint16_t http_port(const struct http_server *server)
@@ -219,5 +252,6 @@ void http_stop(struct http_server *server)
     if (server == NULL)
         return;
     MHD_stop_daemon(server->daemon);
+    http_evaluator_free(atomic_load(&server->evaluator));
     free(server);
 }

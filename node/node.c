@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "node/edge.h"
 #include "node/http.h"
+#include "node/http_evaluation.h"
 #include "node/metrics.h"
 #include "node/notify.h"
 #include "proto/health.h"
@@ -78,8 +79,10 @@ static void on_drained(void *arg)
 {
     struct node *node = arg;
     CHECK(node->still_draining > 0);
-    if (--node->still_draining == 0)
-        core_close(node->core, on_core_closed, node);
+    if (--node->still_draining > 0)
+        return;
+    http_close_evaluations(node->http);
+    core_close(node->core, on_core_closed, node);
 }
 
 static void on_edge_drained_mail(struct mail *mail)
@@ -264,6 +267,8 @@ lapse_result node_start(const struct config *config, struct node **out, struct l
         result = http_start(config->http_host, config->http_port, &node->http, error);
     if (!lapse_is_ok(result))
         return result;
+    if (config->http_evaluation)
+        http_serve_evaluations(node->http, http_evaluator_new(node->core));
     CHECK(uv_async_init(&node->loop, &node->stop, on_stop) == 0);
     CHECK(uv_async_init(&node->loop, &node->reload, on_reload) == 0);
     node->stop.data = node->reload.data = node;

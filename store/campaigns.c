@@ -128,24 +128,27 @@ bool campaigns_have_ended(const struct store *store, const struct eligibility *e
     return false;
 }
 
-/* The next one that lapses, from where the last step has got to; NULL: none is left. */
+/* The next one that lapses, from where the last step has got to; NULL: none is left. From the last name to the first,
+ * since what is taken off the end of the table moves little. */
 static const struct object *next_to_lapse(struct store *store, const struct campaign *campaign)
 {
+    const struct object_table *objects = &store->objects;
     struct campaign_progress *progress = eligibility_book_progress(store);
     if (progress->revision != campaign->revision)
         *progress = (struct campaign_progress){.revision = campaign->revision};
-    uint32_t i = object_lower_bound(&store->objects, OBJECT_ELIGIBILITY, slice_of(progress->name, progress->len));
-    const struct object *object;
-    for (; (object = object_at(&store->objects, OBJECT_ELIGIBILITY, i)) != NULL; i++) {
+    uint32_t i = objects->kinds[OBJECT_ELIGIBILITY].n;
+    if (progress->len > 0)
+        i = object_lower_bound(objects, OBJECT_ELIGIBILITY, slice_of(progress->name, progress->len));
+    while (i > 0) {
+        const struct object *object = object_at(objects, OBJECT_ELIGIBILITY, --i);
         const struct eligibility eligibility = decoded_eligibility(object);
-        if (lapses_with(campaign, &eligibility))
-            break;
-    }
-    if (object != NULL) {
+        if (!lapses_with(campaign, &eligibility))
+            continue;
         progress->len = (uint32_t)object->name.len;
         memcpy(progress->name, object->name.data, object->name.len);
+        return object;
     }
-    return object;
+    return NULL;
 }
 
 /* One step. Its due_ms stays: it is what is due first, until none is left. */

@@ -20,11 +20,11 @@ void eligibility_book_remove(struct store *store, const struct object *object);
 typedef void (*eligibility_visit)(void *arg, const struct object *object, const struct eligibility *eligibility);
 void eligibility_each_of(const struct store *store, struct slice principal, eligibility_visit visit, void *arg);
 
-/* Where the campaign that is ending has got to: a memory of work done, not state. What comes before its name has been
+/* Where the campaign that is ending has got to: a memory of work done, not state. What comes from its name on has been
  * looked at. */
 struct campaign_progress {
     uint64_t revision; /* of the campaign */
-    uint32_t len;
+    uint32_t len;      /* 0: nothing yet */
     uint8_t name[LIMIT_POLICY];
 };
 struct campaign_progress *eligibility_book_progress(struct store *store);

@@ -19,7 +19,7 @@ struct object_list {
 
 struct object_table {
     struct object_list kinds[OBJECT_KINDS];
-    struct held_object **heap; /* by (due_ms, kind, name); from 1 on */
+    struct held_object **heap; /* by (due_ms, kind, name from the last on); from 1 on */
     uint32_t n_heap, heap_capacity;
 };
 

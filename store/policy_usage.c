@@ -82,6 +82,14 @@ static void count_end(struct tally *tally, const struct record *record)
         tally->usage.since_end_ms = since_ms;
 }
 
+/* Most subjects ask for the same thing again: what comes twice in a row is noted once. */
+static void note_resource(struct tally *tally, string_id resource)
+{
+    if (tally->limits->resources > 0 &&
+        (tally->n_resources == 0 || tally->resources[tally->n_resources - 1] != resource))
+        tally->resources[tally->n_resources++] = resource;
+}
+
 static void count_grant(struct tally *tally, uint32_t slot)
 {
     const struct record *record = store_record(tally->store, slot);
@@ -94,7 +102,7 @@ static void count_grant(struct tally *tally, uint32_t slot)
         count_end(tally, record);
     if ((int64_t)u48_get(record->requested_ms) > now_ms - tally->limits->window_ms) {
         tally->usage.requests++;
-        tally->resources[tally->n_resources++] = record->resource;
+        note_resource(tally, record->resource);
     }
 }
 

@@ -69,6 +69,7 @@ struct cli_command {
     const struct cli_example *examples;
     int (*run)(struct cli *cli);
     bool remote; /* needs endpoints and a certificate */
+    const char *offline; /* the flag with which it needs none, or NULL */
 };
 
 extern const struct cli_command cli_commands[];
@@ -114,6 +115,8 @@ void cli_consider(const char *typed, const char *name, const char **best, unsign
 /* Whether a command's name is `words[0..n)`, or these and more words. */
 bool cli_name_begins(const char *name, const char *const *words, int n);
 
+/* Whether this run needs the cluster. */
+bool cli_is_remote(const struct cli *cli);
 bool cli_given(const struct cli *cli, const char *flag); /* on the command line or in the environment */
 /* The flag's value or its fallback; NULL when it has neither. */
 const char *cli_text(const struct cli *cli, const char *flag);
@@ -148,6 +151,14 @@ int cli_usage_error(const struct cli *cli, const char *format, ...) LAPSE_PRINTF
 int cmd_agent(struct cli *cli);
 int cmd_help(struct cli *cli);
 int cmd_completion(struct cli *cli);
+int cmd_audit_query(struct cli *cli);
+int cmd_audit_tail(struct cli *cli);
+int cmd_audit_export(struct cli *cli);
+int cmd_audit_verify(struct cli *cli);
+int cmd_audit_head(struct cli *cli);
+int cmd_audit_keys(struct cli *cli);
+int cmd_evidence(struct cli *cli);
+int cmd_report(struct cli *cli);
 int cmd_version(struct cli *cli);
 int cmd_pki_init(struct cli *cli);
 int cmd_pki_issue(struct cli *cli);

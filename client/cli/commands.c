@@ -215,6 +215,47 @@ static const struct cli_flag policy_test_flags[] = {
 static const struct cli_flag policy_example_flags[] = {
     {.name = "tests", .kind = CLI_SWITCH, .help = "its tests"},
     END};
+#define KEYS_FLAG \
+    {.name = "keys", .value = "FILE|DIR", .kind = CLI_LIST, .help = "public keys of the nodes, as `lapse audit keys` prints them; may be repeated"}
+#define EXPORT_FLAG \
+    {.name = "export", .value = "FILE", .kind = CLI_FILE, .help = "from this export, without a cluster"}
+#define DOCUMENT_FLAG \
+    {.name = "format", .value = "FORMAT", .kind = CLI_CHOICE, .choices = "text json html", .fallback = "text", \
+     .help = "text for a terminal, json for programs, html for auditors: one page that needs nothing else"}
+#define RECORD_FLAGS \
+    {.name = "grant", .value = GRANT_ID, .kind = CLI_TEXT, .help = "only records about this grant"}, \
+    {.name = "subject", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only records about grants of this subject"}, \
+    {.name = "resource", .value = "RESOURCE", .kind = CLI_TEXT, .help = "only about this resource, or everything below it when it ends in /*"}, \
+    {.name = "actor", .value = "PRINCIPAL", .kind = CLI_TEXT, .help = "only what this principal did"}, \
+    {.name = "type", .value = "TYPE,...", .kind = CLI_LIST, .help = "only events of these types, for example REVOKED,LOCKED"}
+static const struct cli_flag audit_query_flags[] = {
+    RECORD_FLAGS,
+    {.name = "from", .value = "TIME", .kind = CLI_TIME, .help = "not before this moment"},
+    {.name = "to", .value = "TIME", .kind = CLI_TIME, .help = "before this moment"},
+    {.name = "newest-first", .kind = CLI_SWITCH, .help = "in the other order"},
+    {.name = "limit", .value = "N", .kind = CLI_NUMBER, .help = "stop after so many records; otherwise all"},
+    END};
+static const struct cli_flag audit_tail_flags[] = {
+    RECORD_FLAGS,
+    {.name = "from-revision", .value = "REVISION", .kind = CLI_NUMBER, .help = "the first record; otherwise from now on"},
+    {.name = "count", .value = "N", .kind = CLI_NUMBER, .help = "end after so many records"},
+    END};
+static const struct cli_flag audit_export_flags[] = {
+    {.name = "from-revision", .value = "REVISION", .kind = CLI_NUMBER, .help = "the first record; otherwise 1"},
+    {.name = "to-revision", .value = "REVISION", .kind = CLI_NUMBER, .help = "the last record; otherwise the newest"},
+    {.name = "format", .value = "FORMAT", .kind = CLI_CHOICE, .choices = "lapse ocsf", .fallback = "lapse",
+     .help = "lapse can be verified; ocsf is for a SIEM, and can't"},
+    END};
+static const struct cli_flag audit_verify_flags[] = {
+    {.name = "keys", .value = "FILE|DIR", .kind = CLI_LIST, .required = true,
+     .help = "public keys of the nodes, as `lapse audit keys` prints them; may be repeated"},
+    {.name = "head", .value = "FILE", .kind = CLI_LIST, .help = "signed heads that were kept elsewhere: what they say must be in the export; may be repeated"},
+    END};
+static const struct cli_flag evidence_flags[] = {DOCUMENT_FLAG, EXPORT_FLAG, KEYS_FLAG, END};
+static const struct cli_flag report_flags[] = {
+    {.name = "from", .value = "TIME", .kind = CLI_TIME, .help = "the period's beginning; otherwise the first record"},
+    {.name = "to", .value = "TIME", .kind = CLI_TIME, .help = "its end; otherwise the last record"},
+    DOCUMENT_FLAG, EXPORT_FLAG, KEYS_FLAG, END};
 static const struct cli_flag help_flags[] = {
     {.name = "man", .kind = CLI_SWITCH, .help = "print the manual page, mdoc"},
     {.name = "examples", .kind = CLI_SWITCH, .help = "print every example, a line each: who runs it, the state that $GRANT is in, the exit code, the command, separated by tabs"},
@@ -323,6 +364,27 @@ EXAMPLES(watch_examples) = {
     {"what is there now, and end",
      "lapse watch --snapshot --resource 'db/prod/*' --count 0", PROXY, NULL, 0},
     {"resume where a program stopped, as JSON", "lapse watch --from 1/1 --count 1 --output json", PROXY, "ACTIVE", 0}, NO_EXAMPLES};
+EXAMPLES(audit_query_examples) = {
+    {"what was revoked or locked, the newest first", "lapse audit query --type REVOKED,LOCKED --newest-first --limit 20", OPERATOR, "REVOKED", 0},
+    {"all about one grant, as JSON", "lapse audit query --grant $GRANT --output json", OPERATOR, "ACTIVE", 0}, NO_EXAMPLES};
+EXAMPLES(audit_tail_examples) = {
+    {"the first records, and end", "lapse audit tail --from-revision 1 --count 3", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(audit_head_examples) = {
+    {"keep what proves later that nothing was lost", "lapse audit head >head.json", OPERATOR, "ACTIVE", 0}, NO_EXAMPLES};
+EXAMPLES(audit_keys_examples) = {
+    {"once, when the cluster is set up", "lapse audit keys >keys.json", OPERATOR, NULL, 0}, NO_EXAMPLES};
+EXAMPLES(audit_export_examples) = {
+    {"everything, for an auditor", "lapse audit export >audit.jsonl", OPERATOR, "REVOKED", 0},
+    {"for a SIEM", "lapse audit export --format ocsf >ocsf.jsonl", OPERATOR, "REVOKED", 0}, NO_EXAMPLES};
+EXAMPLES(audit_verify_examples) = {
+    {"without a cluster: nothing was changed, left out or put in, and nothing is missing at the end",
+     "lapse audit verify audit.jsonl --keys keys.json --head head.json", "", NULL, 0}, NO_EXAMPLES};
+EXAMPLES(evidence_examples) = {
+    {"who asked, who decided, what was done, how it ended", "lapse evidence $GRANT", OPERATOR, "REVOKED", 0},
+    {"a page for an auditor", "lapse evidence $GRANT --format html >evidence.html", OPERATOR, "REVOKED", 0}, NO_EXAMPLES};
+EXAMPLES(report_examples) = {
+    {"is it working?", "lapse report", OPERATOR, "REVOKED", 0},
+    {"a page, from an export", "lapse report --export audit.jsonl --keys keys.json --format html >report.html", "", NULL, 0}, NO_EXAMPLES};
 EXAMPLES(policy_example_examples) = {
     {"a policy to begin with", "lapse policy example >production.yaml", "", NULL, 0},
     {"its tests", "lapse policy example --tests >production-tests.yaml", "", NULL, 0}, NO_EXAMPLES};
@@ -412,6 +474,20 @@ const struct cli_command cli_commands[] = {
      review_flags, review_examples, cmd_review, true},
     {"watch", "", 0, 0, "print events as they happen", "Reconnects by itself and misses none. When the cluster can't connect to where it was, it says \"resync\" and sends the grants in scope anew.\n\nWith --snapshot, --count 0 ends after the snapshot.",
      watch_flags, watch_examples, cmd_watch, true},
+    {"audit query", "", 0, 0, "print records of what happened", "All flags that are given must match. Needs the role auditor or operator, as all that follow here. Types of events: lapse-audit(5).", audit_query_flags, audit_query_examples, cmd_audit_query, true},
+    {"audit tail", "", 0, 0, "print records as they are written", "Goes on until it is interrupted. With --output json the signed heads come along.", audit_tail_flags, audit_tail_examples, cmd_audit_tail, true},
+    {"audit head", "", 0, 0, "print the newest signed head, to be kept elsewhere", "A node signs it for this call. Whoever keeps it can prove later that records were lost or changed: lapse audit verify --head.", NULL, audit_head_examples, cmd_audit_head, true},
+    {"audit keys", "", 0, 0, "print the nodes' public keys", "Fetch them early, when you trust the cluster, and keep them: what they verify later depends on that.", NULL, audit_keys_examples, cmd_audit_keys, true},
+    {"audit export", "", 0, 0, "print all records with their hashes and signed heads", "JSON, one object a line: lapse-audit(5). It ends with a head that is signed for this call.", audit_export_flags, audit_export_examples, cmd_audit_export, true},
+    {"audit verify", "FILE", 1, 1, "verify an export, offline",
+     "Needs no cluster, only public keys. Names the first bad record. FILE may be - for standard input.\n\nThe exit code is 0 when all records are one chain that a node's signature covers to its end, 2 when something was changed, left out, moved, put in or cut off, and 5 when nothing is wrong but no signature covers the last records.",
+     audit_verify_flags, audit_verify_examples, cmd_audit_verify, false},
+    {"evidence", GRANT_ID, 1, 1, "tell the whole story of a grant, with proof",
+     "Request, reason, policy, approvals, uses, sessions, end, receipts of the enforcement points, review; how complete that is and what is missing; and whether the records verify.\n\nThe exit code is 0 when the evidence is complete, 5 when something is missing or not over yet, 2 when records don't verify.",
+     evidence_flags, evidence_examples, cmd_evidence, true, "export"},
+    {"report", "", 0, 0, "count access in a period: is it working?",
+     "Grants by rule and resource, how long they last, how many have complete evidence, how fast revocations reach the enforcement points, sessions without a reason or owner, standing access, break-glass, locks. Reads all records from the first one on.",
+     report_flags, report_examples, cmd_report, true, "export"},
     {"policy example", "", 0, 0, "print an example of a policy, or of its tests", NULL, policy_example_flags, policy_example_examples, cmd_policy_example, false},
     {"policy test", "TESTS-FILE POLICY-FILE...", 2, CLI_OPERANDS_MAX, "check policies against expected decisions, offline",
      "Prints what failed and ends with 1 if anything did. The decisions are made by the code that makes them in the cluster. Both kinds of files: lapse-policy(5).", policy_test_flags, policy_test_examples, cmd_policy_test, false},

@@ -50,6 +50,6 @@ int main(int argc, char **argv)
     else if (cli.help)
         cli_print_command(stdout, cli.command);
     else
-        return flush(stdout, cli.command->remote ? connect_and_run(&cli) : cli.command->run(&cli));
+        return flush(stdout, cli_is_remote(&cli) ? connect_and_run(&cli) : cli.command->run(&cli));
     return flush(stdout, CLI_OK);
 }

@@ -292,6 +292,11 @@ static lapse_result take_environment(struct cli *cli, struct lapse_error *error)
     return result;
 }
 
+bool cli_is_remote(const struct cli *cli)
+{
+    return cli->command->remote && (cli->command->offline == NULL || !cli_given(cli, cli->command->offline));
+}
+
 static lapse_result check_required(const struct cli *cli, struct lapse_error *error)
 {
     if (cli->n_operands < cli->command->operands_min)
@@ -301,7 +306,7 @@ static lapse_result check_required(const struct cli *cli, struct lapse_error *er
         if (flag->required && !cli_given(cli, flag->name))
             return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "lapse %s needs --%s %s: %s", cli->command->name,
                               flag->name, flag->value, flag->help);
-    for (const struct cli_flag *flag = cli_global_flags; cli->command->remote && flag->name != NULL; flag++)
+    for (const struct cli_flag *flag = cli_global_flags; cli_is_remote(cli) && flag->name != NULL; flag++)
         if (flag->required && !cli_given(cli, flag->name))
             return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "lapse %s needs --%s %s (or %s in the environment): %s",
                               cli->command->name, flag->name, flag->value, flag->environment, flag->help);

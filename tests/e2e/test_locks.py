@@ -8,7 +8,7 @@ from harness import Cluster, eventually, grpc, messages, principal, refused
 from point import Point
 
 DEV1 = principal("dev1")
-DENIED, CONFLICT, NOT_FOUND, USAGE = 2, 5, 3, 64
+ERROR, DENIED, CONFLICT, NOT_FOUND, USAGE = 1, 2, 5, 3, 64
 
 
 class Locks(unittest.TestCase):
@@ -24,8 +24,8 @@ class Locks(unittest.TestCase):
     def setUp(self):
         self.assertEqual(self.locks(), [], "each test lifts what it locks")
 
-    def lapse(self, user, *args, check=True):
-        return self.cluster.lapse(user, *args, check=check)
+    def lapse(self, user, *args, code=0):
+        return self.cluster.lapse(user, *args, code=code)
 
     def locks(self, user="operator"):
         return [json.loads(line)["name"] for line in self.lapse(user, "locks", "--output", "json").stdout.splitlines()]
@@ -44,7 +44,7 @@ class Locks(unittest.TestCase):
         # Under its other name.
         self.lapse("operator", "lock", "subject", "user:dev1", "--reason", "laptop stolen")
         self.assertEqual(self.verdicts(), {"LOCKED"})
-        self.assertEqual(self.lapse("oncall", "check", DEV1, "db/prod/orders", "read", check=False).returncode, DENIED)
+        self.assertEqual(self.lapse("oncall", "check", DEV1, "db/prod/orders", "read", code=None).returncode, DENIED)
         self.assertEqual(self.cluster.grants("oncall", "Get", grant_id=grant.id).grant.state, messages("grant").ACTIVE, "the grant stays")
         self.unlock("subject:user:dev1")
         self.assertEqual(self.verdicts(), {"ALLOWS"})
@@ -54,16 +54,16 @@ class Locks(unittest.TestCase):
         watch = self.cluster.watch("dev1")
         next(watch)
         self.lapse("operator", "lock", "subject", DEV1, "--reason", "laptop stolen")
-        asked = self.lapse("dev1", "request", "--resource", "db/x", "--action", "read", "--duration", "1h", "--justification", "now", check=False)
+        asked = self.lapse("dev1", "request", "--resource", "db/x", "--action", "read", "--duration", "1h", "--justification", "now", code=None)
         self.assertEqual(asked.returncode, DENIED, asked.stderr)
         self.assertIn("locked", asked.stderr)
-        self.assertEqual(self.lapse("dev1", "list", check=False).returncode, DENIED)
+        self.assertEqual(self.lapse("dev1", "list", code=None).returncode, DENIED)
         with refused(self, grpc.StatusCode.PERMISSION_DENIED, "locked"):
             for _ in watch:
                 pass
         # Somebody else for it: refused with the reason.
         for_it = self.lapse("dev2", "request", "--subject", DEV1, "--resource", "db/x", "--action", "read", "--duration", "1h",
-                            "--justification", "for them", check=False)
+                            "--justification", "for them", code=None)
         self.assertEqual(for_it.returncode, CONFLICT, for_it.stderr)
         self.assertIn("laptop stolen", for_it.stderr)
         self.lapse("dev1", "complete", grant.id, "--reason", "stopped")
@@ -75,7 +75,7 @@ class Locks(unittest.TestCase):
         self.lapse("operator", "lock", "resource", "db/prod/*", "--reason", "restoring a backup")
         self.assertEqual(self.verdicts(resource="db/prod/orders"), {"LOCKED"})
         self.assertEqual(self.verdicts(resource="db/test/orders"), {"ALLOWS"})
-        asked = self.lapse("dev1", "request", "--resource", "db/*", "--action", "read", "--duration", "1h", "--justification", "all", check=False)
+        asked = self.lapse("dev1", "request", "--resource", "db/*", "--action", "read", "--duration", "1h", "--justification", "all", code=None)
         self.assertEqual(asked.returncode, CONFLICT, asked.stderr)
         self.assertIn("restoring a backup", asked.stderr)
         self.unlock("resource:db/prod/*")
@@ -110,14 +110,16 @@ class Locks(unittest.TestCase):
 
     def test_a_silent_point_is_named_and_the_lock_holds_all_the_same(self):
         self.cluster.request_active()
-        with Point(self.cluster, "mute", lease_ms=60000) as mute:
+        with Point(self.cluster, "mute", lease_ms=2000) as mute:
             mute.acknowledges = False
-            lock = messages("objects").Lock(kind=messages("objects").LOCK_KIND_SUBJECT, target=DEV1, reason="stolen")
+            lock = messages("objects").Lock(kind=messages("objects").LOCK_SUBJECT, target=DEV1, reason="stolen")
             ask = messages("governance").LockRequest(request_id="once", lock=lock, wait=2, wait_ms=500)
-            with refused(self, grpc.StatusCode.DEADLINE_EXCEEDED, "mute"):
+            with refused(self, grpc.StatusCode.DEADLINE_EXCEEDED, "PENDING: committed at revision", "mute"):
                 self.cluster.stub("operator", "Locks").Lock(ask, timeout=30)
             self.assertEqual(self.verdicts(), {"LOCKED"})
-            mute.goodbye()
+            # The next lock, with all its time, waits the silent point out.
+            self.lapse("operator", "lock", "subject", DEV1, "--reason", "stolen")
+            self.assertFalse(mute.promised())
         self.unlock(f"subject:{DEV1}")
 
     def test_a_locked_point_is_ended_and_cannot_come_back_until_it_is_lifted(self):
@@ -152,23 +154,23 @@ class Locks(unittest.TestCase):
         wrong = [
             (("lock", "subject", principal("operator"), "--reason", "me"), CONFLICT, "nobody locks themselves"),
             (("lock", "subject", "user:operator", "--reason", "me"), CONFLICT, "nobody locks themselves"),
-            (("lock", "subject", "not one", "--reason", "x"), USAGE, "target"),
-            (("lock", "resource", "a/../b", "--reason", "x"), USAGE, ""),
+            (("lock", "subject", "not one", "--reason", "x"), ERROR, "target"),
+            (("lock", "resource", "a/../b", "--reason", "x"), ERROR, "resource"),
             (("lock", "subject", DEV1), USAGE, "--reason"),
-            (("lock", "subject", DEV1, "--reason", "x", "--for", "1000d"), USAGE, "366 days"),
+            (("lock", "subject", DEV1, "--reason", "x", "--for", "1000d"), ERROR, "366 days"),
             (("lock", "point", "edge-1", "--reason", "x", "--until", "enforced"), USAGE, "--until"),
             (("unlock", "subject:user:nobody"), NOT_FOUND, "no lock of that name"),
             (("lock", "everything"), USAGE, "lock"),
         ]
         for args, code, words in wrong:
-            done = self.lapse("operator", *args, check=False)
+            done = self.lapse("operator", *args, code=None)
             self.assertEqual(done.returncode, code, f"{args}: {done.stderr}")
             self.assertIn(words, done.stderr)
         for user in ("oncall", "dev2", "auditor"):
-            done = self.lapse(user, "lock", "subject", DEV1, "--reason", "x", check=False)
+            done = self.lapse(user, "lock", "subject", DEV1, "--reason", "x", code=None)
             self.assertEqual(done.returncode, DENIED, done.stderr)
         self.assertEqual(self.locks("auditor"), [])
-        self.assertEqual(self.lapse("dev1", "locks", check=False).returncode, DENIED)
+        self.assertEqual(self.lapse("dev1", "locks", code=None).returncode, DENIED)
 
 
 if __name__ == "__main__":

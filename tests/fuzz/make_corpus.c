@@ -56,7 +56,6 @@ struct grant sample_terms(void)
         .labels = {{slice_str("env"), slice_str("prod")}, {slice_str("team"), slice_str("orders")}},
         .n_labels = 2,
         .policy = slice_str("two-eyes"),
-        .policy_version = 3,
         .duration_ms = 3600000,
         .max_uses = 5,
     };
@@ -77,6 +76,7 @@ struct grant sample_grant(void)
     grant.requester = slice_str("user:req1");
     grant.approvals[0] = (struct grant_approval){slice_str("user:app1"), 1767225601000, slice_str("go ahead")};
     grant.n_approvals = 1;
+    grant.policy_version = 3;
     grant.break_glass = true;
     grant.not_before_ms = 1767225602000;
     grant.deadline_ms = 1767229202000;

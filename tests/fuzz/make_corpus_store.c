@@ -7,6 +7,7 @@
 #include "raft/members.h"
 #include "tests/fuzz/fuzz_command.h"
 #include "tests/fuzz/make_corpus.h"
+#include "tests/unit/governed_fixture.h"
 #include "tests/unit/log_fixture.h"
 #include "tests/unit/store_fixture.h"
 
@@ -225,6 +226,36 @@ static struct store *store_of_one_grant(void)
     return store;
 }
 
+/* Steps half done and done, automatic and break-glass grants, a review that is open and one that is overdue. */
+static struct store *store_of_approvals(void)
+{
+    struct policy_rule rules[] = {governed_rule("glass", "db/*"), governed_rule("automatic", "web/*"),
+                                  governed_rule("steps", "*")};
+    rules[0].break_glass = rules[0].automatic = rules[1].automatic = rules[2].self_approval = true;
+    rules[0].review_within_ms = 30000;
+    governed_reviewers(&rules[0], "user:b*");
+    governed_step(&rules[2], 2, "user:a*");
+    governed_step(&rules[2], 1, "");
+    struct store *store = governed_store(rules, ARRAY_LEN(rules));
+    for (uint64_t i = 1; i <= 4; i++)
+        request(store, i, (struct grant){0});
+    for (uint64_t i = 2; i <= 4; i++)
+        about(store, COMMAND_APPROVE, i, "user:a1");
+    for (uint64_t i = 3; i <= 4; i++)
+        about(store, COMMAND_APPROVE, i, "user:a2");
+    about(store, COMMAND_APPROVE, 4, "user:b1");
+    struct command command = fixture_request(5);
+    command.terms.resource = slice_str("web/shop");
+    fixture_must(store, command, T0);
+    for (uint64_t i = 6; i <= 7; i++) {
+        command = fixture_request(i);
+        command.terms.break_glass = true;
+        fixture_must(store, command, T0 + (int64_t)(i - 6) * 25000);
+    }
+    fixture_must(store, fixture_advance(100), T0 + 31000);
+    return store;
+}
+
 static struct store *store_of_a_family(void)
 {
     struct store *store = fixture_store(NULL);
@@ -286,6 +317,7 @@ static const struct {
     {"empty", store_of_nothing},         {"roles-only", store_of_roles},
     {"one-grant", store_of_one_grant},   {"parent-and-child", store_of_a_family},
     {"all-states", store_of_all_states}, {"points", store_of_points},
+    {"approvals", store_of_approvals},
 };
 
 void seed_snapshots(void)

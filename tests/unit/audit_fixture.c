@@ -1,172 +1,271 @@
 #include "tests/unit/audit_fixture.h"
 
-#include <criterion/criterion.h>
 #include <openssl/evp.h>
+#include <sqlite3.h>
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
+#include <uv.h>
 
 #include "base/check.h"
-#include "client/audit_event.h"
+#include "base/clock.h"
+#include "node/audit_frame.h"
 
-static void on_event(void *arg, const struct store_event *event)
+/* --- the chain ---------------------------------------------------------------------------------------------------- */
+
+struct grant_id made_grant_id(uint32_t i)
 {
-    struct audit_fixture *fixture = arg;
-    CHECK(fixture->n < FIXTURE_RECORDS && event->revision == fixture->n + 1);
-    struct buf *bytes = &fixture->records[fixture->n].event;
-    buf_init(bytes, LIMIT_MESSAGE_OUT);
-    CHECK(lapse_is_ok(buf_append(bytes, event->encoded.data, event->encoded.len)));
-    fixture->records[fixture->n].hash = *event->head;
-    fixture->records[fixture->n++].epoch = store_epoch(fixture->store);
+    const uint8_t random[10] = {1, 2, 3, 4, 5, 6, 7, 8, (uint8_t)(i >> 8), (uint8_t)i};
+    return grant_id_make(AUDIT_TIME_MS, random);
 }
 
-struct store_outcome audit_fixture_do(struct audit_fixture *fixture, struct command command)
-{
-    struct store_outcome outcome;
-    store_apply(fixture->store, &command, fixture->now_ms, on_event, fixture, &outcome);
-    cr_assert_eq(outcome.error.code, LAPSE_OK, "%s", outcome.error.message);
-    return outcome;
-}
-
-static void set_roles(struct audit_fixture *fixture, const char *member, uint32_t roles)
-{
-    struct command command = {
-        .type = COMMAND_SET_ROLES, .principal = slice_str("user:ops"), .member = slice_str(member), .roles = roles};
-    audit_fixture_do(fixture, command);
-}
-
-void audit_fixture_init(struct audit_fixture *fixture)
-{
-    struct command init = {
-        .type = COMMAND_INIT, .cluster = slice_str("test"), .epoch = 7, .member = slice_str("user:ops")};
-    memset(fixture, 0, sizeof *fixture);
-    fixture->store = store_new(NULL);
-    fixture->now_ms = T0;
-    audit_fixture_do(fixture, init);
-    set_roles(fixture, "user:req1", ROLE_REQUESTER);
-    set_roles(fixture, "user:app1", ROLE_APPROVER);
-    set_roles(fixture, "user:app2", ROLE_APPROVER);
-    set_roles(fixture, "user:ep", ROLE_ENFORCER);
-}
-
-void audit_fixture_free(struct audit_fixture *fixture)
-{
-    for (size_t i = 0; i < fixture->n; i++)
-        buf_free(&fixture->records[i].event);
-    store_free(fixture->store);
-}
-
-void audit_fixture_grant(struct audit_fixture *fixture, uint64_t number)
-{
-    audit_fixture_do(fixture, fixture_request(number));
-    fixture->now_ms += 1000;
-    audit_fixture_do(fixture, fixture_about(COMMAND_APPROVE, number, "user:app1"));
-    fixture->now_ms += 1000;
-}
-
-struct lapse_audit_record audit_fixture_record(const struct audit_fixture *fixture, uint64_t revision)
-{
-    CHECK(revision >= 1 && revision <= fixture->n);
-    return (struct lapse_audit_record){
-        .epoch = fixture->records[revision - 1].epoch,
-        .revision = revision,
-        .event = {fixture->records[revision - 1].event.data, fixture->records[revision - 1].event.len},
-        .hash = {fixture->records[revision - 1].hash.hash, CHAIN_HASH_BYTES}};
-}
-
-json_t *audit_fixture_event(const struct audit_fixture *fixture, uint64_t revision)
-{
-    json_t *event = audit_event_json(buf_slice(&fixture->records[revision - 1].event), NULL, NULL);
-    CHECK(event != NULL);
-    return event;
-}
-
-/* ---- Signing */
-
-static EVP_PKEY *key_of(const struct fixture_signer *signer)
-{
-    uint8_t seed[32];
-    memset(seed, (int)signer->node_id, sizeof seed);
-    EVP_PKEY *key = EVP_PKEY_new_raw_private_key(EVP_PKEY_ED25519, NULL, seed, sizeof seed);
-    CHECK(key != NULL);
-    return key;
-}
-
-void fixture_signer_init(struct fixture_signer *signer, uint64_t node_id)
-{
-    size_t len = sizeof signer->public_key;
-    memset(signer, 0, sizeof *signer);
-    signer->node_id = node_id;
-    EVP_PKEY *key = key_of(signer);
-    CHECK(EVP_PKEY_get_raw_public_key(key, signer->public_key, &len) == 1);
-    EVP_PKEY_free(key);
-}
-
-struct lapse_node_key fixture_signer_key(const struct fixture_signer *signer)
-{
-    return (struct lapse_node_key){signer->node_id, {signer->public_key, sizeof signer->public_key}};
-}
-
-void fixture_sign_again(struct fixture_signer *signer)
+void chain_add(struct made_chain *chain, struct event_words *words)
 {
     struct buf bytes;
-    size_t len = sizeof signer->signature;
-    EVP_PKEY *key = key_of(signer);
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    buf_init(&bytes, 512);
-    audit_head_bytes(&signer->head, &bytes);
-    CHECK(EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
-          EVP_DigestSign(context, signer->signature, &len, bytes.data, bytes.len) == 1);
-    EVP_MD_CTX_free(context);
-    EVP_PKEY_free(key);
+    if (chain->n + 1 >= chain->capacity) {
+        chain->capacity = chain->capacity == 0 ? 1024 : chain->capacity * 2;
+        chain->events = mem_realloc(chain->events, chain->capacity * sizeof *chain->events);
+        chain->places = mem_realloc(chain->places, chain->capacity * sizeof *chain->places);
+    }
+    if (chain->n == 0)
+        chain->places[0] = (struct audit_place){.epoch = AUDIT_EPOCH};
+    words->revision = ++chain->n;
+    words->time_ms = AUDIT_TIME_MS + 1000 * (int64_t)chain->n;
+    buf_init(&bytes, LIMIT_MESSAGE_OUT);
+    CHECK(lapse_is_ok(words_encode_event(words, &bytes)));
+    struct audit_place place = chain->places[chain->n - 1];
+    place.revision = chain->n;
+    chain_extend(&place.head, AUDIT_EPOCH, buf_slice(&bytes));
+    chain->places[chain->n] = place;
+    chain->events[chain->n - 1] = blob_new(buf_slice(&bytes));
     buf_free(&bytes);
 }
 
-const struct lapse_signed_head *fixture_sign(struct fixture_signer *signer, const struct audit_fixture *fixture,
-                                             uint64_t revision)
+void chain_grow(struct made_chain *chain, uint32_t n)
 {
-    struct lapse_audit_record record = audit_fixture_record(fixture, revision);
-    signer->head = (struct lapse_signed_head){.cluster = "test",
-                                              .epoch = record.epoch,
-                                              .revision = revision,
-                                              .hash = record.hash,
-                                              .time_ms = fixture->now_ms,
-                                              .node_id = signer->node_id,
-                                              .public_key = {signer->public_key, sizeof signer->public_key},
-                                              .signature = {signer->signature, sizeof signer->signature}};
-    fixture_sign_again(signer);
-    return &signer->head;
-}
-
-/* ---- Exports */
-
-static void line_add(struct fixture_lines *lines, json_t *json)
-{
-    lines->lines = mem_realloc(lines->lines, (lines->n + 1) * sizeof *lines->lines);
-    lines->lines[lines->n++] = json_dumps(json, JSON_COMPACT);
-    json_decref(json);
-}
-
-struct fixture_lines fixture_export(struct audit_fixture *fixture, struct fixture_signer *signer, uint64_t from,
-                                    uint64_t to)
-{
-    static const struct chain_head zero;
-    const struct chain_head *previous = from == 1 ? &zero : &fixture->records[from - 2].hash;
-    struct audit_header header = {"test", 7, from, to, {previous->hash, sizeof previous->hash}, fixture->now_ms};
-    struct audit_trailer trailer = {to + 1 - from, 1};
-    struct fixture_lines lines = {NULL, 0};
-    line_add(&lines, audit_header_line(&header));
-    for (uint64_t revision = from; revision <= to; revision++) {
-        struct lapse_audit_record record = audit_fixture_record(fixture, revision);
-        line_add(&lines, audit_record_line(&record, audit_fixture_event(fixture, revision)));
+    while (chain->n < n) {
+        char subject[32], resource[32];
+        uint32_t i = chain->n % 10;
+        (void)snprintf(subject, sizeof subject, "user:dev%u", i);
+        (void)snprintf(resource, sizeof resource, "db/prod/%u", i);
+        const struct grant grant = {.id = made_grant_id(i),
+                                    .state = GRANT_ACTIVE,
+                                    .subject = slice_str(subject),
+                                    .resource = slice_str(resource),
+                                    .actions = {slice_str("read")},
+                                    .n_actions = 1,
+                                    .justification = slice_str("order 4711 can't be paid"),
+                                    .requester = slice_str(subject),
+                                    .revision = chain->n + 1};
+        struct event_words words = {.type = 3, .grant = &grant, .actor = slice_str("user:oncall")};
+        chain_add(chain, &words);
     }
-    line_add(&lines, audit_head_line(fixture_sign(signer, fixture, to)));
-    line_add(&lines, audit_trailer_line(&trailer));
-    return lines;
 }
 
-void fixture_lines_free(struct fixture_lines *lines)
+void chain_free(struct made_chain *chain)
 {
-    for (size_t i = 0; i < lines->n; i++)
-        free(lines->lines[i]);
-    free(lines->lines);
-    *lines = (struct fixture_lines){NULL, 0};
+    for (uint32_t i = 0; i < chain->n; i++)
+        blob_unref(chain->events[i]);
+    free(chain->events);
+    free(chain->places);
+}
+
+/* --- the world ---------------------------------------------------------------------------------------------------- */
+
+struct audit_world *audit_world_new(void)
+{
+    struct audit_world *world = mem_calloc(1, sizeof *world);
+    (void)snprintf(world->dir, sizeof world->dir, "/tmp/lapse-audit-XXXXXX");
+    CHECK(mkdtemp(world->dir) != NULL);
+    CHECK(pthread_mutex_init(&world->lock, NULL) == 0);
+    for (uint32_t i = 0; i < AUDIT_NODES; i++) {
+        world->nodes[i] = (struct audit_node){.world = world, .id = i + 1};
+        (void)snprintf(world->nodes[i].dir, sizeof world->nodes[i].dir, "%s/%u", world->dir, i + 1);
+        char command[128];
+        (void)snprintf(command, sizeof command, "mkdir %s", world->nodes[i].dir);
+        CHECK(system(command) == 0);
+    }
+    chain_grow(&world->chain, 1);
+    return world;
+}
+
+void audit_world_free(struct audit_world *world)
+{
+    char command[128];
+    for (uint32_t i = 0; i < AUDIT_NODES; i++)
+        audit_node_stop(&world->nodes[i]);
+    (void)snprintf(command, sizeof command, "rm -rf %s", world->dir);
+    CHECK(system(command) == 0);
+    chain_free(&world->chain);
+    CHECK(pthread_mutex_destroy(&world->lock) == 0);
+    free(world);
+}
+
+/* One letter of what people wrote becomes another. */
+static void falsify(uint8_t *bytes, size_t len)
+{
+    static const char word[] = "4711";
+    for (size_t i = 0; i + sizeof word - 1 <= len; i++)
+        if (memcmp(bytes + i, word, sizeof word - 1) == 0)
+            bytes[i] = '5';
+}
+
+static void on_send(void *arg, uint64_t to, struct slice frame)
+{
+    struct audit_node *node = arg;
+    struct audit_world *world = node->world;
+    struct blob *copy = blob_new(frame);
+    atomic_fetch_add(&world->frames, 1);
+    if (atomic_load(&world->liar) == node->id)
+        falsify(copy->data, copy->len);
+    CHECK(pthread_mutex_lock(&world->lock) == 0);
+    if (to >= 1 && to <= AUDIT_NODES && world->nodes[to - 1].audit != NULL)
+        audit_receive(world->nodes[to - 1].audit, node->id, blob_slice(copy));
+    CHECK(pthread_mutex_unlock(&world->lock) == 0);
+    blob_unref(copy);
+}
+
+static const struct audit_handler handler = {.send = on_send};
+
+void audit_node_start(struct audit_world *world, uint32_t i, uint64_t revision)
+{
+    struct audit_node *node = &world->nodes[i];
+    struct lapse_error error;
+    struct audit *audit = NULL;
+    const struct audit_options options = {.dir = node->dir,
+                                          .cluster = "test-1",
+                                          .node_id = node->id,
+                                          .reserve_bytes = world->reserve_bytes,
+                                          .start = world->chain.places[revision]};
+    CHECK(lapse_is_ok(audit_open(&options, &handler, node, &audit, &error)));
+    CHECK(pthread_mutex_lock(&world->lock) == 0);
+    node->audit = audit;
+    CHECK(pthread_mutex_unlock(&world->lock) == 0);
+    node->told = revision;
+    audit_set_time(audit, AUDIT_TIME_MS);
+}
+
+void audit_node_stop(struct audit_node *node)
+{
+    CHECK(pthread_mutex_lock(&node->world->lock) == 0);
+    struct audit *audit = node->audit;
+    node->audit = NULL;
+    CHECK(pthread_mutex_unlock(&node->world->lock) == 0);
+    audit_close(audit);
+}
+
+void audit_node_tell(struct audit_node *node, uint64_t revision)
+{
+    struct made_chain *chain = &node->world->chain;
+    while (node->told < revision) {
+        node->told++;
+        audit_event(node->audit, &chain->places[node->told], blob_slice(chain->events[node->told - 1]));
+    }
+    audit_flush(node->audit);
+}
+
+void audit_connect(struct audit_world *world)
+{
+    for (uint32_t i = 0; i < AUDIT_NODES; i++) {
+        uint64_t others[AUDIT_NODES];
+        uint32_t n = 0;
+        for (uint32_t j = 0; j < AUDIT_NODES; j++)
+            if (j != i && world->nodes[j].audit != NULL)
+                others[n++] = world->nodes[j].id;
+        if (world->nodes[i].audit != NULL)
+            audit_set_peers(world->nodes[i].audit, others, n);
+    }
+}
+
+struct audit_status audit_now(const struct audit_node *node)
+{
+    struct audit_status status;
+    audit_get_status(node->audit, &status);
+    return status;
+}
+
+void audit_nap(void)
+{
+    (void)usleep(1000);
+}
+
+/* --- questions ---------------------------------------------------------------------------------------------------- */
+
+static void on_answer(struct mail *mail)
+{
+    struct audit_job *job = CONTAINER_OF(mail, struct audit_job, mail);
+    mailbox_close(job->reply_to);
+}
+
+void audit_node_ask(struct audit_node *node, struct audit_job *job)
+{
+    uv_loop_t loop;
+    struct mailbox mailbox;
+    CHECK(uv_loop_init(&loop) == 0);
+    mailbox_init(&mailbox, &loop, 10);
+    job->reply_to = &mailbox;
+    job->mail.run = on_answer;
+    if (job->deadline_us == 0)
+        job->deadline_us = clock_boot_us() + 60ll * 1000 * 1000;
+    buf_clear(&job->response);
+    CHECK(audit_ask(node->audit, job));
+    CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
+    CHECK(uv_loop_close(&loop) == 0);
+}
+
+/* --- the file ----------------------------------------------------------------------------------------------------- */
+
+static sqlite3 *open_file(const struct audit_node *node)
+{
+    char path[128];
+    sqlite3 *sqlite = NULL;
+    (void)snprintf(path, sizeof path, "%s/audit.db", node->dir);
+    CHECK(sqlite3_open(path, &sqlite) == SQLITE_OK);
+    return sqlite;
+}
+
+int64_t audit_number(const struct audit_node *node, const char *sql)
+{
+    sqlite3 *sqlite = open_file(node);
+    sqlite3_stmt *statement = NULL;
+    CHECK(sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL) == SQLITE_OK && sqlite3_step(statement) == SQLITE_ROW);
+    int64_t number = sqlite3_column_int64(statement, 0);
+    (void)sqlite3_finalize(statement);
+    CHECK(sqlite3_close(sqlite) == SQLITE_OK);
+    return number;
+}
+
+void audit_execute(const struct audit_node *node, const char *sql)
+{
+    sqlite3 *sqlite = open_file(node);
+    CHECK(sqlite3_exec(sqlite, sql, NULL, NULL, NULL) == SQLITE_OK);
+    CHECK(sqlite3_close(sqlite) == SQLITE_OK);
+}
+
+static void digest_rows(sqlite3 *sqlite, const char *sql, EVP_MD_CTX *context)
+{
+    sqlite3_stmt *statement = NULL;
+    CHECK(sqlite3_prepare_v2(sqlite, sql, -1, &statement, NULL) == SQLITE_OK);
+    while (sqlite3_step(statement) == SQLITE_ROW)
+        for (int i = 0; i < sqlite3_column_count(statement); i++) {
+            const void *data = sqlite3_column_blob(statement, i);
+            CHECK(EVP_DigestUpdate(context, "|", 1) == 1 &&
+                  EVP_DigestUpdate(context, data, (size_t)sqlite3_column_bytes(statement, i)) == 1);
+        }
+    (void)sqlite3_finalize(statement);
+}
+
+void audit_digest(const struct audit_node *node, char out[65])
+{
+    uint8_t digest[32];
+    sqlite3 *sqlite = open_file(node);
+    EVP_MD_CTX *context = EVP_MD_CTX_new();
+    CHECK(EVP_DigestInit_ex2(context, EVP_sha256(), NULL) == 1);
+    digest_rows(sqlite, "SELECT * FROM records ORDER BY revision", context);
+    digest_rows(sqlite, "SELECT * FROM links ORDER BY id, revision", context);
+    CHECK(EVP_DigestFinal_ex(context, digest, NULL) == 1);
+    for (int i = 0; i < 32; i++)
+        (void)snprintf(out + 2 * i, 3, "%02x", digest[i]);
+    EVP_MD_CTX_free(context);
+    CHECK(sqlite3_close(sqlite) == SQLITE_OK);
 }

@@ -1,60 +1,73 @@
-/* Exports to test with: the records of a real store, chained as a node has them, and heads signed with keys of their
- * own. */
-#ifndef LAPSE_TESTS_AUDIT_FIXTURE_H
-#define LAPSE_TESTS_AUDIT_FIXTURE_H
+/* Audits of a few nodes in one process, with real files in a temporary directory, and a chain of made-up events that all of
+ * them are told. */
+#ifndef LAPSE_TESTS_UNIT_AUDIT_FIXTURE_H
+#define LAPSE_TESTS_UNIT_AUDIT_FIXTURE_H
 
-#include <jansson.h>
+#include <stdatomic.h>
 
-#include "client/audit_keys.h"
-#include "client/audit_line.h"
-#include "tests/unit/store_fixture.h"
+#include "node/audit.h"
+#include "store/words.h"
 
-#define FIXTURE_RECORDS 4096
+#define AUDIT_NODES 3u
+#define AUDIT_EPOCH 7
+#define AUDIT_TIME_MS INT64_C(1800000000000)
 
-struct audit_fixture {
-    struct store *store;
-    struct {
-        struct buf event;
-        struct chain_head hash;
-        uint64_t epoch;
-    } records[FIXTURE_RECORDS]; /* revision 1 is the first one */
-    size_t n;
-    int64_t now_ms;
+/* Events 1 to n; event r has the time AUDIT_TIME_MS + 1000 r. */
+struct made_chain {
+    uint32_t n, capacity;
+    struct blob **events;      /* [0] is that of revision 1 */
+    struct audit_place *places; /* [0] is the beginning */
+};
+/* Grants in turn: grant i % 10 of subject "user:dev(i % 10)" on "db/prod/(i % 10)", by "user:oncall". */
+void chain_grow(struct made_chain *chain, uint32_t n);
+void chain_add(struct made_chain *chain, struct event_words *words); /* revision and time are filled in */
+void chain_free(struct made_chain *chain);
+struct grant_id made_grant_id(uint32_t i);
+
+struct audit_world;
+struct audit_node {
+    struct audit_world *world;
+    uint64_t id;
+    char dir[64];
+    struct audit *audit; /* NULL: down */
+    uint64_t told;
+};
+struct audit_world {
+    char dir[48];
+    struct made_chain chain;
+    struct audit_node nodes[AUDIT_NODES];
+    pthread_mutex_t lock; /* of `audit` of the nodes, for frames */
+    _Atomic(uint64_t) liar; /* its records are changed on the way */
+    _Atomic(uint64_t) frames;
+    uint64_t reserve_bytes;
 };
 
-/* With the roles of fixture_store. */
-void audit_fixture_init(struct audit_fixture *fixture);
-void audit_fixture_free(struct audit_fixture *fixture);
-/* Applies a command at `now_ms`, which must take effect, and keeps its events as records. */
-struct store_outcome audit_fixture_do(struct audit_fixture *fixture, struct command command);
-/* Requests grant `number`, approves it by user:app1. */
-void audit_fixture_grant(struct audit_fixture *fixture, uint64_t number);
+struct audit_world *audit_world_new(void);
+void audit_world_free(struct audit_world *world);
+/* Starts with a store at `revision` of the chain. */
+void audit_node_start(struct audit_world *world, uint32_t i, uint64_t revision);
+void audit_node_stop(struct audit_node *node);
+/* The events behind what it was told, up to `revision`. */
+void audit_node_tell(struct audit_node *node, uint64_t revision);
+/* All nodes that run may ask each other. */
+void audit_connect(struct audit_world *world);
 
-struct lapse_audit_record audit_fixture_record(const struct audit_fixture *fixture, uint64_t revision);
-/* The event in JSON; a new reference. */
-json_t *audit_fixture_event(const struct audit_fixture *fixture, uint64_t revision);
-
-/* A key pair of a node, always the same one. */
-struct fixture_signer {
-    uint64_t node_id;
-    uint8_t public_key[LAPSE_AUDIT_KEY_BYTES], signature[LAPSE_AUDIT_SIGNATURE_BYTES];
-    struct lapse_signed_head head; /* the last one that it signed; its bytes lie here and in the fixture */
-};
-void fixture_signer_init(struct fixture_signer *signer, uint64_t node_id);
-struct lapse_node_key fixture_signer_key(const struct fixture_signer *signer);
-/* Signs the head of that revision. */
-const struct lapse_signed_head *fixture_sign(struct fixture_signer *signer, const struct audit_fixture *fixture,
-                                             uint64_t revision);
-/* Signs whatever is in signer->head. */
-void fixture_sign_again(struct fixture_signer *signer);
-
-/* The lines of an export of these records with one head at its end; the caller frees each and the array. */
-struct fixture_lines {
-    char **lines;
-    size_t n;
-};
-struct fixture_lines fixture_export(struct audit_fixture *fixture, struct fixture_signer *signer, uint64_t from,
-                                    uint64_t to);
-void fixture_lines_free(struct fixture_lines *lines);
+struct audit_status audit_now(const struct audit_node *node);
+/* Until the condition holds; fails the test after a minute. */
+#define AUDIT_EVENTUALLY(condition)                                                                                    \
+    do {                                                                                                               \
+        bool holds_ = false;                                                                                           \
+        for (int tries_ = 0; tries_ < 60000 && !(holds_ = (condition)); tries_++)                                      \
+            audit_nap();                                                                                               \
+        cr_assert(holds_, "never: " #condition);                                                                       \
+    } while (0)
+void audit_nap(void);
+/* Asks and waits for the answer. */
+void audit_node_ask(struct audit_node *node, struct audit_job *job);
+/* One number of the database of a node that is down (or up): the first column of the first row. */
+int64_t audit_number(const struct audit_node *node, const char *sql);
+void audit_execute(const struct audit_node *node, const char *sql);
+/* SHA-256 of all records and links, as text. */
+void audit_digest(const struct audit_node *node, char out[65]);
 
 #endif

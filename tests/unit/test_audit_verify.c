@@ -6,9 +6,9 @@
 
 #include "client/audit_event.h"
 #include "client/audit_verify.h"
-#include "tests/unit/audit_fixture.h"
+#include "tests/unit/export_fixture.h"
 
-static struct audit_fixture fixture;
+static struct export_fixture fixture;
 static struct fixture_signer node1, node2;
 static struct fixture_lines lines;
 static struct audit_keys *keys;
@@ -19,10 +19,10 @@ static struct lapse_error error;
 
 static void setup(void)
 {
-    audit_fixture_init(&fixture);
+    export_fixture_init(&fixture);
     for (uint64_t number = 1; number <= GRANTS; number++)
-        audit_fixture_grant(&fixture, number);
-    audit_fixture_do(&fixture, fixture_about(COMMAND_REVOKE, 1, "user:ops"));
+        export_fixture_grant(&fixture, number);
+    export_fixture_do(&fixture, fixture_about(COMMAND_REVOKE, 1, "user:ops"));
     fixture_signer_init(&node1, 1);
     fixture_signer_init(&node2, 2);
     keys = audit_keys_new();
@@ -35,7 +35,7 @@ static void teardown(void)
 {
     fixture_lines_free(&lines);
     audit_keys_free(keys);
-    audit_fixture_free(&fixture);
+    export_fixture_free(&fixture);
 }
 
 TestSuite(audit_verify, .init = setup, .fini = teardown);
@@ -250,17 +250,17 @@ Test(audit_verify, finds_a_truncated_tail_by_a_later_head_from_elsewhere)
 /* The cluster went on from an old backup: as many records, other ones. */
 Test(audit_verify, finds_a_restored_backup_by_a_head_from_elsewhere)
 {
-    static struct audit_fixture restored;
+    static struct export_fixture restored;
     struct fixture_signer kept = node1;
     const struct lapse_signed_head *before = fixture_sign(&kept, &fixture, fixture.n);
-    audit_fixture_init(&restored);
+    export_fixture_init(&restored);
     for (uint64_t number = 11; restored.n < fixture.n; number++)
-        audit_fixture_grant(&restored, number);
+        export_fixture_grant(&restored, number);
     fixture_lines_free(&lines);
     lines = fixture_export(&restored, &node1, 1, restored.n);
     cr_assert(verify_with(NULL), "%s", error.message);
     must_be_bad(before, "signed (a point) another hash for it");
-    audit_fixture_free(&restored);
+    export_fixture_free(&restored);
 }
 
 Test(audit_verify, finds_a_cluster_that_was_set_up_anew)
@@ -470,7 +470,7 @@ Test(audit_verify, refuses_a_line_without_end)
 
 Test(audit_verify, shows_all_fields_of_an_event_by_their_names)
 {
-    json_t *event = audit_fixture_event(&fixture, fixture.n);
+    json_t *event = export_fixture_event(&fixture, fixture.n);
     cr_assert_str_eq(audit_text(event, "type"), "REVOKED");
     cr_assert_str_eq(audit_text(event, "actor"), "user:ops");
     cr_assert_str_eq(audit_text(event, "grant.state"), "REVOKED");

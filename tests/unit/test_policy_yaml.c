@@ -76,7 +76,7 @@ static const char everything[] =
 
 Test(policy_yaml, every_key_gets_where_it_belongs)
 {
-    
+
     struct policy_file file = parse(everything);
     const struct policy *policy = &file.policy;
     assert_slice(policy->name, "prod");
@@ -314,6 +314,7 @@ Test(policy_yaml, texts_come_back_whatever_is_in_them)
         "~",
         "\xC3\xA9t\xC3\xA9",
         "\xE2\x80\xA8",
+        "a \xE2\x80\xA8 b",
         "\xEF\xBB\xBFx",
         "x\ty",
         "two\nlines",

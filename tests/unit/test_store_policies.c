@@ -500,6 +500,42 @@ Test(store_policies, after_the_end_of_a_grant_its_resource_cools_down)
     store_free(store);
 }
 
+Test(store_policies, the_latest_end_counts_in_whatever_order_grants_ended)
+{
+    struct store *store = limited_store((struct policy_limits){.cool_down_ms = MINUTES(2)}, false);
+    expect_taken(request_for(store, 1, "user:dev1", "a", T0));
+    expect_taken(request_for(store, 2, "user:dev1", "a", T0));
+    fixture_must(store, fixture_about(COMMAND_CANCEL, 2, "user:req1"), T0);
+    fixture_must(store, fixture_about(COMMAND_CANCEL, 1, "user:req1"), T0 + MINUTES(1));
+    expect_past_limit(request_for(store, 3, "user:dev1", "a", T0 + MINUTES(3) - 1), "wait for 2m");
+    expect_taken(request_for(store, 3, "user:dev1", "a", T0 + MINUTES(3)));
+    expect_taken(request_for(store, 4, "user:dev1", "a", T0 + MINUTES(3)));
+    fixture_must(store, fixture_about(COMMAND_CANCEL, 3, "user:req1"), T0 + MINUTES(3));
+    fixture_must(store, fixture_about(COMMAND_CANCEL, 4, "user:req1"), T0 + MINUTES(4));
+    expect_past_limit(request_for(store, 5, "user:dev1", "a", T0 + MINUTES(6) - 1), "wait for 2m");
+    expect_taken(request_for(store, 5, "user:dev1", "a", T0 + MINUTES(6)));
+    store_free(store);
+}
+
+Test(store_policies, a_limit_counts_what_stands_under_its_own_policy)
+{
+    struct store *store = limited_store((struct policy_limits){.concurrent = 1}, false);
+    struct policy_rule rule;
+    struct policy policy = open_policy(&rule);
+    policy.name = S("other");
+    policy.priority = 1;
+    fixture_must(store, applying(&policy), T0);
+    struct command command = fixture_request(1);
+    command.terms.policy = S("other");
+    fixture_must(store, command, T0);
+    expect_taken(request_for(store, 2, "user:dev1", "a", T0));
+    expect_past_limit(request_for(store, 3, "user:dev1", "a", T0), "policy p, rule r: at most 1");
+    command = fixture_request(4);
+    command.terms.policy = S("other");
+    fixture_must(store, command, T0);
+    store_free(store);
+}
+
 Test(store_policies, an_automatic_rule_that_holds_waits_for_an_approver_past_its_limit)
 {
     struct store *store =
