@@ -116,8 +116,9 @@
  * memory, or live grants in the order of memory (1 ms each). */
 #define LIMIT_SWEEP_LOOKS 10000u
 #define LIMIT_SWEEP_SCAN 25000u
-/* Likewise where each is asked whether a policy of up to LIMIT_RULES_PER_POLICY rules still allows it. */
-#define LIMIT_SWEEP_JUDGED 1000u
+/* Likewise where a policy of up to LIMIT_RULES_PER_POLICY rules is asked whether it still allows each (5 ms); not above
+ * LIMIT_SWEEP_AT_ONCE. */
+#define LIMIT_SWEEP_JUDGED 2000u
 
 /* Governance: docs/decisions/0012-governance.md. What is kept of one policy, lock, ... as bytes: it has to fit into a
  * command, an event and a record of a snapshot. */

@@ -152,6 +152,11 @@ static const json_t *barrier_of(const struct evidence *evidence)
 static void check_barrier(struct checks *checks, const json_t *barrier)
 {
     char detail[DETAIL];
+    if (json_is_true(audit_member(barrier, "done")) && audit_number(barrier, "points") == 0) {
+        check_add(checks, "Enforcement", "NOT_NEEDED",
+                  "no enforcement point for this resource was registered when it was revoked");
+        return;
+    }
     snprintf(detail, sizeof detail,
              "%" PRId64 " enforcement points were in scope: %" PRId64 " confirmed, %" PRId64
              " could not end a session, %" PRId64 " were waited out, %" PRId64 " had left",

@@ -440,7 +440,8 @@ void report_add(void *arg, const struct lapse_audit_record *record, const json_t
     if (time_ms >= report->to_ms)
         return;
     report->first = report->first == 0 ? record->revision : report->first;
-    report->first_ms = report->first_ms == 0 ? time_ms : report->first_ms;
+    if (report->first_ms == 0 && strcmp(type, "INITIALIZED") != 0) /* a cluster is made before it has a clock */
+        report->first_ms = time_ms;
     report->last = record->revision;
     report->last_ms = time_ms;
     report->records += report_in_period(report, time_ms);

@@ -10,7 +10,7 @@
 /* The lines of a list up to this length stand in one. */
 #define FLOW_MAX 100
 
-static const char plain_text[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@:";
+static const char plain_text[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-./@:*";
 
 static bool is_letter(uint8_t c)
 {

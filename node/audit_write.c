@@ -132,7 +132,6 @@ void audit_set_aside(struct audit *audit, const struct lapse_error *why)
     struct audit_writer *writer = &audit->writer;
     struct lapse_error error;
     int64_t stamp = clock_wall_ms();
-    atomic_fetch_add(&audit->corrupt, 1);
     log_error("the audit database does not verify: it is put aside and fetched anew from other nodes",
               LOG_STR("error", why->message), LOG_I64("aside", stamp), LOG_STR("directory", audit->dir));
     close_reader(audit);
@@ -146,6 +145,7 @@ void audit_set_aside(struct audit *audit, const struct lapse_error *why)
     writer->heads.signed_until = 0;
     atomic_store(&audit->durable, 0);
     audit_publish(audit);
+    atomic_fetch_add(&audit->corrupt, 1);
 }
 
 static void complain(struct audit *audit, const struct lapse_error *why)
@@ -351,5 +351,6 @@ void *audit_write_main(void *arg)
     free(frame);
     audit_db_close(audit->writer.db);
     audit->writer.db = NULL;
+    chain_end_thread();
     return NULL;
 }

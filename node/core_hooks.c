@@ -32,6 +32,8 @@ struct hook {
     const struct hook_options *options;
     struct hook_thread *thread; /* NULL until this node leads for the first time */
     enum hook_stage stage;
+    uint64_t start;   /* where a webhook that nobody knows yet begins; 0: not looked yet */
+    uint64_t head;    /* the database's newest head, which is none of our business */
     uint64_t taken;   /* everything up to it is delivered or passed over, in this leader's eyes */
     uint64_t asked;   /* what the batch reaches up to */
     struct buf batch; /* TailResponse messages, each as field 1 */
@@ -223,6 +225,7 @@ static void on_answered(struct mail *mail)
 {
     struct hook *hook = CONTAINER_OF(mail, struct hook, job.mail);
     hook->stage = HOOK_RESTS;
+    hook->head = hook->job.head_seen;
     buf_clear(&hook->batch);
     hook->at = 0;
     if (hook->job.error.code == LAPSE_OK) {
@@ -242,6 +245,7 @@ static void ask(struct hook *hook)
     hook->job.reply_to = &hook->core->mailbox;
     hook->job.filter.types = hook->options->types;
     hook->job.cursor = hook->taken + 1;
+    hook->job.head_seen = hook->head;
     hook->job.page = BATCH;
     hook->job.deadline_us = clock_boot_us() + ASK_TIMEOUT_US;
     hook->told = false;
@@ -262,7 +266,7 @@ static void rest(struct hook *hook)
         audit_abandon(core_audit(hook->core), &hook->job);
     buf_clear(&hook->batch);
     hook->at = 0;
-    hook->taken = hook->asked = 0;
+    hook->taken = hook->asked = hook->start = 0;
     hook->told = false;
     hook->failures = 0;
 }
@@ -274,7 +278,7 @@ static void go_on(struct hook *hook)
     uint64_t done = committed(hook, &known);
     hook->taken = hook->taken > hook->asked ? hook->taken : hook->asked;
     if (!known) {
-        commit(hook, store_revision(replica_store(hook->core->replica)));
+        commit(hook, hook->start);
     } else if (hook->taken > done && (hook->told || hook->taken - done > IDLE_REVISIONS)) {
         hook->told = false;
         commit(hook, hook->taken);
@@ -292,6 +296,8 @@ static void step(struct hook *hook)
         rest(hook);
         return;
     }
+    if (hook->start == 0)
+        hook->start = store_revision(replica_store(hook->core->replica));
     if (hook->stage != HOOK_RESTS || clock_boot_ms() < hook->not_before_ms)
         return;
     if (!deliver_next(hook))
@@ -300,8 +306,14 @@ static void step(struct hook *hook)
 
 void core_hooks_pulse(struct core *core)
 {
-    for (uint32_t i = 0; core->hooks != NULL && i < core->hooks->config.n; i++)
+    int64_t in_place = 0;
+    for (uint32_t i = 0; core->hooks != NULL && i < core->hooks->config.n; i++) {
+        bool known = false;
         step(&core->hooks->hooks[i]);
+        (void)committed(&core->hooks->hooks[i], &known);
+        in_place += known;
+    }
+    metric_set(METRIC_WEBHOOKS, in_place);
 }
 
 /* --- life --------------------------------------------------------------------------------------------------------- */

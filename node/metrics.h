@@ -51,6 +51,7 @@
     X(METRIC_POINT_FALSE_CURSORS, counter, "lapse_point_false_cursors_total", "Enforcement points that claimed a revision which does not exist") \
     X(METRIC_POINT_FALSE_ACKS, counter, "lapse_point_false_acks_total", "Acknowledgements of what was never sent")          \
     X(METRIC_POINT_REPORTS_REFUSED, counter, "lapse_point_reports_refused_total", "Sessions reported by enforcement points that were not recorded") \
+    X(METRIC_WEBHOOKS, gauge, "lapse_webhooks", "Webhooks of this node that the cluster knows, and tells from some revision on") \
     X(METRIC_WEBHOOK_DELIVERED, counter, "lapse_webhook_delivered_total", "Events that webhooks have taken from this node")  \
     X(METRIC_WEBHOOK_FAILED, counter, "lapse_webhook_failed_total", "Attempts at webhooks that failed")                     \
     X(METRIC_WEBHOOK_DROPPED, counter, "lapse_webhook_dropped_total", "Events that were given up after give-up-after")      \

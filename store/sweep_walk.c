@@ -151,10 +151,11 @@ void sweep_walk_begin(const struct store *store, struct sweep_entry *entry, stru
     struct sweep sweep;
     uint32_t count, live = store_live(store);
     sweep_show(store, entry, &sweep);
-    /* A list may be long with ended grants: then the live ones are fewer. */
+    /* A list may be long with ended grants: then the live ones are fewer. But a collecting slice asks too many for a
+     * policy to judge each. */
     if (!grant_id_is_zero(entry->parent)) {
         entry->way = SWEEP_CHILDREN;
-    } else if (!shortest_list(store, &sweep.filter, &entry->way, &count) || count > live) {
+    } else if (!shortest_list(store, &sweep.filter, &entry->way, &count) || (count > live && !entry->disallowed)) {
         entry->way = SWEEP_COLLECTS;
         entry->left = live / LIMIT_SWEEP_SCAN + 1;
     }

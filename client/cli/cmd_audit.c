@@ -72,9 +72,7 @@ static int take_terms(struct cli *cli, struct audit_terms *terms)
                                                 .subject = cli_text(cli, "subject"),
                                                 .resource = cli_text(cli, "resource"),
                                                 .actor = cli_text(cli, "actor"),
-                                                .types = terms->types,
-                                                .from_ms = cli_number(cli, "from"),
-                                                .to_ms = cli_number(cli, "to")};
+                                                .types = terms->types};
     for (size_t i = 0; i < n && code == CLI_OK; i++) {
         int type = audit_event_type(names[i]);
         if (type == 0)
@@ -97,6 +95,8 @@ int cmd_audit_query(struct cli *cli)
     char token[1024] = "";
     int code = take_terms(cli, &terms);
     args.filter = terms.filter;
+    args.filter.from_ms = cli_number(cli, "from");
+    args.filter.to_ms = cli_number(cli, "to");
     while (code == CLI_OK && left > 0 && !ferror(cli->out)) {
         struct lapse_audit_page page;
         struct lapse_error error;

@@ -3,11 +3,10 @@
 is made; a test file says offline what the cluster does."""
 
 import json
-import pathlib
 import re
 import unittest
 
-from harness import BUILD, DOMAIN, LAPSE, ROOT, Cluster, eventually, grpc, messages, principal, refused, run
+from harness import LAPSE, ROOT, Cluster, eventually, grpc, principal, refused, run
 
 PENDING, ACTIVE, REVOKED, CANCELLED = 1, 3, 5, 9
 DATABASES = """\
@@ -35,7 +34,8 @@ class Policies(unittest.TestCase):
         cls.cluster.__exit__(None, None, None)
 
     def tearDown(self):
-        """The next test begins with the built-in rule."""
+        """The next test begins with the built-in rule, and without grants."""
+        self.lapse("revoke-matching", "--policy", "databases", "--reason", "the test is over")
         for name in self.lapse("policy", "list", "--output", "id").stdout.split():
             eventually("the policy can be removed", lambda name=name: self.removes(name))
         self.assertIn("built-in rule", self.lapse("policy", "list").stdout)

@@ -90,6 +90,7 @@ class Webhooks(unittest.TestCase):
         cluster.settings["webhooks-file"] = str(file)
         cluster.__enter__()
         self.addCleanup(cluster.__exit__, None, None, None)
+        eventually("the webhooks are in place", lambda: cluster.leader().metric("lapse_webhooks") == settings.count("url ="))
         return cluster
 
     def seen(self, kind, grant, path="/chat"):
@@ -100,7 +101,6 @@ class Webhooks(unittest.TestCase):
 
     def test_each_event_is_told_in_order_with_what_happened_and_a_signature(self):
         cluster = self.cluster("[chat]\nurl = {url}/chat\nsecret-file = {secret}\nevents = REQUESTED,APPROVED,REVOKED\n")
-        eventually("the webhook is in place", lambda: cluster.leader().metric("lapse_is_leader") == 1)
         grants = [cluster.request_active() for _ in range(5)]
         for grant in grants:
             self.end(cluster, grant)
@@ -179,11 +179,10 @@ class Webhooks(unittest.TestCase):
         cluster = self.cluster("[chat]\nurl = {url}/chat\n")
         node = cluster.nodes[0]
         node.kill()
-        file = cluster.dir / "wrong.conf"
-        file.write_text("[chat]\nurl = http://example.org/\n")
-        told = subprocess.run([LAPSED, *map(str, node.flags()), "--webhooks-file", file], capture_output=True, text=True)
+        (cluster.dir / "webhooks.conf").write_text("[chat]\nurl = http://example.org/\n")
+        told = subprocess.run([LAPSED, *node.flags()], capture_output=True, text=True)
         self.assertNotEqual(told.returncode, 0)
-        self.assertIn("wrong.conf:2", told.stderr)
+        self.assertIn("webhooks.conf:2", told.stderr)
         self.assertIn("https://", told.stderr)
 
 

@@ -36,7 +36,7 @@ static void set_roles(struct export_fixture *fixture, const char *member, uint32
 void export_fixture_init(struct export_fixture *fixture)
 {
     struct command init = {
-        .type = COMMAND_INIT, .cluster = slice_str("test"), .epoch = 7, .principal = slice_str("user:ops")};
+        .type = COMMAND_INIT, .cluster = slice_str("test"), .epoch = 7, .member = slice_str("user:ops")};
     memset(fixture, 0, sizeof *fixture);
     fixture->store = store_new(NULL);
     fixture->now_ms = T0;

@@ -193,8 +193,13 @@ Test(audit, what_the_queue_has_no_room_for_is_a_gap_and_never_waited_for)
     struct audit_world *world = audit_world_new();
     struct audit_node *node = &world->nodes[0];
     /* The thread gets nothing before a flush: so the queue fills up whatever the disk does. */
-    const uint32_t n = LIMIT_AUDIT_QUEUE_BYTES / 300;
-    chain_grow(&world->chain, n + 10);
+    const uint32_t n = LIMIT_AUDIT_QUEUE_BYTES / 1000 + 10;
+    char reason[1000];
+    memset(reason, 'r', sizeof reason);
+    const struct grant grant = {.id = made_grant_id(1), .state = GRANT_REVOKED, .reason = slice_of(reason, sizeof reason)};
+    struct event_words words = {.type = 6, .grant = &grant};
+    while (world->chain.n < n)
+        chain_add(&world->chain, &words);
     audit_node_start(world, 0, 0);
     audit_node_start(world, 1, 0);
     for (uint32_t i = 0; i < n; i++) {

@@ -377,7 +377,7 @@ Test(cli, bash_completes_commands_flags_and_values)
     static const struct {
         const char *line, *offers;
     } cases[] = {
-        {"lapse re", "request revoke revoke-matching\n"},         {"lapse cluster ''", "status roles transfer add-node remove-node\n"},
+        {"lapse re", "request revoke revoke-matching review report\n"},         {"lapse cluster ''", "status roles transfer add-node remove-node\n"},
         {"lapse cluster roles s", "set\n"},       {"lapse --output json clu", "cluster\n"},
         {"lapse --output ''", "table json id\n"}, {"lapse list --state EX", "EXPIRED EXHAUSTED\n"},
         {"lapse revoke G --rea", "--reason\n"},   {"lapse revoke G --reason x --req", "--request-id\n"},
