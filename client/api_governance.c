@@ -2,11 +2,11 @@
 #include "client/lapse_governance.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/rand.h>
 #include <string.h>
 
 #include "base/check.h"
+#include "base/token.h"
 #include "client/api_internal.h"
 
 #define POLICIES "/lapse.v1.Policies/"
@@ -46,7 +46,7 @@ FREE(review_list)
 
 /* ---- Tokens */
 
-static const char token_prefix[] = "lps_";
+static const char token_prefix[] = TOKEN_PREFIX;
 #define TOKEN_BYTES 32
 #define TOKEN_TEXT 43 /* of them, without padding */
 _Static_assert(sizeof token_prefix - 1 + TOKEN_TEXT + 1 == LAPSE_TOKEN_SIZE, "as the header says");
@@ -70,12 +70,8 @@ void lapse_token_make(char token[LAPSE_TOKEN_SIZE])
 
 lapse_result lapse_token_hash(const char *token, uint8_t sha256[32], struct lapse_error *error)
 {
-    const char *text = token + sizeof token_prefix - 1;
-    unsigned len = 0;
-    if (strncmp(token, token_prefix, sizeof token_prefix - 1) != 0 || strlen(text) != TOKEN_TEXT ||
-        strspn(text, alphabet) != TOKEN_TEXT)
+    if (!token_hash(slice_str(token), sha256))
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "not a token: \"lps_\" and %d characters", TOKEN_TEXT);
-    CHECK(EVP_Digest(token, LAPSE_TOKEN_SIZE - 1, sha256, &len, EVP_sha256(), NULL) == 1 && len == 32);
     return lapse_ok();
 }
 

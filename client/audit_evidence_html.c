@@ -234,7 +234,9 @@ static void print_checks(FILE *out, const json_t *document)
     size_t i;
     json_t *check;
     html_section(out, "How complete the evidence is");
-    fputs("<table><thead><tr><th>Part</th><th>Standing</th><th>What was found</th></tr></thead><tbody>\n", out);
+    fputs("<table class=\"checks\"><thead><tr><th>Part</th><th>Standing</th><th>What was "
+          "found</th></tr></thead><tbody>\n",
+          out);
     json_array_foreach(audit_member(document, "checks"), i, check)
     {
         fputs("<tr><td>", out);

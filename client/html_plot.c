@@ -7,10 +7,11 @@
 #include "client/html_page.h"
 
 #define WIDTH 900.0
-#define HEIGHT 190.0 /* of bars */
-#define FOOT 24.0    /* labels below */
-#define HEAD 20.0    /* numbers above */
-#define LABEL 190.0  /* beside spans */
+#define HEIGHT 190.0  /* of bars */
+#define BAR_MAX 110.0 /* a bar and its gap */
+#define FOOT 24.0     /* labels below */
+#define HEAD 20.0     /* numbers above */
+#define LABEL 190.0   /* beside spans */
 #define ROW 24.0
 
 static void svg_begin(FILE *out, const char *title, double height)
@@ -46,7 +47,8 @@ static size_t longest_label(const struct plot_bar *bars, size_t n)
 
 void plot_bars(FILE *out, const char *title, const struct plot_bar *bars, size_t n)
 {
-    double step = n == 0 ? WIDTH : WIDTH / (double)n, room = HEIGHT - FOOT - HEAD;
+    double even = n == 0 ? WIDTH : WIDTH / (double)n, step = even < BAR_MAX ? even : BAR_MAX,
+           room = HEIGHT - FOOT - HEAD;
     double scale = room / (double)greatest(bars, n);
     size_t every = (size_t)((double)(longest_label(bars, n) * 7 + 8) / step) + 1;
     char number[32];

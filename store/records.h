@@ -42,17 +42,17 @@ struct record {
     struct u48 deadline_ms; /* before the decision: the moment asked for, 0 when a duration was */
     struct u48 requested_revision, approved_revision, activated_revision, revision;
     struct u48 approval_ms; /* of the first approval */
-    uint8_t state; /* enum grant_state; 0: the slot is free */
-    uint8_t n_approvals; /* the first one is here, the others in its extra: extras.h */
+    uint8_t state;          /* enum grant_state; 0: the slot is free */
+    uint8_t n_approvals;    /* the first one is here, the others in its extra: extras.h */
     uint32_t uses;
     string_id subject;
     string_id resource;
     string_id requester;
     string_id ticket;
     string_id policy;
-    string_id shared; /* terms_encode_shared() */
-    string_id story;  /* justification, then NUL and task if there is one */
-    string_id ending; /* ended_by, then NUL and reason if there is one */
+    string_id shared;   /* terms_encode_shared() */
+    string_id story;    /* justification, then NUL and task if there is one */
+    string_id ending;   /* ended_by, then NUL and reason if there is one */
     string_id approver; /* of the first approval */
     string_id comment;
 };

@@ -18,11 +18,11 @@ static bool decode_approval(const struct wire_field *field, struct grant *grant)
     struct wire_reader reader = wire_reader(field->bytes);
     *approval = (struct grant_approval){0};
     while (wire_next(&reader, &part)) {
-        bool good = part.number > last && (part.number == APPROVAL_APPROVER  ? field_bytes(&part, &approval->approver)
-                                           : part.number == APPROVAL_TIME_MS ? field_ms(&part, &approval->time_ms)
-                                           : part.number == APPROVAL_COMMENT ? field_bytes(&part, &approval->comment)
+        bool good = part.number > last && (part.number == APPROVAL_APPROVER   ? field_bytes(&part, &approval->approver)
+                                           : part.number == APPROVAL_TIME_MS  ? field_ms(&part, &approval->time_ms)
+                                           : part.number == APPROVAL_COMMENT  ? field_bytes(&part, &approval->comment)
                                            : part.number == APPROVAL_REVISION ? field_u64(&part, &approval->revision)
-                                                                             : false);
+                                                                              : false);
         if (!good)
             return false;
         last = part.number;

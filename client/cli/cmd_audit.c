@@ -182,6 +182,7 @@ struct export
     struct cli *cli;
     const char *cluster;
     bool ocsf;
+    uint64_t to;
     struct audit_trailer trailer;
     uint64_t last_head;
 };
@@ -205,7 +206,7 @@ static void export_record(void *arg, const struct lapse_audit_record *record)
 static void export_head(void *arg, const struct lapse_signed_head *head)
 {
     struct export *export = arg;
-    if (export->ocsf || head->revision <= export->last_head)
+    if (export->ocsf || head->revision <= export->last_head || head->revision > export->to)
         return;
     export->last_head = head->revision;
     export->trailer.heads++;
@@ -236,8 +237,7 @@ static lapse_result export_lines(struct export *export, const struct lapse_audit
     result = audit_source_tail(cli, from, to, &callbacks, export, error);
     if (!lapse_is_ok(result))
         return result;
-    if (to == newest->head.revision)
-        export_head(export, &newest->head);
+    export_head(export, &newest->head);
     if (!export->ocsf)
         output_json_line(cli->out, audit_trailer_line(&export->trailer));
     return result;
@@ -255,6 +255,7 @@ int cmd_audit_export(struct cli *cli)
     uint64_t to = cli_given(cli, "to-revision") ? (uint64_t)cli_number(cli, "to-revision") : last;
     int code = CLI_OK;
     export.cluster = newest.head.cluster;
+    export.to = to;
     if (from == 0 || from > to || to > last)
         code = cli_usage_error(cli,
                                "there are records 1 to %" PRIu64

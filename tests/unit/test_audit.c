@@ -58,7 +58,7 @@ Test(audit, what_is_told_is_written_and_is_there_after_a_restart)
     /* The store begins at its snapshot, and the log brings the rest again. */
     audit_node_start(world, 0, 3000);
     audit_node_tell(node, 5000);
-    AUDIT_EVENTUALLY(has_all(node, 5000) && audit_head(node->audit) != NULL);
+    AUDIT_EVENTUALLY(has_all(node, 5000) && audit_head_revision(node->audit) > 0);
     cr_expect_eq(audit_now(node).corrupt, 0);
     audit_node_stop(node);
     cr_expect_eq(audit_number(node, "SELECT count(*) FROM records"), 5000);
