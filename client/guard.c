@@ -19,6 +19,8 @@
 #define LOOK_AGAIN_MS 60000 /* at deadlines that are far away */
 #define GOODBYE_MS 1000     /* how long lapse_guard_close waits for the stream to end */
 
+_Static_assert(LAPSE_GUARD_HEAD_MAX == LIMIT_SIGNED_HEAD, "what is told can be kept");
+
 bool guard_is_own_thread(const struct lapse_guard *guard)
 {
     return client_is_own_thread(guard->client);
