@@ -49,7 +49,7 @@ Test(audit_frame, what_is_cut_or_changed_is_refused_or_another_frame_and_never_a
     struct buf bytes = records_frame(&chain, 1, 3);
     for (size_t len = 0; len < bytes.len; len++)
         if (lapse_is_ok(audit_frame_decode(slice_of(bytes.data, len), &frame, NULL)))
-            cr_fail("a cut frame was taken at %zu of %zu", len, bytes.len);
+            cr_assert_fail("a cut frame was taken at %zu of %zu", len, bytes.len);
     for (size_t i = 0; i < bytes.len * 8; i++) {
         uint64_t epoch;
         struct slice event;

@@ -221,6 +221,22 @@ Test(audit_verify, finds_a_history_that_was_hashed_anew)
     must_be_bad(NULL, "node 1 signed (the export) another hash for it");
 }
 
+/* The same with a record left out and the others numbered anew: their bytes know their own numbers. */
+Test(audit_verify, finds_records_under_other_numbers_than_their_own)
+{
+    struct chain_head head = fixture.records[3].hash;
+    buf_free(&fixture.records[4].event);
+    fixture.n--;
+    for (size_t i = 4; i < fixture.n; i++) {
+        fixture.records[i].event = fixture.records[i + 1].event;
+        chain_extend(&head, 7, buf_slice(&fixture.records[i].event));
+        fixture.records[i].hash = head;
+    }
+    fixture_lines_free(&lines);
+    lines = fixture_export(&fixture, &node1, 1, fixture.n);
+    must_be_bad(NULL, "record 5: its bytes are those of revision 6");
+}
+
 Test(audit_verify, finds_a_cut_end_by_the_trailer)
 {
     line_drop(TRAILER_LINE);
