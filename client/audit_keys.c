@@ -3,7 +3,9 @@
 #include <dirent.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,7 +46,7 @@ size_t audit_keys_count(const struct audit_keys *keys)
 static bool has_key(const struct audit_keys *keys, uint64_t node_id, struct lapse_bytes key)
 {
     for (size_t i = 0; i < keys->n; i++)
-        if (keys->keys[i].node_id == node_id && key.len == LAPSE_AUDIT_KEY_BYTES &&
+        if ((keys->keys[i].node_id == node_id || keys->keys[i].node_id == 0) && key.len == LAPSE_AUDIT_KEY_BYTES &&
             memcmp(keys->keys[i].bytes, key.data, key.len) == 0)
             return true;
     return false;
@@ -109,6 +111,29 @@ static lapse_result on_key_line(void *arg, const char *text, size_t len, struct 
     return result;
 }
 
+/* PEM, as the file audit.pub of a node's data directory: it doesn't say which node's it is. False: it is none. */
+static bool load_pem(struct audit_keys *keys, const char *path)
+{
+    uint8_t raw[LAPSE_AUDIT_KEY_BYTES];
+    size_t len = sizeof raw;
+    FILE *file = fopen(path, "re");
+    EVP_PKEY *key = file == NULL ? NULL : PEM_read_PUBKEY(file, NULL, NULL, NULL);
+    bool good = key != NULL && EVP_PKEY_id(key) == EVP_PKEY_ED25519 &&
+                EVP_PKEY_get_raw_public_key(key, raw, &len) == 1 && len == sizeof raw;
+    if (good)
+        audit_keys_add(keys, &(struct lapse_node_key){0, {raw, sizeof raw}});
+    EVP_PKEY_free(key);
+    ERR_clear_error(); /* most files are none, and that is no error */
+    if (file != NULL)
+        (void)fclose(file); /* it was only read */
+    return good;
+}
+
+static lapse_result load_file(struct audit_keys *keys, const char *path, struct lapse_error *error)
+{
+    return load_pem(keys, path) ? lapse_ok() : audit_file_read(path, on_key_line, keys, error);
+}
+
 static lapse_result load_directory(struct audit_keys *keys, const char *path, DIR *directory, struct lapse_error *error)
 {
     lapse_result result = lapse_ok();
@@ -118,7 +143,7 @@ static lapse_result load_directory(struct audit_keys *keys, const char *path, DI
         struct stat about;
         snprintf(name, sizeof name, "%s/%s", path, entry->d_name);
         if (*entry->d_name != '.' && stat(name, &about) == 0 && S_ISREG(about.st_mode))
-            result = audit_file_read(name, on_key_line, keys, error);
+            result = load_file(keys, name, error);
     }
     return result;
 }
@@ -127,7 +152,7 @@ lapse_result audit_keys_load(struct audit_keys *keys, const char *path, struct l
 {
     DIR *directory = opendir(path);
     if (directory == NULL)
-        return audit_file_read(path, on_key_line, keys, error);
+        return load_file(keys, path, error);
     lapse_result result = load_directory(keys, path, directory, error);
     (void)closedir(directory);
     return result;
@@ -135,43 +160,30 @@ lapse_result audit_keys_load(struct audit_keys *keys, const char *path, struct l
 
 /* ---- Heads */
 
-static void put_number(struct buf *out, uint64_t number)
+size_t audit_head_bytes(const struct lapse_signed_head *head, uint8_t out[CHAIN_STATEMENT_MAX])
 {
-    uint8_t bytes[8];
-    for (int i = 0; i < 8; i++)
-        bytes[i] = (uint8_t)(number >> (56 - 8 * i));
-    CHECK(lapse_is_ok(buf_append(out, bytes, sizeof bytes)));
-}
-
-/* The sizes are checked before: a line or a message with others is refused. */
-void audit_head_bytes(const struct lapse_signed_head *head, struct buf *out)
-{
-    static const char tag[] = "lapse.head.1";
-    size_t cluster_len = strlen(head->cluster);
-    uint8_t len = (uint8_t)cluster_len;
-    CHECK(cluster_len <= LIMIT_CLUSTER && head->hash.len == LAPSE_AUDIT_HASH_BYTES);
-    CHECK(lapse_is_ok(buf_append(out, tag, sizeof tag - 1)) && lapse_is_ok(buf_append(out, &len, 1)) &&
-          lapse_is_ok(buf_append(out, head->cluster, len)));
-    put_number(out, head->epoch);
-    put_number(out, head->revision);
-    put_number(out, (uint64_t)head->time_ms);
-    put_number(out, head->node_id);
-    CHECK(lapse_is_ok(buf_append(out, head->hash.data, head->hash.len)));
+    struct chain_statement statement = {.cluster = slice_str(head->cluster),
+                                        .epoch = head->epoch,
+                                        .revision = head->revision,
+                                        .time_ms = head->time_ms,
+                                        .node_id = head->node_id};
+    /* Checked before: a line or a message with other sizes is refused. */
+    CHECK(statement.cluster.len <= LIMIT_CLUSTER && head->hash.len == sizeof statement.head.hash);
+    memcpy(statement.head.hash, head->hash.data, sizeof statement.head.hash);
+    return chain_statement_bytes(&statement, out);
 }
 
 static bool is_signed(const struct lapse_signed_head *head)
 {
-    struct buf bytes;
-    buf_init(&bytes, 512);
-    audit_head_bytes(head, &bytes);
+    uint8_t bytes[CHAIN_STATEMENT_MAX];
+    size_t len = audit_head_bytes(head, bytes);
     EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, head->public_key.data, head->public_key.len);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
     CHECK(context != NULL);
     bool good = key != NULL && EVP_DigestVerifyInit(context, NULL, NULL, NULL, key) == 1 &&
-                EVP_DigestVerify(context, head->signature.data, head->signature.len, bytes.data, bytes.len) == 1;
+                EVP_DigestVerify(context, head->signature.data, head->signature.len, bytes, len) == 1;
     EVP_MD_CTX_free(context);
     EVP_PKEY_free(key);
-    buf_free(&bytes);
     return good;
 }
 

@@ -146,8 +146,8 @@ void audit_set_peers(struct audit *audit, const uint64_t *ids, uint32_t n)
     CHECK(pthread_mutex_unlock(&audit->lock) == 0);
 }
 
-/* The reader answers questions for records, the writer takes the rest: one look at the kind is enough here, the frame is
- * decoded where it is used. */
+/* The reader answers questions for records, the writer takes the rest: one look at the kind is enough here, the frame
+ * is decoded where it is used. */
 void audit_receive(struct audit *audit, uint64_t from, struct slice frame)
 {
     struct audit_frame decoded;

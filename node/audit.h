@@ -84,13 +84,14 @@ struct audit_status {
 void audit_get_status(const struct audit *audit, struct audit_status *status);
 
 /* The newest signed head of this node as the bytes of a lapse.v1.SignedHead, and a reference for the caller; NULL:
- * there is none yet. Never waits for the database. audit_head_revision() is 0 until there is one and changes with it. */
+ * there is none yet. Never waits for the database. audit_head_revision() is 0 until there is one and changes with it.
+ */
 struct blob *audit_head(struct audit *audit);
 uint64_t audit_head_revision(const struct audit *audit);
 
 enum audit_op {
-    AUDIT_QUERY,    /* `filter`, `cursor`, `page`, `descending` -> records, then `cursor` of the rest or 0 */
-    AUDIT_TAIL,     /* `filter`, `cursor` .. `last` -> records and heads; waits until something is new. `cursor` goes on */
+    AUDIT_QUERY, /* `filter`, `cursor`, `page`, `descending` -> records, then `cursor` of the rest or 0 */
+    AUDIT_TAIL,  /* `filter`, `cursor` .. `last` -> records and heads; waits until something is new. `cursor` goes on */
     AUDIT_EVIDENCE, /* `filter.grant`, `cursor` (0: begin) -> records, at last the head; `cursor` 0: that was all */
     AUDIT_HEAD,     /* -> a head signed now, and the keys of all nodes that are known */
     AUDIT_CHECK     /* `claim`, `upto` -> `verdict` */
@@ -100,7 +101,7 @@ enum audit_op {
 struct audit_filter {
     uint8_t grant[16]; /* all zero: any */
     struct slice subject, resource, actor;
-    uint64_t types;          /* bits 1 << type; 0: all */
+    uint64_t types;         /* bits 1 << type; 0: all */
     int64_t from_ms, to_ms; /* to: exclusive; 0: none */
 };
 
@@ -130,14 +131,14 @@ struct audit_job {
     uint64_t cursor;
     uint64_t last;      /* TAIL: the last revision wanted; 0: no end */
     uint64_t head_seen; /* TAIL: of the newest head that was told; goes on */
-    uint32_t page; /* records at most */
+    uint32_t page;      /* records at most */
     bool descending;
-    uint64_t upto;           /* answered once the database has everything up to it */
-    int64_t deadline_us;     /* boot time; UNAVAILABLE after it */
+    uint64_t upto;            /* answered once the database has everything up to it */
+    int64_t deadline_us;      /* boot time; UNAVAILABLE after it */
     struct audit_claim claim; /* CHECK; `upto`: of the claimant's registration */
     uint64_t epoch;           /* CHECK: the cluster's */
-    /* The answer: `error.code` LAPSE_OK, or why not. QUERY: QueryResponse fields 4 and 5; TAIL and EVIDENCE: TailResponse
-     * messages, each as field 1 of a list; HEAD: a HeadResponse. */
+    /* The answer: `error.code` LAPSE_OK, or why not. QUERY: QueryResponse fields 4 and 5; TAIL and EVIDENCE:
+     * TailResponse messages, each as field 1 of a list; HEAD: a HeadResponse. */
     struct lapse_error error;
     struct buf response;
     enum audit_verdict verdict;

@@ -1,5 +1,5 @@
-/* What else the reader answers: ranges for other nodes, heads signed on demand, and whether a head that was kept elsewhere
- * is one of ours. */
+/* What else the reader answers: ranges for other nodes, heads signed on demand, and whether a head that was kept
+ * elsewhere is one of ours. */
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -18,10 +18,10 @@ struct piece {
     struct {
         uint64_t epoch;
         struct blob *event;
-    } *records;
+    } * records;
     uint32_t n, capacity;
     size_t bytes;
-    uint64_t first; /* revision of the last one in `records` */
+    uint64_t first;         /* revision of the last one in `records` */
     struct chain_head head; /* before it */
 };
 
@@ -147,7 +147,8 @@ static void put_key(struct wire_writer *writer, uint64_t node_id, const uint8_t 
     wire_end(writer, mark);
 }
 
-lapse_result audit_head_run(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct audit_job *job)
+lapse_result audit_head_run(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                            struct audit_job *job)
 {
     struct audit_db_key keys[LIMIT_AUDIT_KEYS];
     uint8_t own[AUDIT_KEY_BYTES];
@@ -205,7 +206,8 @@ static lapse_result judge(struct audit_db *db, const struct audit_book *book, st
     return result.code == LAPSE_NOT_FOUND ? lapse_ok() : result;
 }
 
-lapse_result audit_check_run(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct audit_job *job)
+lapse_result audit_check_run(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                             struct audit_job *job)
 {
     bool known = false;
     if (!audit_claim_is_signed(&job->claim, slice_str(audit->cluster))) {
@@ -218,10 +220,11 @@ lapse_result audit_check_run(struct audit *audit, struct audit_db *db, const str
         result = judge(db, book, job);
     if (lapse_is_ok(result) && job->verdict == AUDIT_ROLLBACK) {
         metric_add(METRIC_AUDIT_ROLLBACKS, 1);
-        log_error("an enforcement point holds a head that this cluster has signed and does not have any more: something was "
-                  "lost or changed",
-                  LOG_U64("signer", job->claim.node_id), LOG_U64("revision", job->claim.revision),
-                  LOG_U64("epoch", job->claim.epoch), LOG_U64("registration", job->upto));
+        log_error(
+            "an enforcement point holds a head that this cluster has signed and does not have any more: something was "
+            "lost or changed",
+            LOG_U64("signer", job->claim.node_id), LOG_U64("revision", job->claim.revision),
+            LOG_U64("epoch", job->claim.epoch), LOG_U64("registration", job->upto));
     }
     return result;
 }

@@ -76,8 +76,8 @@ lapse_result audit_book_shrink(struct audit_book *book, struct audit_db *db, uin
 
 static lapse_result contradiction(struct lapse_error *error, uint64_t revision)
 {
-    return lapse_fail(error, LAPSE_DATA_LOSS, AUDIT_DB_NAME ": record %" PRIu64 " is not the one that this node's log leads to",
-                      revision);
+    return lapse_fail(error, LAPSE_DATA_LOSS,
+                      AUDIT_DB_NAME ": record %" PRIu64 " is not the one that this node's log leads to", revision);
 }
 
 static lapse_result add(struct audit_db *db, const struct audit_item *item, struct lapse_error *error)

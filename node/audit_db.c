@@ -1,8 +1,8 @@
 /* Statements are prepared once and named by an enum; whoever needs one of its own (queries) brings its text.
  *
  * Records go into the table in the order of their revisions, which is the order of the file; what they are found by has
- * partial indexes, since most records lack something. synchronous is NORMAL: in WAL mode a commit then is atomic and in order,
- * but on the disk only with the next checkpoint. One durable commit syncs all that came before it. */
+ * partial indexes, since most records lack something. synchronous is NORMAL: in WAL mode a commit then is atomic and in
+ * order, but on the disk only with the next checkpoint. One durable commit syncs all that came before it. */
 #include "node/audit_db.h"
 
 #include <errno.h>
@@ -21,7 +21,8 @@
 
 static const char schema[] =
     "CREATE TABLE records(revision INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
-    " type INTEGER NOT NULL, actor TEXT, grant_id BLOB, subject TEXT, resource TEXT, event BLOB NOT NULL, hash BLOB NOT NULL);"
+    " type INTEGER NOT NULL, actor TEXT, grant_id BLOB, subject TEXT, resource TEXT, event BLOB NOT NULL, hash BLOB "
+    "NOT NULL);"
     "CREATE INDEX records_grant ON records(grant_id) WHERE grant_id IS NOT NULL;"
     "CREATE INDEX records_subject ON records(subject) WHERE subject IS NOT NULL;"
     "CREATE INDEX records_resource ON records(resource) WHERE resource IS NOT NULL;"
@@ -55,8 +56,9 @@ enum text {
 static const char *const texts[SQL_TEXTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_COMMIT] = "COMMIT",
-    [SQL_ADD] = "INSERT OR IGNORE INTO records(revision, epoch, time_ms, type, actor, grant_id, subject, resource, event, hash)"
-                " VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    [SQL_ADD] =
+        ("INSERT OR IGNORE INTO records(revision, epoch, time_ms, type, actor, grant_id, subject, resource, event,"
+         " hash) VALUES(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"),
     [SQL_LINK] = "INSERT OR IGNORE INTO links(id, revision) VALUES(?, ?)",
     [SQL_HASH] = "SELECT hash FROM records WHERE revision = ?",
     [SQL_NEWEST] = "SELECT max(revision) FROM records",
@@ -154,23 +156,26 @@ static lapse_result set_up(struct audit_db *db, enum audit_db_use use, struct la
     (void)sqlite3_busy_timeout(db->sqlite, BUSY_MS);
     lapse_result result = lapse_ok();
     if (use == AUDIT_DB_WRITE)
-        result = execute(db,
-                         "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8192;"
-                         "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768; PRAGMA trusted_schema = OFF",
-                         error);
+        result =
+            execute(db,
+                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8192;"
+                    "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768; PRAGMA trusted_schema = OFF",
+                    error);
     if (lapse_is_ok(result))
         result = read_version(db, &version, error);
     if (lapse_is_ok(result) && version == 0 && use == AUDIT_DB_WRITE)
         return make_schema(db, error);
     if (lapse_is_ok(result) && version != 1)
-        result = lapse_fail(error, version == 0 ? LAPSE_UNAVAILABLE : LAPSE_DATA_LOSS, AUDIT_DB_NAME ": version %d", version);
+        result = lapse_fail(error, version == 0 ? LAPSE_UNAVAILABLE : LAPSE_DATA_LOSS, AUDIT_DB_NAME ": version %d",
+                            version);
     return result;
 }
 
 static lapse_result prepare_all(struct audit_db *db, struct lapse_error *error)
 {
     for (int i = 0; i < SQL_TEXTS; i++)
-        if (sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &db->statements[i], NULL) != SQLITE_OK)
+        if (sqlite3_prepare_v3(db->sqlite, texts[i], -1, SQLITE_PREPARE_PERSISTENT, &db->statements[i], NULL) !=
+            SQLITE_OK)
             return failed(db->sqlite, error);
     return lapse_ok();
 }
@@ -225,8 +230,9 @@ lapse_result audit_db_set_aside(const char *dir, int64_t stamp, struct lapse_err
 
 static void bind_text(sqlite3_stmt *statement, int at, struct slice text)
 {
-    CHECK((text.len == 0 ? sqlite3_bind_null(statement, at)
-                         : sqlite3_bind_text(statement, at, (const char *)text.data, (int)text.len, SQLITE_STATIC)) == SQLITE_OK);
+    CHECK((text.len == 0
+               ? sqlite3_bind_null(statement, at)
+               : sqlite3_bind_text(statement, at, (const char *)text.data, (int)text.len, SQLITE_STATIC)) == SQLITE_OK);
 }
 
 static void bind_blob(sqlite3_stmt *statement, int at, struct slice bytes)
@@ -356,8 +362,8 @@ static lapse_result compare(struct audit_db *db, const struct audit_record *reco
     struct chain_head head;
     lapse_result result = audit_db_hash(db, record->revision, &head, error);
     if (lapse_is_ok(result) && !chain_head_equal(&head, &record->head))
-        result = lapse_fail(error, LAPSE_DATA_LOSS, AUDIT_DB_NAME ": record %" PRIu64 " is not the one that the log has",
-                            record->revision);
+        result = lapse_fail(error, LAPSE_DATA_LOSS,
+                            AUDIT_DB_NAME ": record %" PRIu64 " is not the one that the log has", record->revision);
     return result;
 }
 

@@ -1,8 +1,9 @@
-/* audit.db: what SQLite is asked for, and its errors in our words. One connection, one thread; the writer and the reader
- * have one each.
+/* audit.db: what SQLite is asked for, and its errors in our words. One connection, one thread; the writer and the
+ * reader have one each.
  *
  * Codes of all functions: DATA_LOSS: the file is no database, is damaged, or holds something else than it should;
- * RESOURCE_EXHAUSTED: the disk is full; DEADLINE_EXCEEDED: stopped by audit_db_limit; UNAVAILABLE: any other failure of the disk. */
+ * RESOURCE_EXHAUSTED: the disk is full; DEADLINE_EXCEEDED: stopped by audit_db_limit; UNAVAILABLE: any other failure of
+ * the disk. */
 #ifndef LAPSE_NODE_AUDIT_DB_H
 #define LAPSE_NODE_AUDIT_DB_H
 
@@ -47,7 +48,8 @@ void audit_db_rollback(struct audit_db *db);
 lapse_result audit_db_add(struct audit_db *db, const struct audit_record *record, const struct audit_fields *fields,
                           bool *added, struct lapse_error *error) LAPSE_MUST_USE;
 /* Replaces what was there from `first` on; last < first: there is no gap there any more. */
-lapse_result audit_db_put_gap(struct audit_db *db, const struct audit_gap *gap, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result audit_db_put_gap(struct audit_db *db, const struct audit_gap *gap,
+                              struct lapse_error *error) LAPSE_MUST_USE;
 /* `keep` the newest head but this one. */
 lapse_result audit_db_put_head(struct audit_db *db, uint64_t revision, struct slice head, bool keep,
                                struct lapse_error *error) LAPSE_MUST_USE;
@@ -61,7 +63,8 @@ lapse_result audit_db_newest(struct audit_db *db, uint64_t *revision, struct lap
 /* NOT_FOUND when there is no such record. */
 lapse_result audit_db_hash(struct audit_db *db, uint64_t revision, struct chain_head *head,
                            struct lapse_error *error) LAPSE_MUST_USE;
-/* In order; RESOURCE_EXHAUSTED is not an answer of this one: there are LIMIT_AUDIT_GAPS at most, or the file is damaged. */
+/* In order; RESOURCE_EXHAUSTED is not an answer of this one: there are LIMIT_AUDIT_GAPS at most, or the file is
+ * damaged. */
 lapse_result audit_db_gaps(struct audit_db *db, struct audit_gap gaps[LIMIT_AUDIT_GAPS], uint32_t *n,
                            struct lapse_error *error) LAPSE_MUST_USE;
 struct audit_db_key {
@@ -78,7 +81,8 @@ struct sqlite3_stmt *audit_db_prepare(struct audit_db *db, const char *sql, stru
 bool audit_db_step(struct audit_db *db, struct sqlite3_stmt *statement);
 /* After a step without a row: it was the end, not an error. */
 bool audit_db_was_last(const struct audit_db *db);
-lapse_result audit_db_done(struct audit_db *db, struct sqlite3_stmt *statement, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result audit_db_done(struct audit_db *db, struct sqlite3_stmt *statement,
+                           struct lapse_error *error) LAPSE_MUST_USE;
 /* Columns from `column` on: epoch, revision, event, hash. Borrowed until the next step. DATA_LOSS for what is none. */
 lapse_result audit_db_row(struct sqlite3_stmt *statement, int column, struct audit_record *record,
                           struct lapse_error *error) LAPSE_MUST_USE;

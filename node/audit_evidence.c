@@ -2,10 +2,11 @@
  *
  *   its own records: requests to ends, sessions, review, token (by its id)
  *   the barrier of its end: receipts, ENFORCED (by the barrier's id; which it was, is told below)
- *   if a sweep ended it, the sweep's beginning and end, and its barrier; if its parent's end did, the parent's end and barrier
+ *   if a sweep ended it, the sweep's beginning and end, and its barrier; if its parent's end did, the parent's end and
+ * barrier
  *
- * A barrier is named by the last revision of its command. That command's events are the REVOKED of the grant and those of
- * what was below it, one behind the other: each one's parent is among those before. */
+ * A barrier is named by the last revision of its command. That command's events are the REVOKED of the grant and those
+ * of what was below it, one behind the other: each one's parent is among those before. */
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdlib.h>
@@ -25,8 +26,8 @@ static lapse_result note(struct finding *finding, uint64_t revision)
 {
     struct audit_job *job = finding->job;
     if (job->n_found == LIMIT_AUDIT_EVIDENCE)
-        return lapse_fail(&job->error, LAPSE_RESOURCE_EXHAUSTED, "this grant has more than %u records: ask for them with Query",
-                          LIMIT_AUDIT_EVIDENCE);
+        return lapse_fail(&job->error, LAPSE_RESOURCE_EXHAUSTED,
+                          "this grant has more than %u records: ask for them with Query", LIMIT_AUDIT_EVIDENCE);
     if (job->n_found == finding->capacity) {
         finding->capacity = finding->capacity == 0 ? 64 : finding->capacity * 2;
         job->found = mem_realloc(job->found, finding->capacity * sizeof *job->found);
@@ -163,7 +164,8 @@ static lapse_result note_sweeps(struct finding *finding, uint64_t revision, cons
 }
 
 /* What made this grant end; `parent` is set when that has to be asked of the grant above. */
-static lapse_result note_end(struct finding *finding, const uint8_t grant[16], bool own, uint8_t parent[16], bool *goes_on)
+static lapse_result note_end(struct finding *finding, const uint8_t grant[16], bool own, uint8_t parent[16],
+                             bool *goes_on)
 {
     bool found = false;
     struct audit_end end = {.state = 0};

@@ -2,12 +2,12 @@
  *
  *   gap [first, last] whose last hash is known
  *      --RANGE--> a peer --RECORDS--> the last ones of it, and the hash before them
- *      hash them forward from there: it must lead to the known hash --> they are added, the gap is shorter, and the hash
- *      before them is the known one now
+ *      hash them forward from there: it must lead to the known hash --> they are added, the gap is shorter, and the
+ * hash before them is the known one now
  *
- * So each piece is verified at once, by a hash that goes back to what the log said: nobody can make up records that lead
- * to it. What doesn't verify is dropped whole, the peer is named in the log, and the next one is asked. When a gap is
- * closed, what lies before it must have the hash that the piece began with: otherwise that is damaged. */
+ * So each piece is verified at once, by a hash that goes back to what the log said: nobody can make up records that
+ * lead to it. What doesn't verify is dropped whole, the peer is named in the log, and the next one is asked. When a gap
+ * is closed, what lies before it must have the hash that the piece began with: otherwise that is damaged. */
 #include "node/audit_internal.h"
 
 #include "base/check.h"
@@ -51,7 +51,8 @@ static void give_up(struct audit *audit, int64_t now_us)
     fetch->sequence = 0;
     fetch->turn++;
     fetch->failures++;
-    fetch->until_us = audit->writer.n_peers > 0 && fetch->failures % audit->writer.n_peers == 0 ? now_us + PAUSE_US : now_us;
+    fetch->until_us =
+        audit->writer.n_peers > 0 && fetch->failures % audit->writer.n_peers == 0 ? now_us + PAUSE_US : now_us;
 }
 
 void audit_fetch_step(struct audit *audit, int64_t now_us)

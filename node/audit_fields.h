@@ -23,7 +23,8 @@ struct audit_fields {
 };
 
 /* INVALID_ARGUMENT unless `event` is a lapse.v1.Event with a revision, a time and a type. */
-lapse_result audit_fields_read(struct slice event, struct audit_fields *fields, struct lapse_error *error) LAPSE_MUST_USE;
+lapse_result audit_fields_read(struct slice event, struct audit_fields *fields,
+                               struct lapse_error *error) LAPSE_MUST_USE;
 
 /* What evidence needs to know of an event; empty and zero where it is not of that kind. */
 struct audit_end {

@@ -3,7 +3,15 @@
 #include "base/check.h"
 #include "base/wire.h"
 
-enum { FIELD_KIND = 1, FIELD_SEQUENCE = 2, FIELD_FIRST = 3, FIELD_LAST = 4, FIELD_HASH = 5, FIELD_HEAD = 6, FIELD_RECORD = 7 };
+enum {
+    FIELD_KIND = 1,
+    FIELD_SEQUENCE = 2,
+    FIELD_FIRST = 3,
+    FIELD_LAST = 4,
+    FIELD_HASH = 5,
+    FIELD_HEAD = 6,
+    FIELD_RECORD = 7
+};
 enum { RECORD_EPOCH = 1, RECORD_EVENT = 2 };
 
 lapse_result audit_frame_encode(const struct audit_frame *frame, struct buf *out)

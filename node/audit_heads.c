@@ -1,8 +1,8 @@
 /* Signed heads. Every 5 s, if something has happened: the head of what is whole in the database is signed, kept (one in
  * ten minutes and the newest), held ready for enforcement points, and told to the other nodes.
  *
- * What other nodes tell is compared: two nodes with different records at one revision is what the chain is there to show.
- * Their keys are remembered, also after they have left, for whoever brings one of their heads. */
+ * What other nodes tell is compared: two nodes with different records at one revision is what the chain is there to
+ * show. Their keys are remembered, also after they have left, for whoever brings one of their heads. */
 #include "node/audit_internal.h"
 
 #include "base/check.h"
@@ -47,8 +47,10 @@ static void tell_others(struct audit *audit, struct slice head)
     buf_free(&frame);
 }
 
-/* What is signed is in the database, without a gap, and the log has said so: not what lies there from an earlier life. */
-static lapse_result find_place(struct audit_writer *writer, struct chain_statement *statement, struct lapse_error *error)
+/* What is signed is in the database, without a gap, and the log has said so: not what lies there from an earlier life.
+ */
+static lapse_result find_place(struct audit_writer *writer, struct chain_statement *statement,
+                               struct lapse_error *error)
 {
     const struct audit_book *book = &writer->book;
     statement->revision = audit_book_whole(book);
@@ -97,8 +99,8 @@ void audit_heads_step(struct audit *audit, int64_t now_us)
     struct audit_writer *writer = &audit->writer;
     uint64_t whole = audit_book_whole(&writer->book);
     bool first = audit_head_revision(audit) == 0;
-    if (writer->db == NULL || whole == 0 || whole > writer->told.revision ||
-        now_us < writer->retry_us || (now_us < writer->heads.next_us && !first))
+    if (writer->db == NULL || whole == 0 || whole > writer->told.revision || now_us < writer->retry_us ||
+        (now_us < writer->heads.next_us && !first))
         return;
     writer->heads.next_us = now_us + EVERY_US;
     if (whole > writer->heads.signed_until)
@@ -125,13 +127,14 @@ static void compare(struct audit *audit, const struct audit_claim *claim)
 {
     struct audit_writer *writer = &audit->writer;
     struct chain_head ours;
-    if (claim->epoch != writer->told.epoch || claim->revision > audit_book_whole(&writer->book) || claim->revision > writer->told.revision ||
+    if (claim->epoch != writer->told.epoch || claim->revision > audit_book_whole(&writer->book) ||
+        claim->revision > writer->told.revision ||
         !lapse_is_ok(audit_db_hash(writer->db, claim->revision, &ours, NULL)) ||
         memcmp(ours.hash, claim->hash, sizeof ours.hash) == 0)
         return;
     metric_add(METRIC_AUDIT_DISPUTES, 1);
-    log_error("another node has signed another history: one of the two has been changed", LOG_U64("peer", claim->node_id),
-              LOG_U64("revision", claim->revision));
+    log_error("another node has signed another history: one of the two has been changed",
+              LOG_U64("peer", claim->node_id), LOG_U64("revision", claim->revision));
 }
 
 void audit_heads_told(struct audit *audit, uint64_t from, struct slice head)

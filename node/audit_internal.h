@@ -77,8 +77,8 @@ struct audit_fetch {
     uint64_t sequence; /* of the question that waits; 0: none does */
     uint64_t peer;
     uint64_t first, last;
-    int64_t until_us; /* the answer is waited for, or nobody is asked, until then */
-    uint32_t turn;    /* whose it is */
+    int64_t until_us;  /* the answer is waited for, or nobody is asked, until then */
+    uint32_t turn;     /* whose it is */
     uint32_t failures; /* in a row */
 };
 
@@ -92,15 +92,15 @@ struct audit_heads {
 struct audit_writer {
     struct audit_db *db; /* NULL: it could not be opened yet */
     struct audit_book book;
-    struct audit_place told; /* by the core, as far as it was taken */
+    struct audit_place told;  /* by the core, as far as it was taken */
     struct audit_items batch; /* taken from the queue, not written yet */
     struct audit_verify verify;
     struct audit_fetch fetch;
     struct audit_heads heads;
-    int64_t retry_us;   /* the disk failed: nothing before */
-    int64_t space_us;   /* when to look at free space next */
+    int64_t retry_us; /* the disk failed: nothing before */
+    int64_t space_us; /* when to look at free space next */
     bool reserve_there;
-    bool complained;    /* about the disk, since it last worked */
+    bool complained; /* about the disk, since it last worked */
     uint64_t peers[LIMIT_PEERS];
     uint32_t n_peers;
 };
@@ -159,8 +159,8 @@ struct audit_inbox_frame *audit_inbox_take(struct audit_inbox *inbox);
 void *audit_write_main(void *arg);
 void *audit_read_main(void *arg);
 
-/* On the writer thread. A transaction has failed and is rolled back: what is damaged is put aside and fetched anew, a full disk
- * gets the reserve, anything else is tried again in a while. */
+/* On the writer thread. A transaction has failed and is rolled back: what is damaged is put aside and fetched anew, a
+ * full disk gets the reserve, anything else is tried again in a while. */
 void audit_write_failed(struct audit *audit, const struct lapse_error *why);
 /* What is found damaged is put aside and fetched anew. */
 void audit_set_aside(struct audit *audit, const struct lapse_error *why);
@@ -182,10 +182,14 @@ void audit_heads_told(struct audit *audit, uint64_t from, struct slice head);
 /* On the reader thread. `book` is what was published when it began. */
 void audit_serve_range(struct audit *audit, struct audit_db *db, uint64_t from, const struct audit_frame *frame);
 lapse_result audit_query_run(struct audit_db *db, const struct audit_book *book, struct audit_job *job) LAPSE_MUST_USE;
-lapse_result audit_tail_run(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct audit_job *job) LAPSE_MUST_USE;
-lapse_result audit_evidence_run(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct audit_job *job) LAPSE_MUST_USE;
-lapse_result audit_head_run(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct audit_job *job) LAPSE_MUST_USE;
-lapse_result audit_check_run(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct audit_job *job) LAPSE_MUST_USE;
+lapse_result audit_tail_run(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                            struct audit_job *job) LAPSE_MUST_USE;
+lapse_result audit_evidence_run(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                                struct audit_job *job) LAPSE_MUST_USE;
+lapse_result audit_head_run(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                            struct audit_job *job) LAPSE_MUST_USE;
+lapse_result audit_check_run(struct audit *audit, struct audit_db *db, const struct audit_book *book,
+                             struct audit_job *job) LAPSE_MUST_USE;
 /* A head of what the database has now; UNAVAILABLE before it has anything. */
 lapse_result audit_sign_now(struct audit *audit, struct audit_db *db, const struct audit_book *book, struct buf *out,
                             uint64_t *revision, struct lapse_error *error) LAPSE_MUST_USE;

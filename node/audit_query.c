@@ -1,8 +1,8 @@
 /* Query and Tail: records that match, in the order of their revisions.
  *
- * Whatever is asked, one call looks at LIMIT_AUDIT_LOOKS revisions at most, or as many as it finds by an index, slice by
- * slice; what it has by then is the answer, with the place where it goes on. Cluster time never runs backwards, so that a
- * time is a place among the revisions. */
+ * Whatever is asked, one call looks at LIMIT_AUDIT_LOOKS revisions at most, or as many as it finds by an index, slice
+ * by slice; what it has by then is the answer, with the place where it goes on. Cluster time never runs backwards, so
+ * that a time is a place among the revisions. */
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -201,7 +201,8 @@ static lapse_result fill(struct audit_db *db, struct page *page, struct range *r
     if (statement == NULL)
         return lapse_failed(job->error.code);
     bind_filter(statement, &job->filter);
-    while (lapse_is_ok(result) && rest->first <= rest->last && !page->full && looks < looks_max && clock_boot_us() < until_us) {
+    while (lapse_is_ok(result) && rest->first <= rest->last && !page->full && looks < looks_max &&
+           clock_boot_us() < until_us) {
         struct range slice = next_slice(rest, job->descending, size);
         (void)sqlite3_reset(statement);
         CHECK(sqlite3_bind_int64(statement, 1, (int64_t)slice.first) == SQLITE_OK &&

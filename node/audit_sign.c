@@ -44,7 +44,8 @@ static lapse_result write_pem(const char *path, mode_t mode, EVP_PKEY *pair, boo
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (file == NULL)
         return lapse_fail(error, LAPSE_UNAVAILABLE, "can't write %s: %s", beside, strerror(errno));
-    int written = is_private ? PEM_write_PrivateKey(file, pair, NULL, NULL, 0, NULL, NULL) : PEM_write_PUBKEY(file, pair);
+    int written =
+        is_private ? PEM_write_PrivateKey(file, pair, NULL, NULL, 0, NULL, NULL) : PEM_write_PUBKEY(file, pair);
     bool done = written == 1 && fflush(file) == 0 && fsync(fd) == 0;
     done = fclose(file) == 0 && done;
     if (!done || rename(beside, path) != 0) {

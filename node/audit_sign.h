@@ -1,5 +1,5 @@
-/* A node's own key for heads, and heads as bytes (lapse.v1.SignedHead). Ed25519 by OpenSSL. A key may be used by several
- * threads at once. */
+/* A node's own key for heads, and heads as bytes (lapse.v1.SignedHead). Ed25519 by OpenSSL. A key may be used by
+ * several threads at once. */
 #ifndef LAPSE_NODE_AUDIT_SIGN_H
 #define LAPSE_NODE_AUDIT_SIGN_H
 

@@ -1,9 +1,10 @@
-/* Everything that was in the database when it was opened, in the order of revisions: is each event still the one that was
- * hashed, does each hash follow from the one before, do the columns say what the event says? A slice at a time, so that
- * what happens meanwhile is written.
+/* Everything that was in the database when it was opened, in the order of revisions: is each event still the one that
+ * was hashed, does each hash follow from the one before, do the columns say what the event says? A slice at a time, so
+ * that what happens meanwhile is written.
  *
  * The last hash was compared with the log's (audit_book.c), and so vouches for all before it. Behind a gap the first
- * record's own hash is taken as it is: the ones after it follow from it, and it is verified itself when the gap closes. */
+ * record's own hash is taken as it is: the ones after it follow from it, and it is verified itself when the gap closes.
+ */
 #include <inttypes.h>
 #include <sqlite3.h>
 #include <stdio.h>

@@ -1,11 +1,11 @@
 /* The writer thread: takes what the core has told, in batches, and does the audit's other work in between.
  *
- *   wait --> take --> [open] --> write a batch --> frames of peers --> verify a bit --> fetch --> sign --> look at the disk --+
- *    ^                                                                                                                    |
+ *   wait --> take --> [open] --> write a batch --> frames of peers --> verify a bit --> fetch --> sign --> look at the
+ * disk --+ ^ |
  *    +--------------------------------------------------------------------------------------------------------------------+
  *
- * What a failed transaction was about stays in `batch` and is tried again; meanwhile the queue fills up, and what it has
- * no room for is a gap. */
+ * What a failed transaction was about stays in `batch` and is tried again; meanwhile the queue fills up, and what it
+ * has no room for is a gap. */
 #include "node/audit_internal.h"
 
 #include <errno.h>
@@ -351,6 +351,5 @@ void *audit_write_main(void *arg)
     free(frame);
     audit_db_close(audit->writer.db);
     audit->writer.db = NULL;
-    chain_end_thread();
     return NULL;
 }

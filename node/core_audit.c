@@ -1,5 +1,5 @@
-/* Events go to the audit with the next flush; its frames for other nodes come back as mail, since only the core's loop may
- * speak to the replica. */
+/* Events go to the audit with the next flush; its frames for other nodes come back as mail, since only the core's loop
+ * may speak to the replica. */
 #include "node/core_audit.h"
 
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-/* The core's side of the audit (node/audit.h): what it tells, what it passes on, and what depends on it. On the core loop, but
- * for core_audit() (core.h). */
+/* The core's side of the audit (node/audit.h): what it tells, what it passes on, and what depends on it. On the core
+ * loop, but for core_audit() (core.h). */
 #ifndef LAPSE_NODE_CORE_AUDIT_H
 #define LAPSE_NODE_CORE_AUDIT_H
 

@@ -6,7 +6,8 @@
  *                  +-- roles, again, every now and then                  +-- messages (Tail, Evidence), when writable
  *
  * A quorum answers the core's question first, and the job waits until the database has that revision: so what was
- * acknowledged before the call is in the answer. A stream asks for its next piece only when the client has room for it. */
+ * acknowledged before the call is in the answer. A stream asks for its next piece only when the client has room for it.
+ */
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -30,7 +31,7 @@ struct audit_call {
     struct core_call *asked; /* at the core, or resting here */
     struct audit_job job;    /* at the audit, or resting here */
     bool at_core, at_audit;
-    bool opened;   /* the job has been asked at least once */
+    bool opened;    /* the job has been asked at least once */
     bool has_piece; /* `job` holds one that waits for the core's word */
     bool writable, ended;
     bool from_now; /* Tail: from what is new */
@@ -82,7 +83,8 @@ static void ask_audit(struct audit_call *call)
     buf_clear(&job->response);
     call->at_audit = audit_ask(core_audit(call->edge->core), job);
     if (!call->at_audit)
-        end(call, LAPSE_RESOURCE_EXHAUSTED, "this node's audit database has too much to do: ask again, or ask another node");
+        end(call, LAPSE_RESOURCE_EXHAUSTED,
+            "this node's audit database has too much to do: ask again, or ask another node");
 }
 
 static void go_on(struct audit_call *call)
@@ -208,13 +210,15 @@ static lapse_result parse_types(const lapse_v1_AuditFilter *message, uint64_t *t
 {
     for (pb_size_t i = 0; i < message->types_count; i++) {
         if (message->types[i] == 0 || message->types[i] >= 64)
-            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "filter.types: %" PRIu32 " is no type of event", message->types[i]);
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "filter.types: %" PRIu32 " is no type of event",
+                              message->types[i]);
         *types |= UINT64_C(1) << message->types[i];
     }
     return lapse_ok();
 }
 
-static lapse_result parse_audit_filter(struct audit_call *call, const lapse_v1_AuditFilter *message, struct lapse_error *error)
+static lapse_result parse_audit_filter(struct audit_call *call, const lapse_v1_AuditFilter *message,
+                                       struct lapse_error *error)
 {
     struct audit_filter *filter = &call->job.filter;
     struct grant_id grant;
@@ -371,7 +375,7 @@ static void on_close(struct grpc_call *grpc)
 
 #define AUDIT_METHOD(name_, spec_)                                                                                     \
     {                                                                                                                  \
-        .path = "/lapse.v1.Audit/" name_, .on_message = on_message, .on_writable = on_writable, .on_close = on_close,   \
+        .path = "/lapse.v1.Audit/" name_, .on_message = on_message, .on_writable = on_writable, .on_close = on_close,  \
         .data = (void *)(spec_)                                                                                        \
     }
 
@@ -379,9 +383,8 @@ const struct grpc_method *service_audit_methods(size_t *n)
 {
     static const struct audit_method query = {AUDIT_QUERY, parse_query_request}, tail = {AUDIT_TAIL, parse_tail},
                                      evidence = {AUDIT_EVIDENCE, parse_evidence}, head = {AUDIT_HEAD, parse_head};
-    static const struct grpc_method methods[] = {
-        AUDIT_METHOD("Query", &query), AUDIT_METHOD("Tail", &tail), AUDIT_METHOD("Evidence", &evidence),
-        AUDIT_METHOD("Head", &head)};
+    static const struct grpc_method methods[] = {AUDIT_METHOD("Query", &query), AUDIT_METHOD("Tail", &tail),
+                                                 AUDIT_METHOD("Evidence", &evidence), AUDIT_METHOD("Head", &head)};
     *n = ARRAY_LEN(methods);
     return methods;
 }

@@ -49,12 +49,6 @@ void chain_extend(struct chain_head *head, uint64_t epoch, struct slice event)
           EVP_DigestFinal_ex(context, head->hash, &len) == 1 && len == sizeof head->hash);
 }
 
-void chain_end_thread(void)
-{
-    EVP_MD_CTX_free(context);
-    context = NULL;
-}
-
 bool chain_head_equal(const struct chain_head *a, const struct chain_head *b)
 {
     return memcmp(a->hash, b->hash, sizeof a->hash) == 0;

@@ -15,8 +15,6 @@ struct chain_head {
 /* `head` becomes that of (epoch, event) behind it:
  *   SHA-256("lapse.audit.1" || previous hash || epoch as 8 bytes, big-endian || event bytes) */
 void chain_extend(struct chain_head *head, uint64_t epoch, struct slice event);
-/* Frees what chain_extend keeps for this thread: before a thread that has called it ends. */
-void chain_end_thread(void);
 bool chain_head_equal(const struct chain_head *a, const struct chain_head *b);
 
 /* What a node signs about its head (a lapse.v1.SignedHead). */

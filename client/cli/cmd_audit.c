@@ -187,6 +187,15 @@ struct export
     uint64_t last_head;
 };
 
+/* Not flushed line by line: there may be millions. */
+static void export_line(struct export *export, json_t *line)
+{
+    FILE *out = export->cli->out;
+    (void)json_dumpf(line, out, JSON_COMPACT); /* a failure stays with the stream, and is told at the end */
+    json_decref(line);
+    fputc('\n', out);
+}
+
 static void export_record(void *arg, const struct lapse_audit_record *record)
 {
     struct export *export = arg;
@@ -196,10 +205,10 @@ static void export_record(void *arg, const struct lapse_audit_record *record)
         event = json_pack("{s:s}", "malformed", error.message); /* the verifier names it */
     export->trailer.records++;
     if (export->ocsf) {
-        output_json_line(export->cli->out, audit_ocsf(export->cluster, record, event));
+        export_line(export, audit_ocsf(export->cluster, record, event));
         json_decref(event);
     } else {
-        output_json_line(export->cli->out, audit_record_line(record, event));
+        export_line(export, audit_record_line(record, event));
     }
 }
 
@@ -210,7 +219,7 @@ static void export_head(void *arg, const struct lapse_signed_head *head)
         return;
     export->last_head = head->revision;
     export->trailer.heads++;
-    output_json_line(export->cli->out, audit_head_line(head));
+    export_line(export, audit_head_line(head));
 }
 
 static int64_t now_ms(void)
@@ -233,13 +242,13 @@ static lapse_result export_lines(struct export *export, const struct lapse_audit
     struct audit_header header = {
         newest->head.cluster, newest->head.epoch, from, to, {previous, sizeof previous}, now_ms()};
     if (!export->ocsf)
-        output_json_line(cli->out, audit_header_line(&header));
+        export_line(export, audit_header_line(&header));
     result = audit_source_tail(cli, from, to, &callbacks, export, error);
     if (!lapse_is_ok(result))
         return result;
     export_head(export, &newest->head);
     if (!export->ocsf)
-        output_json_line(cli->out, audit_trailer_line(&export->trailer));
+        export_line(export, audit_trailer_line(&export->trailer));
     return result;
 }
 

@@ -2,12 +2,13 @@
  * chooses. Whatever comes: nothing is read past the input, and what is asked of the guard is a path in one spelling
  * that lies where the map says, never a pattern.
  *
- * The first byte chooses: 0 a CheckRequest, 1 a target, 2 a percent-encoded certificate. */
+ * The first byte chooses: 0 a CheckRequest, 1 a target, 2 a percent-encoded certificate, 3 an AuthZEN question. */
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "client/agent/ext_authz.h"
 #include "client/agent/facts.h"
+#include "proto/authzen.h"
 #include "store/grant.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -32,6 +33,7 @@ static void make_maps(void)
     set("parts", "resource", "web/whole/${path:2}-${query:id}-${host}");
     set("parts", "action.POST", "write");
     set("rest", "subject", "${client.certificate.spiffe-id}");
+    set("rest", "token", "${header:authorization}");
     set("rest", "resource", "web/whole/${client.ip}/${header:x-tenant}");
     set("rest", "action.*", "read");
 }
@@ -44,7 +46,7 @@ static void check_question(const struct agent_question *question)
     CHECK(strchr(question->resource, '*') == NULL);
     CHECK(strstr(question->resource, "//") == NULL && strstr(question->resource, "/../") == NULL);
     CHECK(strncmp(question->resource, "web/whole", strlen("web/whole")) == 0);
-    CHECK(*question->subject != '\0' && *question->action != '\0');
+    CHECK((*question->subject != '\0' || question->has_token) && *question->action != '\0');
 }
 
 static void ask(const struct agent_request *request)
@@ -83,6 +85,18 @@ static void read_certificate(struct slice escaped)
         CHECK(strlen(facts.certificate_sha256) == 64 && strlen(facts.spiffe_id) <= LIMIT_PRINCIPAL);
 }
 
+/* What is taken is a subject or a token, a resource and an action; what isn't gets a reason that repeats no token. */
+static void ask_authzen(struct slice json)
+{
+    struct authzen_question question;
+    struct lapse_error error = {LAPSE_OK, ""};
+    if (lapse_is_ok(authzen_parse(json, &question, &error)))
+        CHECK((*question.subject != '\0') != (question.has_token && *question.subject == '\0') &&
+              *question.resource != '\0' && *question.action != '\0');
+    else
+        CHECK(error.code == LAPSE_INVALID_ARGUMENT && *error.message != '\0');
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     if (maps.n == 0)
@@ -92,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     uint8_t *copy = mem_alloc(size);
     memcpy(copy, data + 1, size - 1);
     struct slice input = slice_of(copy, size - 1);
-    switch (data[0] % 3) {
+    switch (data[0] % 4) {
     case 0:
         ask_ext_authz(input);
         break;
@@ -100,8 +114,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         ask_target(input, "GET");
         ask_target(input, "POST");
         break;
-    default:
+    case 2:
         read_certificate(input);
+        break;
+    default:
+        ask_authzen(input);
     }
     free(copy);
     return 0;

@@ -1,9 +1,9 @@
-/* Seeds of fuzz_agent: a CheckRequest as Envoy sends it, and targets. */
+/* Seeds of fuzz_agent: a CheckRequest as Envoy sends it, targets, and questions of AuthZEN. */
 #include "base/check.h"
 #include "base/wire.h"
 #include "tests/fuzz/make_corpus.h"
 
-enum { CHECK_REQUEST, TARGET, CERTIFICATE };
+enum { CHECK_REQUEST, TARGET, CERTIFICATE, AUTHZEN };
 
 static void put_text(struct wire_writer *writer, uint32_t field, const char *text)
 {
@@ -68,6 +68,13 @@ void seed_agent(void)
     seed_check("check-post", "POST", "/orders/7?id=4");
     for (size_t i = 0; i < ARRAY_LEN(targets); i++)
         seed_write("agent", targets[i].name, TARGET, slice_str(targets[i].target));
+    seed_write("agent", "authzen", AUTHZEN,
+               slice_str("{\"subject\":{\"type\":\"user\",\"id\":\"dev1\"},\"resource\":{\"type\":\"t\",\"id\":\"db\"},"
+                         "\"action\":{\"name\":\"read\"},\"context\":{\"address\":\"10.2.0.7\",\"spiffe_id\":\"x\"}}"));
+    seed_write("agent", "authzen-token", AUTHZEN,
+               slice_str("{\"subject\":{\"type\":\"token\",\"id\":"
+                         "\"lps_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8\"},\"resource\":{\"type\":\"t\",\"id\":"
+                         "\"db\"},\"action\":{\"name\":\"read\"}}"));
     seed_write("agent", "certificate", CERTIFICATE,
                slice_str("-----BEGIN%20CERTIFICATE-----%0AMIIBszCCAVmgAwIBAgIUQ%0A-----END%20CERTIFICATE-----%0A"));
 }

@@ -48,7 +48,7 @@ static const char usage[] =
     "  --verbose            print a line for each seed\n"
     "  --twice              run each seed twice: both runs must be equal\n"
     "  --break NAME         durable, vote, order, ring, expiry, read, lease-point, lease-node,\n"
-    "                       lease-term, lease-life, admission, ack, cache-back: break that on purpose\n"
+    "                       lease-term, lease-life, admission, ack, cache-back, chain, lock: break that on purpose\n"
     "  --expect-caught      succeed when a violation is found, and fail when none is\n";
 
 /* --- A crash inside of a run is a finding, too --- */

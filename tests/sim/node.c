@@ -240,10 +240,25 @@ static void on_send(void *arg, uint64_t to, struct slice frame)
     }
 }
 
+/* --break chain: this node's chain leaves the event out, or another byte of it was hashed. `head` is the store's own. */
+static void break_chain(struct sim_node *node, const struct chain_head *head)
+{
+    struct chain_head *broken = (struct chain_head *)(uintptr_t)head;
+    if (sim_chance(node->sim, 500000)) {
+        *broken = node->head;
+    } else {
+        broken->hash[sim_below(node->sim, CHAIN_HASH_BYTES)] ^= 1;
+    }
+}
+
 static void on_event(void *arg, const struct store_event *event)
 {
     struct sim_node *node = arg;
-    oracle_event(node->sim->oracle, node->place, event);
+    oracle_event(node->sim->oracle, node->place, store_epoch(replica_store(node->replica)), event);
+    if (node->sim->broken == BREAK_CHAIN && node->place == 0 && sim_chance(node->sim, 1000)) {
+        break_chain(node, event->head);
+    }
+    node->head = *event->head;
     subscribers_publish(node, event);
 }
 

@@ -45,6 +45,7 @@ struct sim_node {
 
     /* The process. */
     uint64_t incarnation;
+    struct chain_head head; /* of its latest event */
     bool up, paused, fatal;
     bool ending; /* inside replica_free: what is done now is a lost connection to its client */
     struct log *log;

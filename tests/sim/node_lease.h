@@ -68,6 +68,8 @@ struct node_stream {
     uint64_t sent;            /* what may be acknowledged */
     bool admitted, serving, marked, in_snapshot;
     uint64_t snapshot_cursor;
+    bool scans_locks;    /* in_snapshot: the grants are sent */
+    char after_lock[48]; /* the name of the last lock that was */
     struct lease_stream *promises;
     bool writing;
     struct replica_write write;

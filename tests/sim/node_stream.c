@@ -172,7 +172,7 @@ static bool send_grant(void *arg, const struct grant *grant)
     struct node_stream *stream = arg;
     if (in_scope(stream, grant->resource)) {
         struct point_message message = {.kind = MESSAGE_SNAPSHOT_GRANT};
-        message.grant = (struct point_grant){grant->id, grant->parent, true, grant->deadline_ms};
+        subscribers_show_grant(grant, &message.grant);
         say(stream, message);
     }
     return true;
@@ -186,17 +186,56 @@ static void begin_snapshot(struct node_stream *stream, bool resync)
         say(stream, (struct point_message){.kind = MESSAGE_RESYNC});
     }
     stream->in_snapshot = true;
+    stream->scans_locks = false;
     stream->snapshot_cursor = 0;
     stream->epoch = store_epoch(store);
     stream->revision = store_revision(store);
 }
 
-static void send_slices(struct node_stream *stream)
+static bool send_grants(struct node_stream *stream)
 {
     struct store_filter filter = {.states = 1u << GRANT_ACTIVE};
+    return store_list(store_of(stream), &filter, &stream->snapshot_cursor, SLICE, send_grant, stream);
+}
+
+/* The next one by name, since locks come and go between two slices. False: there is none. */
+static bool send_next_lock(struct node_stream *stream)
+{
+    const struct store *store = store_of(stream);
+    struct slice after = slice_str(stream->after_lock);
+    uint32_t i = store_object_from(store, OBJECT_LOCK, after);
+    const struct object *object = store_object_at(store, OBJECT_LOCK, i);
+    if (object != NULL && slice_equal(object->name, after)) {
+        object = store_object_at(store, OBJECT_LOCK, i + 1);
+    }
+    if (object == NULL) {
+        return false;
+    }
+    CHECK(slice_to_cstr(object->name, stream->after_lock, sizeof(stream->after_lock)));
+    struct point_message message = {.kind = MESSAGE_SNAPSHOT_LOCK};
+    subscribers_show_lock(object, false, &message.lock);
+    if (message.lock.kind != LOCK_POINT) {
+        say(stream, message);
+    }
+    return true;
+}
+
+/* The locks come behind the grants. */
+static bool send_slice(struct node_stream *stream)
+{
+    if (stream->scans_locks) {
+        return send_next_lock(stream);
+    }
+    stream->scans_locks = !send_grants(stream);
+    stream->after_lock[0] = '\0';
+    return true;
+}
+
+static void send_slices(struct node_stream *stream)
+{
     bool more = true;
     while (more && link_unread(stream->link) < UNREAD_MAX) {
-        more = store_list(store_of(stream), &filter, &stream->snapshot_cursor, SLICE, send_grant, stream);
+        more = send_slice(stream);
         if (sim_chance(node_of(stream)->sim, 200000)) {
             break; /* other work is waiting */
         }
@@ -249,16 +288,28 @@ static bool tells_points(enum store_event_type type)
            type == STORE_EVENT_REVOKED || type == STORE_EVENT_COMPLETED || type == STORE_EVENT_EXHAUSTED;
 }
 
+static void send_lock(struct node_stream *stream, const struct ring_event *event)
+{
+    struct point_message message = {.kind = MESSAGE_LOCK, .epoch = stream->epoch, .revision = event->revision};
+    subscribers_lock(event, &message.lock);
+    say(stream, message);
+    stream->sent = event->revision;
+    stream->marked = false;
+}
+
 static void send_event(struct node_stream *stream, const struct ring_event *event)
 {
+    if (event->locks) {
+        send_lock(stream, event);
+        return;
+    }
     if (!tells_points(event->type) || !in_scope(stream, event->resource)) {
         /* Others' revocations are acknowledged by a mark. */
         stream->marked = stream->marked || event->type == STORE_EVENT_REVOKED || event->type == STORE_EVENT_SWEEP_ENDED;
         return;
     }
     struct point_message message = {.kind = MESSAGE_EVENT, .epoch = stream->epoch, .revision = event->revision};
-    message.grant =
-        (struct point_grant){event->grant, event->parent, event->state == GRANT_ACTIVE, subscribers_deadline_ms(event)};
+    subscribers_grant(event, &message.grant);
     say(stream, message);
     stream->sent = event->revision;
     stream->marked = false;

@@ -34,6 +34,7 @@ struct oracle {
     struct sim *sim;
     struct grants_model *grants;
     struct clock_model clock;
+    struct chain_model *chain;
 
     struct history_command *commands;
     size_t n_commands, commands_max;
@@ -58,6 +59,7 @@ struct oracle *oracle_new(struct sim *sim)
     struct oracle *oracle = mem_calloc(1, sizeof(*oracle));
     oracle->sim = sim;
     oracle->grants = grants_model_new(sim);
+    oracle->chain = chain_model_new(sim);
     clock_model_init(&oracle->clock, sim);
     sim->points_oracle = points_model_new(sim, &oracle->clock);
     return oracle;
@@ -69,6 +71,7 @@ void oracle_free(struct oracle *oracle)
         return;
     }
     grants_model_free(oracle->grants);
+    chain_model_free(oracle->chain);
     points_model_free(oracle->sim->points_oracle);
     free(oracle->commands);
     free(oracle->event_hashes);
@@ -164,6 +167,7 @@ static void place_cursor(struct oracle *oracle, uint32_t place, uint64_t applied
         return;
     }
     cursor->revision = store_revision(store);
+    chain_model_store(oracle->chain, place, store, how);
     if (cursor->next == 0 || !digests_equal(oracle->commands[cursor->next - 1].digest, store_digest(store))) {
         sim_fail(oracle->sim, "G2",
                  "node %u has a store %s entry %" PRIu64 " that differs from the history there (its revision: %" PRIu64
@@ -197,7 +201,7 @@ void oracle_node_ends(struct oracle *oracle, uint32_t place)
 
 /* --- G4, G7: events --- */
 
-void oracle_event(struct oracle *oracle, uint32_t place, const struct store_event *event)
+void oracle_event(struct oracle *oracle, uint32_t place, uint64_t epoch, const struct store_event *event)
 {
     struct cursor *cursor = &oracle->cursors[place];
     uint64_t hash = oracle_hash_event(event);
@@ -207,6 +211,7 @@ void oracle_event(struct oracle *oracle, uint32_t place, const struct store_even
         return;
     }
     cursor->revision = event->revision;
+    chain_model_event(oracle->chain, place, epoch, event);
     cursor->events = sim_mix(cursor->events, hash);
     if (event->revision <= oracle->n_events) {
         if (oracle->event_hashes[event->revision - 1] != hash) {
@@ -341,6 +346,7 @@ void oracle_applied(struct oracle *oracle, uint32_t place, uint64_t index, const
     struct history_command applied = {index, hash_command(command, outcome, cursor->events, time_ms),
                                       store_digest(store)};
     cursor->events = 0;
+    chain_model_store(oracle->chain, place, store, "after a command");
     if (store_revision(store) != cursor->revision) {
         sim_fail(oracle->sim, "G7", "node %u is at revision %" PRIu64 " after an event of %" PRIu64, place + 1,
                  store_revision(store), cursor->revision);
@@ -484,6 +490,7 @@ void oracle_check_converged(struct oracle *oracle)
                      store_revision(store), oracle->n_events);
         }
         oracle_inspect(oracle, i, store);
+        chain_model_store(oracle->chain, i, store, "at the end");
     }
     /* A leader has had time: what is overdue by more than a second should have ended. */
     int64_t low_ms = clock_model_low_ms(&oracle->clock, sim->now_us);

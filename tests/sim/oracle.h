@@ -1,9 +1,11 @@
 /* What must be true, checked as it happens, written from DESIGN.md's guarantees and from nothing else.
  *
- *   oracle.c         G1, G2: one history of commands, whatever node applies it and however often; acknowledged writes
- * are in it; one leader a term; reads that see what was acknowledged before they began oracle_grants.c  G4, G7: one
- * history of events, and in it each grant's life, by a model of its own oracle_clock.c   G3: cluster time against true
- * time oracle_points.c  G5, G6: enforcement points
+ *   oracle.c          G1, G2: one history of commands, whatever node applies it and however often; acknowledged writes
+ *                     are in it; one leader a term; reads that see what was acknowledged before they began
+ *   oracle_grants.c   G4, G7: one history of events, and in it each grant's life, by a model of its own
+ *   oracle_clock.c    G3: cluster time against true time
+ *   oracle_points.c   G5, G6: enforcement points (with oracle_barriers.c and oracle_locks.c)
+ *   oracle_chain.c    G9: one audit chain
  *
  * The oracle stands outside of the cluster: it sees all nodes at once, and true time. */
 #ifndef LAPSE_SIM_ORACLE_H
@@ -22,7 +24,7 @@ void oracle_free(struct oracle *oracle);
 void oracle_node_starts(struct oracle *oracle, uint32_t place, uint64_t applied, const struct store *store);
 void oracle_node_ends(struct oracle *oracle, uint32_t place);
 /* In the order of the replica's observer: a command's events, then the command. */
-void oracle_event(struct oracle *oracle, uint32_t place, const struct store_event *event);
+void oracle_event(struct oracle *oracle, uint32_t place, uint64_t epoch, const struct store_event *event);
 void oracle_applied(struct oracle *oracle, uint32_t place, uint64_t index, const struct command *command,
                     const struct store_outcome *outcome, const struct store *store);
 void oracle_store_replaced(struct oracle *oracle, uint32_t place, uint64_t applied, const struct store *store);

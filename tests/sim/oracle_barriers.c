@@ -47,14 +47,24 @@ static bool matches(const struct store_filter *filter, const struct known_grant 
 {
     return (filter->subject.len == 0 || slice_equal(filter->subject, slice_str(grant->subject))) &&
            (filter->requester.len == 0 || slice_equal(filter->requester, slice_str(grant->requester))) &&
+           (filter->person.len == 0 || principal_same(filter->person, slice_str(grant->subject)) ||
+            principal_same(filter->person, slice_str(grant->requester))) &&
            (filter->resource.len == 0 || slice_equal(filter->resource, slice_str(grant->resource)) ||
             resource_covers(filter->resource, slice_str(grant->resource)));
+}
+
+/* An offboarding's barrier is that of its sweep: the lock comes before it. */
+static uint32_t lock_of(const struct points_model *model, enum lock_kind kind, struct slice target)
+{
+    const struct known_lock *lock = target.len == 0 ? NULL : model_find_lock(model, kind, target);
+    return lock == NULL ? 0 : (uint32_t)(lock - model->locks) + 1;
 }
 
 void model_sweep_begins(struct points_model *model, const struct sweep *sweep)
 {
     struct slice scope = sweep->filter.resource.len == 0 ? slice_str("*") : sweep->filter.resource;
     struct known_barrier *barrier = open_barrier(model, sweep->id, scope);
+    barrier->lock = lock_of(model, LOCK_SUBJECT, sweep->filter.person);
     for (uint32_t i = 0; i < model->n_grants; i++) {
         const struct known_grant *grant = &model->grants[i];
         if (!grant_state_is_ended(grant->state) && matches(&sweep->filter, grant)) {
@@ -150,11 +160,16 @@ static bool has_failed(const struct points_model *model, const struct known_inst
                        const struct known_barrier *barrier)
 {
     for (uint32_t f = 0; f < instance->n_failed; f++) {
-        if (!has_ended(model, barrier, instance->failed[f])) {
+        const struct known_failure *failed = &instance->failed[f];
+        if (failed->by_lock && barrier->lock != 0 && failed->first <= barrier->id && barrier->id <= failed->last &&
+            model_lock_denies(&model->locks[barrier->lock - 1], model_find_grant(model, failed->grant))) {
+            return true;
+        }
+        if (failed->by_lock || !has_ended(model, barrier, failed->grant)) {
             continue;
         }
         for (uint32_t g = 0; g < barrier->n_grants; g++) {
-            if (model_is_below(model, instance->failed[f], barrier->grants[g])) {
+            if (model_is_below(model, failed->grant, barrier->grants[g])) {
                 return true;
             }
         }
@@ -254,12 +269,30 @@ static void revoked(struct points_model *model, const struct command *command, c
     barrier->done = barrier->n_expected == 0;
 }
 
+/* Points have to confirm it as they confirm an end; a point's own lock has no barrier. */
+static void locked(struct points_model *model, const struct command *command, const struct store_outcome *outcome)
+{
+    struct lock lock;
+    lapse_result decoded = lock_decode(command->value, &lock, NULL);
+    CHECK(lapse_is_ok(decoded));
+    if (lock.kind == LOCK_POINT) {
+        return;
+    }
+    struct slice scope = lock.kind == LOCK_RESOURCE ? lock.target : slice_str("*");
+    struct known_barrier *barrier = open_barrier(model, outcome->revision, scope);
+    barrier->lock = lock_of(model, lock.kind, lock.target);
+    expect_points(model, barrier, outcome->revision);
+    barrier->done = barrier->n_expected == 0;
+}
+
 void points_model_applied(struct points_model *model, const struct command *command,
                           const struct store_outcome *outcome)
 {
     bool works = outcome->error.code == LAPSE_OK && !outcome->repeated;
     if (command->type == COMMAND_REVOKE && works) {
         revoked(model, command, outcome);
+    } else if (command->type == COMMAND_LOCK && works) {
+        locked(model, command, outcome);
     } else if (command->type == COMMAND_RECEIPTS) {
         check_decision(model, command);
         note_receipts(model, command->receipts);
@@ -300,6 +333,10 @@ void points_model_told(struct points_model *model, uint64_t id, enum receipt_lev
     }
     for (uint32_t i = 0; i < barrier->n_grants; i++) {
         model_find_grant(model, barrier->grants[i])->told = true;
+    }
+    struct known_lock *lock = barrier->lock == 0 ? NULL : &model->locks[barrier->lock - 1];
+    if (lock != NULL && lock->since != 0 && lock->since <= barrier->id) {
+        lock->told = true;
     }
     model->counts.told++;
     for (uint32_t i = 0; i < sim_points_count(model->sim->points); i++) {

@@ -1,4 +1,4 @@
-/* The oracle's four parts among themselves. */
+/* The oracle's parts among themselves. */
 #ifndef LAPSE_SIM_ORACLE_INTERNAL_H
 #define LAPSE_SIM_ORACLE_INTERNAL_H
 
@@ -17,6 +17,16 @@ uint64_t grants_model_live_hash(const struct grants_model *model, uint64_t revis
 bool grants_model_ended(const struct grants_model *model, struct grant_id id, uint64_t *ended);
 /* The earliest deadline of an active grant; INT64_MAX when there is none. */
 int64_t grants_model_next_deadline(const struct grants_model *model);
+
+/* --- oracle_chain.c --- */
+
+struct chain_model;
+struct chain_model *chain_model_new(struct sim *sim);
+void chain_model_free(struct chain_model *model);
+/* Any node's event, in the order of revisions; `epoch` is that of its store. */
+void chain_model_event(struct chain_model *model, uint32_t place, uint64_t epoch, const struct store_event *event);
+/* The head that the store has now; `when` goes into the message. */
+void chain_model_store(struct chain_model *model, uint32_t place, const struct store *store, const char *when);
 
 /* --- oracle_clock.c --- */
 

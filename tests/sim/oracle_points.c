@@ -38,6 +38,7 @@ void points_model_free(struct points_model *model)
     free(model->slots);
     free(model->instances);
     free(model->barriers);
+    free(model->locks);
     free(model->elected_us);
     free(model);
 }
@@ -169,11 +170,12 @@ void points_model_said(struct points_model *model, struct random_id id, uint64_t
     instance->enforced = enforced;
 }
 
-void points_model_failed(struct points_model *model, struct random_id id, struct grant_id grant)
+void points_model_failed(struct points_model *model, struct random_id id, const struct point_session *session)
 {
     struct known_instance *instance = model_find_instance(model, id);
     if (instance->n_failed < ARRAY_LEN(instance->failed)) {
-        instance->failed[instance->n_failed++] = grant;
+        instance->failed[instance->n_failed++] =
+            (struct known_failure){session->grant, session->by_lock, session->revision, session->last};
     }
 }
 
@@ -253,6 +255,10 @@ static void point_registered(struct points_model *model, const struct store_even
         sim_fail(model->sim, "G5", "a point is registered %s", instance == NULL ? "that does not exist" : "twice");
         return;
     }
+    const struct known_lock *lock = model_find_lock(model, LOCK_POINT, event->point->id);
+    if (lock != NULL && lock->since != 0) {
+        sim_fail(model->sim, "G5", "point %u is registered while its id is locked", instance->point->number);
+    }
     instance->registered = event->revision;
     model->counts.registrations++;
 }
@@ -296,6 +302,10 @@ void points_model_event(struct points_model *model, const struct store_event *ev
     case STORE_EVENT_ENFORCED:
         model_barrier_closes(model, event);
         break;
+    case STORE_EVENT_LOCKED:
+    case STORE_EVENT_UNLOCKED:
+        model_lock_event(model, event);
+        break;
     default:
         break;
     }
@@ -333,6 +343,8 @@ void points_model_permitted(struct points_model *model, const struct sim_point *
     } else if (grant->deadline_ms <= low_ms) {
         sim_fail(sim, "G3", "point %u permits a grant %" PRId64 " ms after its deadline", point->number,
                  low_ms - grant->deadline_ms);
+    } else {
+        model_check_locks(model, instance, known);
     }
 }
 
@@ -348,17 +360,21 @@ bool points_model_cached(struct points_model *model, const struct sim_point *poi
         }
         n += concerns && grant->state == GRANT_ACTIVE;
     }
-    if (!point->state.complete || point->state.resyncing) {
+    if (!point->state.complete || point->state.resyncing || model_locks_follow(model, point->state.revision)) {
         return false;
     }
-    bool equal = point->cache.n == n;
+    bool equal = point->cache.n == n && model_locks_equal(model, &point->locks);
     for (uint32_t i = 0; i < point->cache.n; i++) {
         const struct known_grant *grant = model_find_grant(model, point->cache.grants[i].id);
         equal = equal && grant != NULL && grant->state == GRANT_ACTIVE;
     }
-    if (!equal && model->sim->broken != BREAK_ACK && model->sim->broken != BREAK_CACHE_BACK) {
-        sim_fail(model->sim, "G7", "point %u at revision %" PRIu64 " holds %u grants, and %u are active in its scope",
-                 point->number, point->state.revision, point->cache.n, n);
+    bool broken = model->sim->broken == BREAK_ACK || model->sim->broken == BREAK_CACHE_BACK ||
+                  model->sim->broken == BREAK_LOCK;
+    if (!equal && !broken) {
+        sim_fail(model->sim, "G7",
+                 "point %u at revision %" PRIu64 " holds %u grants and %u locks, and not those of the history (%u "
+                 "active in its scope)",
+                 point->number, point->state.revision, point->cache.n, point->locks.n, n);
     }
     model->counts.compared++;
     return equal;

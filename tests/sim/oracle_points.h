@@ -25,8 +25,8 @@ void points_model_led(struct points_model *model, uint64_t term);
 /* A process of a point has drawn its instance. */
 void points_model_instance(struct points_model *model, const struct sim_point *point);
 void points_model_said(struct points_model *model, struct random_id instance, uint64_t received, uint64_t enforced);
-/* It could not end a session under that grant. */
-void points_model_failed(struct points_model *model, struct random_id instance, struct grant_id grant);
+/* It could not end that session. */
+void points_model_failed(struct points_model *model, struct random_id instance, const struct point_session *session);
 void points_model_left(struct points_model *model, struct random_id instance);
 /* A node in `term` answers a ping that was sent at the true time `sent_us`. */
 void points_model_promised(struct points_model *model, struct random_id instance, uint64_t term, int64_t sent_us,
@@ -50,7 +50,7 @@ void points_model_told(struct points_model *model, uint64_t barrier, enum receip
 bool points_model_quiet(const struct points_model *model);
 
 struct oracle_point_counts {
-    uint64_t registrations, promises, permits, compared, barriers, told;
+    uint64_t registrations, promises, permits, compared, barriers, told, locks;
     uint64_t receipts[8]; /* by level */
 };
 void points_model_counts(const struct points_model *model, struct oracle_point_counts *counts);

@@ -1,8 +1,9 @@
-/* The inside of the oracle's part for enforcement points: oracle_points.c (grants, instances, promises, permits) and
- * oracle_barriers.c (barriers, receipts, what callers are told). */
+/* The inside of the oracle's part for enforcement points: oracle_points.c (grants, instances, promises,
+ * permits), oracle_barriers.c (barriers, receipts, what callers are told) and oracle_locks.c. */
 #ifndef LAPSE_SIM_ORACLE_POINTS_INTERNAL_H
 #define LAPSE_SIM_ORACLE_POINTS_INTERNAL_H
 
+#include "store/lock.h"
 #include "tests/sim/oracle_internal.h"
 
 struct known_grant {
@@ -15,6 +16,21 @@ struct known_grant {
     bool told;         /* a caller was told that no point permits it any more */
 };
 
+/* A session that goes on. */
+struct known_failure {
+    struct grant_id grant;
+    bool by_lock;         /* a lock denies the grant, which is not over, */
+    uint64_t first, last; /* set at one of these revisions */
+};
+
+struct known_lock {
+    enum lock_kind kind;
+    char target[32];
+    uint64_t revision; /* of its latest event */
+    uint64_t since;    /* in force from this revision on; 0: lifted */
+    bool told;         /* a caller was told that every point denies what it is about */
+};
+
 struct known_instance {
     struct random_id id;
     const struct sim_point *point;
@@ -22,7 +38,7 @@ struct known_instance {
     int64_t promised_until_us;  /* true time */
     int64_t longest_promise_us;
     uint64_t received, enforced; /* what it said itself */
-    struct grant_id failed[POINT_SESSIONS_MAX];
+    struct known_failure failed[POINT_SESSIONS_MAX];
     uint32_t n_failed;
     bool left;
 };
@@ -40,6 +56,7 @@ struct known_barrier {
     struct expected *expected;
     uint32_t n_expected;
     int64_t opened_us;
+    uint32_t lock; /* place in `locks` + 1; 0: it is about grants alone */
     bool done;
     bool closing;     /* ENFORCED was told by the command that is being applied */
     uint32_t counted; /* its points, by that event */
@@ -56,6 +73,8 @@ struct points_model {
     uint32_t n_instances, instances_max;
     struct known_barrier *barriers;
     uint32_t n_barriers, barriers_max;
+    struct known_lock *locks;
+    uint32_t n_locks, locks_max;
     int64_t *elected_us; /* by term: when somebody first led it; 0: nobody has */
     uint64_t terms_max;
     struct oracle_point_counts counts;
@@ -71,6 +90,20 @@ struct known_instance *model_find_instance(const struct points_model *model, str
 int64_t model_superseded_us(const struct points_model *model, uint64_t term);
 /* Registered, and not ended. */
 bool model_is_live(const struct known_instance *instance);
+
+/* --- oracle_locks.c --- */
+
+/* NULL: there was never one. */
+struct known_lock *model_find_lock(const struct points_model *model, enum lock_kind kind, struct slice target);
+void model_lock_event(struct points_model *model, const struct store_event *event);
+bool model_lock_denies(const struct known_lock *lock, const struct known_grant *grant);
+/* The point would permit the grant now. */
+void model_check_locks(struct points_model *model, const struct known_instance *instance,
+                       const struct known_grant *grant);
+/* Whether a lock came or went after that revision. */
+bool model_locks_follow(const struct points_model *model, uint64_t revision);
+/* Whether these are all that are in force. */
+bool model_locks_equal(const struct points_model *model, const struct point_locks *locks);
 
 /* --- oracle_barriers.c --- */
 

@@ -49,6 +49,9 @@ bool point_permits(const struct sim_point *point, const struct point_grant *gran
     if (!point->up || guard_state_phase(&point->state, now_us) != GUARD_DECIDING) {
         return false;
     }
+    if (locks_deny(&point->locks, grant)) {
+        return false;
+    }
     int64_t time_ms = guard_state_time_ms(&point->state, now_us);
     while (grant != NULL && time_ms < grant->deadline_ms) {
         if (grant_id_is_zero(grant->parent)) {
@@ -125,6 +128,7 @@ static void leave(struct sim_point *point, bool told)
         inbox_drop(point);
         guard_state_disconnected(&point->state);
         cache_clear(&point->next);
+        locks_clear(&point->next_locks);
     }
 }
 
@@ -221,6 +225,22 @@ static void take_event(struct sim_point *point, const struct point_message *mess
     }
 }
 
+static void take_lock(struct sim_point *point, const struct point_message *message)
+{
+    if (!guard_state_event(&point->state, message->epoch, message->revision)) {
+        sim_fail(point->sim, "G7", "point %u at revision %" PRIu64 " is sent a lock's event of %" PRIu64, point->number,
+                 point->state.revision, message->revision);
+        return;
+    }
+    if (point->sim->broken == BREAK_LOCK && sim_chance(point->sim, 300000)) {
+        return;
+    }
+    locks_take(&point->locks, &message->lock);
+    if (!message->lock.lifted) {
+        sessions_end_locked(point, message->revision, message->revision);
+    }
+}
+
 /* What is missing in it ended at some time after the old cache's revision: what was enforced so far stays so, no more.
  */
 static void take_snapshot_end(struct sim_point *point, const struct point_message *message)
@@ -235,7 +255,12 @@ static void take_snapshot_end(struct sim_point *point, const struct point_messag
     point->cache = point->next;
     point->next = before;
     cache_clear(&point->next);
+    struct point_locks locks = point->locks;
+    point->locks = point->next_locks;
+    point->next_locks = locks;
+    locks_clear(&point->next_locks);
     sessions_end_missing(point, earliest);
+    sessions_end_locked(point, earliest, message->revision);
 }
 
 /* The process that somebody started twice. */
@@ -262,6 +287,7 @@ static void take_ended(struct sim_point *point, enum lease_end why)
         return;
     }
     cache_clear(&point->cache);
+    locks_clear(&point->locks);
     point->n_sessions = point->n_failures = 0;
     guard_state_ended(&point->state, why == LEASE_END_FENCED);
     if (why != LEASE_END_FENCED) {
@@ -302,9 +328,16 @@ static void take(struct sim_point *point, const struct point_message *message)
     case MESSAGE_RESYNC:
         guard_state_resync(&point->state);
         cache_clear(&point->next);
+        locks_clear(&point->next_locks);
         break;
     case MESSAGE_SNAPSHOT_GRANT:
         cache_set(&point->next, &message->grant);
+        break;
+    case MESSAGE_LOCK:
+        take_lock(point, message);
+        break;
+    case MESSAGE_SNAPSHOT_LOCK:
+        locks_take(&point->next_locks, &message->lock);
         break;
     case MESSAGE_SNAPSHOT_END:
         take_snapshot_end(point, message);
@@ -425,6 +458,8 @@ static void end_process(struct sim_point *point, bool told)
     cache_clear(&point->next);
     cache_clear(&point->old);
     cache_clear(&point->held);
+    locks_clear(&point->locks);
+    locks_clear(&point->next_locks);
     point->n_sessions = point->n_failures = 0;
     point->up = point->paused = false;
     point->incarnation++;
@@ -526,6 +561,8 @@ void sim_points_free(struct sim_points *points)
         cache_free(&point->next);
         cache_free(&point->old);
         cache_free(&point->held);
+        locks_free(&point->locks);
+        locks_free(&point->next_locks);
     }
     free(points);
 }

@@ -6,7 +6,7 @@
  *    '--crash, goodbye---------------------------FENCED: denies until it is started again
  *
  * A point would permit a grant when its process lives, guard_state says DECIDING, the grant and all above it are in its
- * cache, and none of them has reached its deadline by guard_state's time. It is asked so after everything that happens
+ * cache, no lock that it knows denies the grant, and none of them has reached its deadline by guard_state's time. It is asked so after everything that happens
  * to it and at random moments, also while it is paused: it could wake up at any instruction. What it would permit is
  * shown to the oracle (point_decide). */
 #ifndef LAPSE_SIM_POINT_H
@@ -22,12 +22,20 @@ struct point_cache {
     uint32_t n, max;
 };
 
+/* By kind and target. */
+struct point_locks {
+    struct point_lock *locks;
+    uint32_t n, max;
+};
+
 /* A use of a grant that outlives its end for a while. */
 struct point_session {
     struct grant_id grant;
     bool ending;        /* its grant has ended at `revision` */
+    bool by_lock;       /* it has not: a lock denies it from `revision` on, at the latest from `last` on */
     bool stuck;         /* it can't be ended: the point says so */
     uint64_t revision;  /* the earliest that may have ended it */
+    uint64_t last;
     int64_t ends_at_us; /* true time */
 };
 #define POINT_SESSIONS_MAX 16u
@@ -61,6 +69,8 @@ struct sim_point {
     struct point_cache next; /* the snapshot under way */
     struct point_cache old;  /* --break cache-back: what it had once */
     struct point_cache held; /* --break ack: ends that are acknowledged, and not yet in the cache */
+    struct point_locks locks;
+    struct point_locks next_locks; /* of the snapshot under way */
     struct point_session sessions[POINT_SESSIONS_MAX];
     uint32_t n_sessions;
     struct point_failure failures[POINT_FAILURES_MAX]; /* the latest */
@@ -124,6 +134,8 @@ uint64_t sessions_enforced_to(const struct sim_point *point);
 void sessions_begin(struct sim_point *point, struct grant_id grant);
 /* The grant has ended, at `revision` at the earliest. */
 void sessions_end(struct sim_point *point, struct grant_id grant, uint64_t revision);
+/* A lock has come, between these revisions: what it denies ends. */
+void sessions_end_locked(struct sim_point *point, uint64_t revision, uint64_t last);
 /* The same for all whose grants the cache doesn't hold. */
 void sessions_end_missing(struct sim_point *point, uint64_t revision);
 void sessions_tend(struct sim_point *point);
@@ -138,5 +150,14 @@ void cache_set(struct point_cache *cache, const struct point_grant *grant);
 void cache_copy(struct point_cache *into, const struct point_cache *from);
 void cache_clear(struct point_cache *cache);
 void cache_free(struct point_cache *cache);
+
+/* --- point_locks.c --- */
+
+/* What an event or a snapshot says; what is known of that lock may be newer. */
+void locks_take(struct point_locks *locks, const struct point_lock *lock);
+bool locks_deny(const struct point_locks *locks, const struct point_grant *grant);
+bool locks_hold(const struct point_locks *locks, enum lock_kind kind, const char *target);
+void locks_clear(struct point_locks *locks);
+void locks_free(struct point_locks *locks);
 
 #endif

@@ -10,6 +10,7 @@
 #define LAPSE_SIM_POINT_LINK_H
 
 #include "node/lease_node.h"
+#include "store/lock.h"
 #include "store/store.h"
 #include "tests/sim/sim.h"
 
@@ -27,6 +28,8 @@ enum message_kind {
     MESSAGE_PROGRESS,
     MESSAGE_RESYNC,
     MESSAGE_SNAPSHOT_GRANT,
+    MESSAGE_LOCK,
+    MESSAGE_SNAPSHOT_LOCK,
     MESSAGE_SNAPSHOT_END,
     MESSAGE_ENDED,
     /* Either way: nothing comes any more. */
@@ -38,6 +41,15 @@ struct point_grant {
     struct grant_id id, parent;
     bool active; /* not ended */
     int64_t deadline_ms;
+    char subject[32], resource[32];
+};
+
+/* And of a lock on a subject or resource. */
+struct point_lock {
+    enum lock_kind kind;
+    char target[32];
+    bool lifted;
+    uint64_t revision; /* of the lock; lifted: of the event that says so */
 };
 
 struct point_message {
@@ -50,6 +62,7 @@ struct point_message {
     int64_t time_us;             /* PONG */
     uint64_t received, enforced; /* ACK */
     struct point_grant grant;    /* EVENT, SNAPSHOT_GRANT */
+    struct point_lock lock;      /* LOCK, SNAPSHOT_LOCK */
     enum lease_end why;          /* ENDED */
 };
 

@@ -19,25 +19,51 @@ uint64_t sessions_enforced_to(const struct sim_point *point)
 
 void sessions_begin(struct sim_point *point, struct grant_id grant)
 {
+    const struct point_grant *known = cache_find(&point->cache, grant);
+    if (known == NULL || locks_deny(&point->locks, known)) {
+        return;
+    }
     if (point->n_sessions < POINT_SESSIONS_MAX && sim_chance(point->sim, 300000)) {
         point->sessions[point->n_sessions++] = (struct point_session){.grant = grant};
     }
 }
 
-/* The grant has ended: its sessions need a while, or can't be ended at all. */
-void sessions_end(struct sim_point *point, struct grant_id grant, uint64_t revision)
+/* It needs a while, or can't be ended at all. */
+static void end_session(struct sim_point *point, struct point_session *session, uint64_t revision)
 {
     struct sim *sim = point->sim;
+    session->ending = true;
+    session->revision = session->last = revision;
+    session->stuck = point->slow_sessions && sim_chance(sim, 300000);
+    int64_t mean_us = point->slow_sessions ? SIM_SECOND : 5 * SIM_MILLISECOND;
+    session->ends_at_us = sim->now_us + sim_around(sim, mean_us);
+}
+
+void sessions_end(struct sim_point *point, struct grant_id grant, uint64_t revision)
+{
     for (uint32_t i = 0; i < point->n_sessions; i++) {
         struct point_session *session = &point->sessions[i];
-        if (session->ending || grant_id_compare(session->grant, grant) != 0) {
+        if (grant_id_compare(session->grant, grant) != 0) {
             continue;
         }
-        session->ending = true;
-        session->revision = revision;
-        session->stuck = point->slow_sessions && sim_chance(sim, 300000);
-        int64_t mean_us = point->slow_sessions ? SIM_SECOND : 5 * SIM_MILLISECOND;
-        session->ends_at_us = sim->now_us + sim_around(sim, mean_us);
+        session->by_lock = false; /* whatever it was before: now its grant is over */
+        if (!session->ending) {
+            end_session(point, session, revision);
+        }
+    }
+}
+
+void sessions_end_locked(struct sim_point *point, uint64_t revision, uint64_t last)
+{
+    for (uint32_t i = 0; i < point->n_sessions; i++) {
+        struct point_session *session = &point->sessions[i];
+        const struct point_grant *grant = cache_find(&point->cache, session->grant);
+        if (session->ending || grant == NULL || !locks_deny(&point->locks, grant)) {
+            continue;
+        }
+        end_session(point, session, revision);
+        session->by_lock = true;
+        session->last = last;
     }
 }
 
@@ -60,7 +86,7 @@ static void fail_session(struct sim_point *point, const struct point_session *se
         point->n_failures--;
     }
     point->failures[point->n_failures++] = (struct point_failure){session->grant, session->revision};
-    points_model_failed(point->sim->points_oracle, point->instance, session->grant);
+    points_model_failed(point->sim->points_oracle, point->instance, session);
     sessions_say_failures(point, point->n_failures - 1);
 }
 

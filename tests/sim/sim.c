@@ -33,7 +33,8 @@ const char *sim_break_name(enum sim_break broken)
 {
     static const char *const names[BREAK_COUNT] = {"nothing",    "durable",   "vote",        "order",      "ring",
                                                    "expiry",     "read",      "lease-point", "lease-node", "lease-term",
-                                                   "lease-life", "admission", "ack",         "cache-back"};
+                                                   "lease-life", "admission", "ack",         "cache-back", "chain",
+                                                   "lock"};
     return names[broken];
 }
 

@@ -9,7 +9,7 @@
  *                              +-------------------------------------+
  *                                  | every command, event, ack, read, leader
  *                                  v
- *                                oracle: G1 to G7, linearizable reads, one leader a term
+ *                                oracle: G1 to G7, G9, linearizable reads, one leader a term
  *
  * A run is a function of its seed: every choice is drawn from one generator, in an order that only events decide. */
 #ifndef LAPSE_SIM_SIM_H
@@ -44,6 +44,8 @@ enum sim_break {
     BREAK_ADMISSION,
     BREAK_ACK,        /* a point confirms the end of a grant before its cache denies it */
     BREAK_CACHE_BACK, /* a point goes back to what its cache held earlier */
+    BREAK_CHAIN,      /* a node leaves an event out of its audit chain, or hashes another byte */
+    BREAK_LOCK,       /* a point acknowledges a lock, and permits what it denies */
     BREAK_COUNT
 };
 const char *sim_break_name(enum sim_break broken);

@@ -1,5 +1,5 @@
-/* Audits of a few nodes in one process, with real files in a temporary directory, and a chain of made-up events that all of
- * them are told. */
+/* Audits of a few nodes in one process, with real files in a temporary directory, and a chain of made-up events that
+ * all of them are told. */
 #ifndef LAPSE_TESTS_UNIT_AUDIT_FIXTURE_H
 #define LAPSE_TESTS_UNIT_AUDIT_FIXTURE_H
 
@@ -15,7 +15,7 @@
 /* Events 1 to n; event r has the time AUDIT_TIME_MS + 1000 r. */
 struct made_chain {
     uint32_t n, capacity;
-    struct blob **events;      /* [0] is that of revision 1 */
+    struct blob **events;       /* [0] is that of revision 1 */
     struct audit_place *places; /* [0] is the beginning */
 };
 /* Grants in turn: grant i % 10 of subject "user:dev(i % 10)" on "db/prod/(i % 10)", by "user:oncall". */
@@ -36,7 +36,7 @@ struct audit_world {
     char dir[48];
     struct made_chain chain;
     struct audit_node nodes[AUDIT_NODES];
-    pthread_mutex_t lock; /* of `audit` of the nodes, for frames */
+    pthread_mutex_t lock;   /* of `audit` of the nodes, for frames */
     _Atomic(uint64_t) liar; /* its records are changed on the way */
     _Atomic(uint64_t) frames;
     uint64_t reserve_bytes;

@@ -107,17 +107,14 @@ struct lapse_node_key fixture_signer_key(const struct fixture_signer *signer)
 
 void fixture_sign_again(struct fixture_signer *signer)
 {
-    struct buf bytes;
-    size_t len = sizeof signer->signature;
+    uint8_t bytes[CHAIN_STATEMENT_MAX];
+    size_t len = sizeof signer->signature, n = audit_head_bytes(&signer->head, bytes);
     EVP_PKEY *key = key_of(signer);
     EVP_MD_CTX *context = EVP_MD_CTX_new();
-    buf_init(&bytes, 512);
-    audit_head_bytes(&signer->head, &bytes);
     CHECK(EVP_DigestSignInit(context, NULL, NULL, NULL, key) == 1 &&
-          EVP_DigestSign(context, signer->signature, &len, bytes.data, bytes.len) == 1);
+          EVP_DigestSign(context, signer->signature, &len, bytes, n) == 1);
     EVP_MD_CTX_free(context);
     EVP_PKEY_free(key);
-    buf_free(&bytes);
 }
 
 const struct lapse_signed_head *fixture_sign(struct fixture_signer *signer, const struct export_fixture *fixture,

@@ -84,6 +84,12 @@ static void on_fatal(void *arg, const struct lapse_error *error)
     ((struct fixture_node *)arg)->fatals++;
 }
 
+static bool may_drop(void *arg, uint64_t revision)
+{
+    const struct fixture_node *node = arg;
+    return revision > 0 && !node->hold_log;
+}
+
 static void on_lease(void *arg, uint64_t from, uint64_t life, uint64_t term, struct slice frame)
 {
     struct fixture_node *node = arg;
@@ -107,6 +113,7 @@ static const struct replica_observer observer = {.on_event = on_event,
                                                  .on_members = on_members,
                                                  .on_fatal = on_fatal,
                                                  .on_lease = on_lease,
+                                                 .may_drop = may_drop,
                                                  .on_leadership = on_leadership,
                                                  .on_warning = on_warning};
 

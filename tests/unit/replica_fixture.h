@@ -25,6 +25,7 @@ struct fixture_node {
     int64_t wall_offset_ms;
     bool cut_off; /* no frame comes or goes */
     bool hold_disk;
+    bool hold_log; /* it may not be dropped */
     /* What the observer saw. */
     uint32_t applied, expired, stores, warnings, fatals;
     uint32_t n_members, n_voters;

@@ -196,7 +196,8 @@ Test(audit, what_the_queue_has_no_room_for_is_a_gap_and_never_waited_for)
     const uint32_t n = LIMIT_AUDIT_QUEUE_BYTES / 1000 + 10;
     char reason[1000];
     memset(reason, 'r', sizeof reason);
-    const struct grant grant = {.id = made_grant_id(1), .state = GRANT_REVOKED, .reason = slice_of(reason, sizeof reason)};
+    const struct grant grant = {
+        .id = made_grant_id(1), .state = GRANT_REVOKED, .reason = slice_of(reason, sizeof reason)};
     struct event_words words = {.type = 6, .grant = &grant};
     while (world->chain.n < n)
         chain_add(&world->chain, &words);
@@ -390,7 +391,8 @@ Test(audit, a_head_of_another_history_is_a_rollback)
     cr_assert_eq(job.revision, 300);
     /* The first field of a HeadResponse is the head: tag, length of two bytes. */
     struct audit_claim claim;
-    struct slice head = slice_of(job.response.data + 3, (job.response.data[1] & 0x7f) | (size_t)job.response.data[2] << 7);
+    struct slice head =
+        slice_of(job.response.data + 3, (job.response.data[1] & 0x7f) | (size_t)job.response.data[2] << 7);
     cr_assert(lapse_is_ok(audit_head_read(head, slice_str("test-1"), &claim, NULL)));
     audit_job_clear(&job);
     (void)snprintf(command, sizeof command, "cp %s/audit.key %s", world->nodes[0].dir, fork->nodes[0].dir);

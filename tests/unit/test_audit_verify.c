@@ -1,6 +1,7 @@
 /* The offline verifier finds out each way of tampering, and names the first bad record. The records are a real store's.
  */
 #include <criterion/criterion.h>
+#include <openssl/pem.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -468,6 +469,24 @@ Test(audit_verify, reads_keys_from_files)
     unlink(path);
     cr_assert_eq(audit_keys_load(keys, path, &error).code, LAPSE_NOT_FOUND);
     free(text);
+}
+
+Test(audit_verify, reads_a_nodes_own_key_file)
+{
+    EVP_PKEY *key = EVP_PKEY_new_raw_public_key(EVP_PKEY_ED25519, NULL, node1.public_key, sizeof node1.public_key);
+    struct audit_keys *mine = keys;
+    file_write("");
+    FILE *file = fopen(path, "w");
+    cr_assert(PEM_write_PUBKEY(file, key) == 1 && fclose(file) == 0);
+    EVP_PKEY_free(key);
+    keys = audit_keys_new();
+    cr_assert(lapse_is_ok(audit_keys_load(keys, path, &error)), "%s", error.message);
+    cr_assert(verify_with(NULL), "%s", error.message);
+    cr_assert_eq(verdict.signed_to, fixture.n);
+    must_be_bad(fixture_sign(&node2, &fixture, 3), "not among the given ones");
+    audit_keys_free(keys);
+    keys = mine;
+    unlink(path);
 }
 
 Test(audit_verify, refuses_a_line_without_end)

@@ -235,11 +235,12 @@ Test(replica, too_many_waiting_writes_are_refused_by_name)
     fixture_free(fixture);
 }
 
-Test(replica, a_low_disk_stops_new_grants_and_nothing_else)
+Test(replica, a_low_disk_stops_what_makes_new_access_and_nothing_else)
 {
     struct fixture *fixture = three();
     struct fixture_node *leader = fixture_leader(fixture), *follower = fixture_follower(fixture);
-    struct fixture_write request, roles;
+    struct fixture_write request, before, same, more, none;
+    const struct command fewer = {.type = COMMAND_SET_ROLES, .principal = slice_str("user:operator"), .member = slice_str("user:dev1")};
     struct command command = {.type = COMMAND_REQUEST, .principal = slice_str("user:dev1"), .grant = {{1}}};
     command.terms.subject = slice_str("user:dev1");
     command.terms.resource = slice_str("db/prod");
@@ -247,12 +248,20 @@ Test(replica, a_low_disk_stops_new_grants_and_nothing_else)
     command.terms.n_actions = 1;
     command.terms.duration_ms = 1000;
     command.terms.justification = slice_str("a test");
+    fixture_write(follower, &before, 1, 1, 1000);
+    fixture_run(fixture, 10);
     replica_set_low_on_space(leader->replica, true);
     fixture_command(follower, &request, &command, 1000);
-    fixture_write(follower, &roles, 1, 1, 1000);
+    fixture_write(follower, &same, 1, 2, 1000);
+    fixture_write(follower, &more, 2, 3, 1000);
+    fixture_run(fixture, 10);
+    fixture_command(follower, &none, &fewer, 1000);
     fixture_run(fixture, 10);
     cr_assert_eq(request.outcome.error.code, LAPSE_RESOURCE_EXHAUSTED, "%s", request.outcome.error.message);
-    cr_assert_eq(roles.outcome.error.code, LAPSE_OK);
+    cr_assert_eq(before.outcome.error.code, LAPSE_OK);
+    cr_assert_eq(same.outcome.error.code, LAPSE_OK);
+    cr_assert_eq(more.outcome.error.code, LAPSE_RESOURCE_EXHAUSTED);
+    cr_assert_eq(none.outcome.error.code, LAPSE_OK);
     fixture_free(fixture);
 }
 
@@ -377,6 +386,48 @@ Test(replica, a_follower_that_fell_behind_gets_a_snapshot)
     fixture_kill(behind);
     fixture_start(behind);
     fixture_run(fixture, 300);
+    assert_equal_stores(fixture);
+    fixture_free(fixture);
+}
+
+/* The entries of snapshots are small here, and so is what may be held back. */
+Test(replica, the_log_is_held_back_while_the_driver_says_so_but_not_beyond_its_limit)
+{
+    struct fixture *fixture = fixture_new(1, 1);
+    struct fixture_node *node = &fixture->nodes[0];
+    fixture->options.snapshot_bytes = 4096;
+    fixture->options.trailing_entries = 2;
+    fixture_start_all(fixture);
+    (void)fixture_leader(fixture);
+    node->hold_log = true;
+    for (uint32_t i = 0; i < 100; i++)
+        fixture_fill(node, 1, i + 1);
+    cr_expect_eq(fixture_status(node).snapshots_taken, 0);
+    node->hold_log = false;
+    fixture_run(fixture, 100);
+    cr_expect_eq(fixture_status(node).snapshots_taken, 1);
+    node->hold_log = true;
+    for (uint32_t i = 0; i < 1000; i++)
+        fixture_fill(node, 1, i + 1);
+    cr_expect_gt(fixture_status(node).snapshots_taken, 1);
+    fixture_free(fixture);
+}
+
+Test(replica, a_snapshot_that_is_held_back_gives_way_to_the_leaders)
+{
+    struct fixture *fixture = with_snapshots(3, 3);
+    struct fixture_node *behind = fixture_follower(fixture);
+    behind->hold_log = true;
+    for (uint32_t i = 0; i < 10; i++)
+        fixture_fill(fixture_leader(fixture), 1, i + 1);
+    fixture_run(fixture, 50);
+    cr_expect_eq(fixture_status(behind).snapshots_taken, 0);
+    behind->cut_off = true;
+    for (uint32_t i = 10; i < 40; i++)
+        fixture_fill(fixture_leader(fixture), 1, i + 1);
+    behind->cut_off = false;
+    fixture_run(fixture, 3000);
+    cr_expect_eq(fixture_status(behind).snapshots_installed, 1);
     assert_equal_stores(fixture);
     fixture_free(fixture);
 }
