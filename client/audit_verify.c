@@ -316,9 +316,10 @@ lapse_result audit_verify_line(void *arg, const char *text, size_t len, struct l
     struct audit_line line;
     struct lapse_error why;
     lapse_result result = audit_line_parse(text, len, &line, &why);
+    if (!lapse_is_ok(result) && verify->state == BEGIN)
+        return lapse_fail(error, LAPSE_DATA_LOSS, "the header: %s", why.message);
     if (!lapse_is_ok(result))
-        return lapse_fail(error, LAPSE_DATA_LOSS, "%s %" PRIu64 ": %s",
-                          verify->state == BEGIN ? "before record" : "record", verify->next, why.message);
+        return lapse_fail(error, LAPSE_DATA_LOSS, "record %" PRIu64 ": %s", verify->next, why.message);
     result = take_line(verify, &line, error);
     audit_line_release(&line);
     return result;

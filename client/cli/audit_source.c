@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "client/audit_clock.h"
+#include "client/cli/output.h"
 
 #define SLICE 10000u /* records of one call */
 
@@ -149,6 +150,15 @@ static lapse_result read_file(struct cli *cli, struct audit_keys *keys, audit_re
 
 /* ---- Both */
 
+int audit_source_fail(const struct lapse_error *error)
+{
+    bool bad = error->code == LAPSE_DATA_LOSS;
+    fputs(bad ? "lapse: BAD: " : "lapse: ", stderr);
+    output_text(stderr, error->message);
+    fputc('\n', stderr);
+    return bad ? CLI_DENIED : cli_exit_code(error->code);
+}
+
 static void say_proof(struct audit_source *source)
 {
     const struct audit_verdict *v = &source->verdict;
@@ -179,7 +189,7 @@ int audit_source_read(struct cli *cli, uint64_t from, audit_record_cb on_record_
     memset(source, 0, sizeof *source);
     lapse_result result = audit_source_keys(cli, &keys, &error);
     if (!lapse_is_ok(result))
-        return cli_fail(&error);
+        return audit_source_fail(&error);
     source->own_keys = keys != NULL;
     if (cli_given(cli, "export"))
         result = read_file(cli, keys, on_record_, arg, source, &error);
@@ -187,10 +197,8 @@ int audit_source_read(struct cli *cli, uint64_t from, audit_record_cb on_record_
         result = read_cluster(cli, &keys, from, on_record_, arg, source, &error);
     source->with_keys = keys != NULL;
     audit_keys_free(keys);
-    if (!lapse_is_ok(result)) {
-        int code = cli_fail(&error);
-        return result.code == LAPSE_DATA_LOSS ? CLI_DENIED : code;
-    }
+    if (!lapse_is_ok(result))
+        return audit_source_fail(&error);
     say_proof(source);
     return CLI_OK;
 }

@@ -27,6 +27,9 @@ lapse_result audit_source_tail(struct cli *cli, uint64_t from, uint64_t to,
 /* The hash of the record before `from`, for a header. */
 lapse_result audit_source_previous(struct cli *cli, uint64_t from, uint8_t hash[LAPSE_AUDIT_HASH_BYTES],
                                    struct lapse_error *error) LAPSE_MUST_USE;
+/* Says what is wrong on standard error, where text of a hostile file can't move the cursor. An exit code: CLI_DENIED
+ * for what doesn't verify. */
+int audit_source_fail(const struct lapse_error *error);
 /* The keys of --keys, or NULL when it isn't given. */
 lapse_result audit_source_keys(const struct cli *cli, struct audit_keys **keys,
                                struct lapse_error *error) LAPSE_MUST_USE;

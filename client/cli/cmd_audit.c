@@ -367,14 +367,13 @@ static lapse_result verify_all(const struct cli *cli, const struct audit_keys *k
 
 static int say_bad(struct cli *cli, const struct lapse_error *error)
 {
-    if (error->code != LAPSE_DATA_LOSS)
-        return cli_fail(error);
-    if (cli_output(cli) == CLI_JSON)
-        output_json_line(cli->out, json_pack("{s:b, s:s}", "verified", false, "bad", error->message));
-    fputs("lapse: BAD: ", stderr);
-    output_text(stderr, error->message);
-    fputc('\n', stderr);
-    return CLI_DENIED;
+    json_t *why = json_string(error->message);
+    if (why == NULL) /* it cites bytes that are no text */
+        why = json_string("the file is no text");
+    if (error->code == LAPSE_DATA_LOSS && cli_output(cli) == CLI_JSON)
+        output_json_line(cli->out, json_pack("{s:b, s:O}", "verified", false, "bad", why));
+    json_decref(why);
+    return audit_source_fail(error);
 }
 
 int cmd_audit_verify(struct cli *cli)

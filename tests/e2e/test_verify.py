@@ -151,6 +151,12 @@ class Verify(unittest.TestCase):
         done = run(LAPSE, "audit", "verify", self.export, "--keys", "/nonexistent", check=False)
         self.assertEqual((done.returncode, "/nonexistent" in done.stderr), (3, True))
 
+    def test_what_a_hostile_file_says_does_not_reach_the_terminal(self):
+        change = lambda lines: lines.__setitem__(0, lines[0].replace('"cluster":"', '"cluster":"\\u001b[2J'))
+        out = self.verify(self.tampered(change), "--head", self.save("head.json", self.lapse("audit", "head")), code=2)
+        self.assertIn("\\x1b[2J", out)
+        self.assertNotIn("\x1b", out)
+
     def test_a_tail_goes_on_where_it_was_told_to(self):
         lines = self.lapse("audit", "tail", "--from-revision", "3", "--count", "4", "--output", "json").splitlines()
         self.assertEqual([json.loads(line)["record"]["revision"] for line in lines if '"record"' in line], [3, 4, 5, 6])

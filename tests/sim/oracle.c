@@ -117,7 +117,8 @@ uint64_t oracle_hash_event(const struct store_event *event)
     if (event->sweep != NULL) {
         hash = sim_mix(sim_mix(hash, event->sweep->id), event->sweep->grants);
     }
-    return sim_hash_bytes(sim_mix(hash, event->roles), event->member) | 1;
+    hash = sim_hash_bytes(sim_mix(hash, event->roles), event->member);
+    return sim_hash_bytes(hash, event->encoded) | 1;
 }
 
 static uint64_t hash_command(const struct command *command, const struct store_outcome *outcome, uint64_t events,

@@ -143,6 +143,7 @@ static const struct arrow arrows[] = {
     [STORE_EVENT_DENIED] = {BIT(GRANT_PENDING), GRANT_DENIED, false},
     [STORE_EVENT_CANCELLED] = {BIT(GRANT_PENDING) | BIT(GRANT_APPROVED), GRANT_CANCELLED, false},
     [STORE_EVENT_LAPSED] = {BIT(GRANT_PENDING), GRANT_LAPSED, false},
+    [STORE_EVENT_TOKEN_SET] = {BIT(GRANT_ACTIVE), GRANT_ACTIVE, true},
 };
 
 static const char *check_arrow(const struct model_grant *known, const struct store_event *event)
@@ -157,7 +158,8 @@ static const char *check_arrow(const struct model_grant *known, const struct sto
     if (known->state == 0 ? arrow->from != 0 : (arrow->from & BIT(known->state)) == 0) {
         return "does not lead on from the grant's state";
     }
-    if (event->grant->state != arrow->to) {
+    bool one_of_several = event->type == STORE_EVENT_APPROVED && event->grant->state == GRANT_PENDING;
+    if (event->grant->state != arrow->to && !one_of_several) {
         return "leads to another state than its type says";
     }
     if (arrow->before_deadline && known->deadline_ms != 0 && event->time_ms >= known->deadline_ms) {
@@ -180,7 +182,8 @@ static const char *check_deadline(const struct grants_model *model, const struct
     if (known->fixed && grant->deadline_ms != known->deadline_ms) {
         return "moves the deadline";
     }
-    if (event->type == STORE_EVENT_APPROVED && known->duration_ms != 0) {
+    bool decided = event->type == STORE_EVENT_APPROVED && grant->state == GRANT_APPROVED;
+    if (decided && known->duration_ms != 0) {
         int64_t begin = event->time_ms > known->not_before_ms ? event->time_ms : known->not_before_ms;
         int64_t end_ms = begin + known->duration_ms, latest_ms = latest_end_ms(model, known);
         if (grant->deadline_ms != (end_ms < latest_ms ? end_ms : latest_ms)) {
@@ -248,7 +251,7 @@ static void remember(struct model_grant *known, const struct store_event *event)
     known->state = grant->state;
     known->uses = grant->uses;
     known->deadline_ms = grant->deadline_ms;
-    known->fixed = known->fixed || event->type == STORE_EVENT_APPROVED;
+    known->fixed = known->fixed || grant->state == GRANT_APPROVED;
     known->live_hash = oracle_hash_live(grant);
     if (grant_state_is_ended(grant->state)) {
         known->ended_revision = event->revision;
@@ -277,7 +280,7 @@ static void grant_event(struct grants_model *model, const struct store_event *ev
 
 void grants_model_event(struct grants_model *model, const struct store_event *event)
 {
-    if (event->grant != NULL && event->type <= STORE_EVENT_LAPSED) {
+    if (event->grant != NULL && (event->type <= STORE_EVENT_LAPSED || event->type == STORE_EVENT_TOKEN_SET)) {
         grant_event(model, event);
     }
     if (model->n_revisions == model->revisions_max) {

@@ -23,7 +23,8 @@ struct published {
     uint64_t hash;
     struct grant_id grant;
     uint64_t live_hash;
-    int64_t deadline_ms;
+    struct point_grant shown;
+    struct point_lock lock; /* of a lock's event */
 };
 
 struct entry {
@@ -52,22 +53,53 @@ struct subscribers {
     uint64_t resyncs;
 };
 
+void subscribers_show_grant(const struct grant *grant, struct point_grant *out)
+{
+    *out = (struct point_grant){.id = grant->id,
+                                .parent = grant->parent,
+                                .active = grant->state == GRANT_ACTIVE,
+                                .deadline_ms = grant->deadline_ms};
+    bool fits = slice_to_cstr(grant->subject, out->subject, sizeof(out->subject)) &&
+                slice_to_cstr(grant->resource, out->resource, sizeof(out->resource));
+    CHECK(fits);
+}
+
+void subscribers_show_lock(const struct object *object, bool lifted, struct point_lock *out)
+{
+    struct lock lock;
+    lapse_result decoded = lock_decode(object->value, &lock, NULL);
+    CHECK(lapse_is_ok(decoded));
+    *out = (struct point_lock){.kind = lock.kind, .lifted = lifted, .revision = lock.revision};
+    CHECK(slice_to_cstr(lock.target, out->target, sizeof(out->target)));
+}
+
 void subscribers_publish(struct sim_node *node, const struct store_event *event)
 {
     struct published published = {.revision = event->revision, .hash = oracle_hash_event(event)};
     if (event->grant != NULL) {
         published.grant = event->grant->id;
         published.live_hash = oracle_hash_live(event->grant);
-        published.deadline_ms = event->grant->deadline_ms;
+        subscribers_show_grant(event->grant, &published.shown);
+    }
+    if (event->object != NULL && event->object->kind == OBJECT_LOCK) {
+        subscribers_show_lock(event->object, event->type == STORE_EVENT_UNLOCKED, &published.lock);
+        published.lock.revision = event->revision;
     }
     ring_append(node->ring, ring_event_new(event, blob_new(slice_of(&published, sizeof(published)))));
 }
 
-int64_t subscribers_deadline_ms(const struct ring_event *event)
+void subscribers_grant(const struct ring_event *event, struct point_grant *out)
 {
     struct published published;
     memcpy(&published, event->payload->data, sizeof(published));
-    return published.deadline_ms;
+    *out = published.shown;
+}
+
+void subscribers_lock(const struct ring_event *event, struct point_lock *out)
+{
+    struct published published;
+    memcpy(&published, event->payload->data, sizeof(published));
+    *out = published.lock;
 }
 
 /* --- The table --- */

@@ -4,6 +4,7 @@
 #define LAPSE_SIM_SUBSCRIBER_H
 
 #include "node/ring.h"
+#include "tests/sim/point_link.h"
 #include "tests/sim/sim.h"
 
 struct subscribers *subscribers_new(struct sim *sim);
@@ -12,8 +13,12 @@ void subscribers_free(struct subscribers *subscribers);
 
 /* A node applied an event: puts it into its ring, encoded as subscribers here expect it. */
 void subscribers_publish(struct sim_node *node, const struct store_event *event);
-/* The grant's deadline, from an event in the ring. */
-int64_t subscribers_deadline_ms(const struct ring_event *event);
+/* What an enforcement point gets of the grant or lock that an event in the ring is about, */
+void subscribers_grant(const struct ring_event *event, struct point_grant *out);
+void subscribers_lock(const struct ring_event *event, struct point_lock *out);
+/* or of one in a snapshot. */
+void subscribers_show_grant(const struct grant *grant, struct point_grant *out);
+void subscribers_show_lock(const struct object *object, bool lifted, struct point_lock *out);
 /* Healed: from now on subscribers stay where they are and read fast. */
 void subscribers_settle(struct subscribers *subscribers);
 /* True when every subscriber has seen the last revision. */
