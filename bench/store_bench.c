@@ -19,6 +19,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "store/policy.h"
 #include "store/store.h"
 
 #define START_MS 1767225600000LL
@@ -175,6 +176,23 @@ static void set_roles(struct store *store, const char *member, uint32_t roles)
     apply(store, &command, START_MS, &unused);
 }
 
+/* A policy of one rule, which takes everything. */
+static void open_policy(struct store *store, const char *name)
+{
+    struct timing unused = {0};
+    struct slice all = slice_str("*");
+    struct policy_rule rule = {
+        .name = slice_str("all"), .requesters = {&all, 1}, .subjects = {&all, 1}, .resources = {&all, 1}};
+    struct policy policy = {.name = slice_str(name), .rules = &rule, .n_rules = 1};
+    struct command command = {.type = COMMAND_APPLY_POLICY, .principal = slice_str("user:root")};
+    struct buf bytes;
+    buf_init(&bytes, LIMIT_OBJECT_BYTES);
+    CHECK(lapse_is_ok(policy_encode(&policy, &bytes)));
+    command.value = buf_slice(&bytes);
+    apply(store, &command, START_MS, &unused);
+    buf_free(&bytes);
+}
+
 static struct store *new_store(void)
 {
     struct timing unused = {0};
@@ -184,6 +202,7 @@ static struct store *new_store(void)
     apply(store, &init, START_MS, &unused);
     set_roles(store, "user:dev*", ROLE_REQUESTER);
     set_roles(store, "user:oncall", ROLE_APPROVER);
+    open_policy(store, "prod-read");
     return store;
 }
 
@@ -420,6 +439,10 @@ static void bench_sweeps(uint64_t n)
     struct texts texts;
     char policy[16];
     int64_t now_ms = START_MS + (int64_t)(n / 1000);
+    for (unsigned i = 0; i < 10; i++) {
+        (void)snprintf(policy, sizeof policy, "policy-%u", i);
+        open_policy(store, policy);
+    }
     for (uint64_t i = 0; i < n; i++) {
         struct command command = request(i, &texts, DEADLINE_MS), approval = about(COMMAND_APPROVE, i, "user:oncall");
         (void)snprintf(policy, sizeof policy, "policy-%u", (unsigned)(i % 10));

@@ -1,6 +1,8 @@
 #include "node/core_hooks.h"
 
+#include <curl/curl.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -24,6 +26,7 @@
 #define BACKOFF_MS_MAX 60000
 /* What fails is logged when it begins, and then every so many attempts. */
 #define LOG_EVERY 16u
+#define STALLS_A_LINE 120u /* a minute of BACKOFF_MS_MIN */
 
 enum hook_stage { HOOK_RESTS, HOOK_ASKS, HOOK_DELIVERS, HOOK_COMMITS };
 
@@ -38,14 +41,17 @@ struct hook {
     uint64_t asked;   /* what the batch reaches up to */
     struct buf batch; /* TailResponse messages, each as field 1 */
     size_t at;        /* in it */
-    bool told;        /* something of the batch was delivered */
+    bool told;        /* something was delivered or given up since the last commit */
     uint32_t failures;
+    uint32_t stalls; /* questions and commits that failed, one after the other */
     int64_t not_before_ms;
     uint64_t current; /* the revision under way, and when it happened */
     int64_t current_ms;
     struct audit_job job;
     struct hook_delivery delivery;
     struct replica_write write;
+    struct mail again; /* after a commit, on a stack of its own */
+    bool comes_again;
 };
 
 struct core_hooks {
@@ -69,20 +75,52 @@ static uint64_t committed(const struct hook *hook, bool *known)
     return revision;
 }
 
+/* What keeps a webhook from going on that isn't its receiver: said when it begins, and then every so often. */
+static void stalled(struct hook *hook, const char *what, const struct lapse_error *error)
+{
+    hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+    if (hook->stalls++ % STALLS_A_LINE == 0)
+        log_warn(what, LOG_STR("webhook", hook->options->name), LOG_U64("revision", hook->taken),
+                 LOG_STR("error", error->message));
+}
+
+static void on_again(struct mail *mail)
+{
+    struct hook *hook = CONTAINER_OF(mail, struct hook, again);
+    hook->comes_again = false;
+    step(hook);
+}
+
+/* A write that ends on this very stack must not start another one. */
+static void step_soon(struct hook *hook)
+{
+    if (hook->comes_again || hook->core->closing)
+        return;
+    hook->comes_again = true;
+    hook->again.run = on_again;
+    mailbox_answer(&hook->core->mailbox, &hook->again);
+}
+
 static void on_committed(struct replica_write *write, const struct store_outcome *outcome)
 {
     struct hook *hook = write->owner;
     hook->stage = HOOK_RESTS;
-    if (outcome->error.code != LAPSE_OK)
-        hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+    if (outcome->error.code == LAPSE_OK) {
+        hook->stalls = 0;
+        step_soon(hook);
+        return;
+    }
+    hook->told = true;
+    if (core_is_leader(hook->core))
+        stalled(hook, "webhook: how far it is can't be committed", &outcome->error);
 }
 
-/* The next pulse goes on: a write that ends on this very stack must not start another. */
 static void commit(struct hook *hook, uint64_t revision)
 {
     const struct command command = {
         .type = COMMAND_HOOK_DONE, .name = slice_str(hook->options->name), .revision = revision};
     hook->stage = HOOK_COMMITS;
+    hook->told = false;
     hook->write = (struct replica_write){.done = on_committed, .owner = hook, .leader_only = true};
     replica_write(hook->core->replica, &hook->write, &command, COMMIT_TIMEOUT_MS);
 }
@@ -136,6 +174,7 @@ static int64_t time_of(struct slice event)
 
 static void passed(struct hook *hook)
 {
+    hook->told = true;
     hook->taken = hook->current;
     hook->failures = 0;
     hook->not_before_ms = 0;
@@ -174,7 +213,6 @@ static void on_delivered(struct mail *mail)
     hook->stage = HOOK_RESTS;
     if (hook->delivery.taken) {
         metric_add(METRIC_WEBHOOK_DELIVERED, 1);
-        hook->told = true;
         passed(hook);
     } else if (is_too_old(hook)) {
         give_up(hook);
@@ -184,26 +222,40 @@ static void on_delivered(struct mail *mail)
     step(hook);
 }
 
-/* False: there is nothing to tell about it. */
-static bool deliver(struct hook *hook, const struct record *record)
+static void send_off(struct hook *hook)
 {
-    const struct hook_record told = {.cluster = hook->core->cluster,
-                                     .epoch = record->epoch,
-                                     .revision = record->revision,
-                                     .event = record->event};
-    hook->current = record->revision;
-    hook->current_ms = time_of(record->event);
-    if (!hook_body_make(hook->options, &told, clock_wall_ms() / 1000, &hook->delivery.headers, &hook->delivery.body))
-        return false;
     if (hook->thread == NULL)
         hook->thread = hook_thread_start(hook->options, &hook->core->mailbox);
     hook->delivery.mail.run = on_delivered;
     hook->stage = HOOK_DELIVERS;
     hook_deliver(hook->thread, &hook->delivery);
-    return true;
 }
 
-/* From where the batch stands; true when one is under way. What failed is made anew, with the time of its new attempt. */
+/* False: it is passed over. */
+static bool deliver(struct hook *hook, const struct record *record)
+{
+    const struct hook_record told = {
+        .cluster = hook->core->cluster, .epoch = record->epoch, .revision = record->revision, .event = record->event};
+    hook->current = record->revision;
+    hook->current_ms = time_of(record->event);
+    switch (
+        hook_body_make(hook->options, &told, clock_wall_ms() / 1000, &hook->delivery.headers, &hook->delivery.body)) {
+    case HOOK_BODY_MADE:
+        send_off(hook);
+        return true;
+    case HOOK_BODY_NOTHING:
+        return false;
+    case HOOK_BODY_IMPOSSIBLE:
+        break;
+    }
+    (void)snprintf(hook->delivery.message, sizeof hook->delivery.message,
+                   "the record can't be put into words: it is of another version, or damaged");
+    give_up(hook);
+    return false;
+}
+
+/* From where the batch stands; true when one is under way. What failed is made anew, with the time of its new attempt.
+ */
 static bool deliver_next(struct hook *hook)
 {
     struct record record;
@@ -221,6 +273,15 @@ static bool deliver_next(struct hook *hook)
 
 /* --- the database ------------------------------------------------------------------------------------------------- */
 
+/* Nothing new in all that time is no fault; a database that is behind, or lacks records, is. */
+static void unanswered(struct hook *hook)
+{
+    bool lacks = store_revision(replica_store(hook->core->replica)) >= hook->job.cursor;
+    hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+    if (lacks && core_is_leader(hook->core) && hook->job.error.code != LAPSE_CANCELLED)
+        stalled(hook, "webhook: waits for the audit database", &hook->job.error);
+}
+
 static void on_answered(struct mail *mail)
 {
     struct hook *hook = CONTAINER_OF(mail, struct hook, job.mail);
@@ -231,8 +292,9 @@ static void on_answered(struct mail *mail)
     if (hook->job.error.code == LAPSE_OK) {
         CHECK(lapse_is_ok(buf_append(&hook->batch, hook->job.response.data, hook->job.response.len)));
         hook->asked = hook->job.revision;
+        hook->stalls = 0;
     } else {
-        hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+        unanswered(hook);
     }
     audit_job_clear(&hook->job);
     step(hook);
@@ -248,7 +310,6 @@ static void ask(struct hook *hook)
     hook->job.head_seen = hook->head;
     hook->job.page = BATCH;
     hook->job.deadline_us = clock_boot_us() + ASK_TIMEOUT_US;
-    hook->told = false;
     hook->asked = hook->taken;
     if (audit_ask(core_audit(hook->core), &hook->job)) {
         hook->stage = HOOK_ASKS;
@@ -280,12 +341,20 @@ static void go_on(struct hook *hook)
     if (!known) {
         commit(hook, hook->start);
     } else if (hook->taken > done && (hook->told || hook->taken - done > IDLE_REVISIONS)) {
-        hook->told = false;
         commit(hook, hook->taken);
     } else {
         hook->taken = hook->taken > done ? hook->taken : done;
         ask(hook);
     }
+}
+
+/* While a receiver is away, a successor need not repeat what it took before. */
+static void commit_before_wait(struct hook *hook)
+{
+    bool known = false;
+    uint64_t done = committed(hook, &known);
+    if (known && hook->told && hook->failures > 0 && hook->taken > done)
+        commit(hook, hook->taken);
 }
 
 static void step(struct hook *hook)
@@ -298,8 +367,12 @@ static void step(struct hook *hook)
     }
     if (hook->start == 0)
         hook->start = store_revision(replica_store(hook->core->replica));
-    if (hook->stage != HOOK_RESTS || clock_boot_ms() < hook->not_before_ms)
+    if (hook->stage != HOOK_RESTS)
         return;
+    if (clock_boot_ms() < hook->not_before_ms) {
+        commit_before_wait(hook);
+        return;
+    }
     if (!deliver_next(hook))
         go_on(hook);
 }
@@ -326,6 +399,8 @@ lapse_result core_hooks_open(struct core *core, struct lapse_error *error)
     lapse_result result = hooks_config_read(core->config.webhooks, &config, error);
     if (!lapse_is_ok(result))
         return result;
+    /* Once, and before there are threads. */
+    CHECK(curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK);
     core->hooks = mem_calloc(1, sizeof *core->hooks);
     core->hooks->config = config;
     core->hooks->hooks = mem_calloc(config.n + 1, sizeof core->hooks->hooks[0]);
@@ -346,6 +421,8 @@ void core_hooks_close(struct core *core)
     if (hooks == NULL)
         return;
     hooks->closing = true;
+    for (uint32_t i = 0; i < hooks->config.n; i++)
+        hook_thread_break_off(hooks->hooks[i].thread);
     for (uint32_t i = 0; i < hooks->config.n; i++) {
         hook_thread_stop(hooks->hooks[i].thread);
         hooks->hooks[i].thread = NULL;

@@ -1,11 +1,15 @@
 #include "node/hook_config.h"
 
+#include <curl/curl.h>
+#include <fcntl.h>
 #include <openssl/crypto.h>
 #include <openssl/pem.h>
+#include <openssl/x509.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/check.h"
 #include "base/ini.h"
@@ -21,7 +25,8 @@
 #define BIT(type) (1ull << (type))
 /* What nobody wants told one by one. */
 #define CHATTER                                                                                                        \
-    (BIT(STORE_EVENT_RECEIPTS) | BIT(STORE_EVENT_USED) | BIT(STORE_EVENT_SESSION_BEGAN) | BIT(STORE_EVENT_SESSION_ENDED))
+    (BIT(STORE_EVENT_RECEIPTS) | BIT(STORE_EVENT_USED) | BIT(STORE_EVENT_SESSION_BEGAN) |                              \
+     BIT(STORE_EVENT_SESSION_ENDED))
 #define ALL_TYPES ((BIT(STORE_EVENT_LAST) << 1) - 2)
 /* What ends somebody's session: hook_body.c has a token for each. An offboarding begins with a lock. */
 #define CAEP_TYPES                                                                                                     \
@@ -35,22 +40,35 @@ static lapse_result no_such(const char *what, struct lapse_error *error)
 
 /* --- values ------------------------------------------------------------------------------------------------------- */
 
-static bool begins(const char *text, const char *start)
+/* libcurl's own parser, so that what is checked here is what will be called. */
+static lapse_result check_parts(CURLU *parts, const char *value, struct lapse_error *error)
 {
-    return strncmp(text, start, strlen(start)) == 0;
+    char *scheme = NULL, *host = NULL, *user = NULL;
+    bool whole = curl_url_set(parts, CURLUPART_URL, value, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+                 curl_url_get(parts, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                 curl_url_get(parts, CURLUPART_HOST, &host, 0) == CURLUE_OK;
+    bool named = whole && curl_url_get(parts, CURLUPART_USER, &user, 0) == CURLUE_OK;
+    bool loopback = whole && (strcmp(host, "127.0.0.1") == 0 || strcmp(host, "[::1]") == 0);
+    /* In the clear only to this machine. */
+    bool allowed = whole && (strcmp(scheme, "https") == 0 || (strcmp(scheme, "http") == 0 && loopback));
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(user);
+    if (!allowed)
+        return no_such("url: https://HOST..., or http:// to 127.0.0.1 or [::1]", error);
+    return named ? no_such("url: without a name or password (use authorization-file)", error) : lapse_ok();
 }
 
-/* In the clear only to this machine. */
 static lapse_result parse_url(const char *value, struct hook_options *hook, struct lapse_error *error)
 {
-    bool loopback = begins(value, "http://127.0.0.1:") || begins(value, "http://127.0.0.1/") ||
-                    begins(value, "http://[::1]:") || begins(value, "http://[::1]/");
-    if (!begins(value, "https://") && !loopback)
-        return no_such("url: https://..., or http:// to 127.0.0.1 or [::1]", error);
-    if (strchr(value, '@') != NULL || strlen(value) >= sizeof hook->url)
-        return no_such("url: shorter than 1024 bytes and without a name or password (use authorization-file)", error);
-    (void)snprintf(hook->url, sizeof hook->url, "%s", value);
-    return lapse_ok();
+    CURLU *parts = curl_url();
+    CHECK(parts != NULL);
+    lapse_result result = strlen(value) < sizeof hook->url ? check_parts(parts, value, error)
+                                                           : no_such("url: shorter than 1024 bytes", error);
+    curl_url_cleanup(parts);
+    if (lapse_is_ok(result))
+        (void)snprintf(hook->url, sizeof hook->url, "%s", value);
+    return result;
 }
 
 static lapse_result parse_kind(const char *value, struct hook_options *hook, struct lapse_error *error)
@@ -88,7 +106,10 @@ static lapse_result parse_duration(const char *value, const char *key, int64_t m
 {
     char *unit = NULL;
     long long number = strtoll(value, &unit, 10);
-    int64_t scale = strcmp(unit, "s") == 0 ? 1000 : strcmp(unit, "m") == 0 ? 60000 : strcmp(unit, "h") == 0 ? 3600000 : 0;
+    int64_t scale = strcmp(unit, "s") == 0   ? 1000
+                    : strcmp(unit, "m") == 0 ? 60000
+                    : strcmp(unit, "h") == 0 ? 3600000
+                                             : 0;
     if (scale == 0 || number < 1 || number > most_ms / scale)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s: a number with s, m or h, at most %llds", key,
                           (long long)most_ms / 1000);
@@ -98,19 +119,20 @@ static lapse_result parse_duration(const char *value, const char *key, int64_t m
 
 /* --- files -------------------------------------------------------------------------------------------------------- */
 
-/* Opens what only its owner (and root) may read. */
+/* Opens what only its owner (and root) may read. Never waits (a pipe), and leaves no copy in a stream's buffer. */
 static lapse_result open_private(const char *file, const char *key, FILE **stream, struct lapse_error *error)
 {
     struct stat state;
-    FILE *opened = fopen(file, "re");
-    if (opened == NULL)
+    int fd = open(file, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    if (fd < 0)
         return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s: can't read %s", key, file);
-    if (fstat(fileno(opened), &state) != 0 || !S_ISREG(state.st_mode) || (state.st_mode & 077) != 0) {
-        (void)fclose(opened);
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s: %s must be a file that others can't read (chmod 600)", key,
-                          file);
+    if (fstat(fd, &state) != 0 || !S_ISREG(state.st_mode) || (state.st_mode & 077) != 0) {
+        (void)close(fd);
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s: %s must be a file that others can't read (chmod 600)",
+                          key, file);
     }
-    *stream = opened;
+    *stream = fdopen(fd, "r");
+    CHECK(*stream != NULL && setvbuf(*stream, NULL, _IONBF, 0) == 0);
     return lapse_ok();
 }
 
@@ -133,7 +155,8 @@ static lapse_result read_private(const char *file, const char *key, uint8_t *byt
 
 static lapse_result read_secret(const char *file, struct hook_options *hook, struct lapse_error *error)
 {
-    lapse_result result = read_private(file, "secret-file", hook->secret, sizeof hook->secret, &hook->secret_len, error);
+    lapse_result result =
+        read_private(file, "secret-file", hook->secret, sizeof hook->secret, &hook->secret_len, error);
     if (lapse_is_ok(result) && hook->secret_len < SECRET_MIN)
         result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "secret-file: at least %d bytes", SECRET_MIN);
     return result;
@@ -147,9 +170,16 @@ static lapse_result read_authorization(const char *file, struct hook_options *ho
     if (!lapse_is_ok(result))
         return result;
     hook->authorization[len] = '\0';
-    return len > 0 && slice_is_text(slice_str(hook->authorization), false)
+    return len > 0 && slice_is_text(slice_of((const uint8_t *)hook->authorization, len), false)
                ? lapse_ok()
                : no_such("authorization-file: one line of text, the value of the header", error);
+}
+
+/* A key with a passphrase must not make a daemon ask on its terminal. */
+static int no_passphrase(char *buffer, int size, int writing, void *arg)
+{
+    (void)buffer, (void)size, (void)writing, (void)arg;
+    return -1;
 }
 
 static lapse_result read_signing_key(const char *file, struct hook_options *hook, struct lapse_error *error)
@@ -158,11 +188,27 @@ static lapse_result read_signing_key(const char *file, struct hook_options *hook
     lapse_result result = open_private(file, "signing-key-file", &stream, error);
     if (!lapse_is_ok(result))
         return result;
-    hook->signing_key = PEM_read_PrivateKey(stream, NULL, NULL, NULL);
+    hook->signing_key = PEM_read_PrivateKey(stream, NULL, no_passphrase, NULL);
     (void)fclose(stream);
     return hook->signing_key != NULL && EVP_PKEY_is_a(hook->signing_key, "ED25519")
                ? lapse_ok()
-               : no_such("signing-key-file: an Ed25519 key in PEM (openssl genpkey -algorithm ed25519)", error);
+               : no_such("signing-key-file: an Ed25519 key in PEM, without a passphrase (openssl genpkey -algorithm "
+                         "ed25519)",
+                         error);
+}
+
+/* That there is something to trust in it: libcurl would find out with the first event. */
+static lapse_result check_authorities(const char *file, struct lapse_error *error)
+{
+    FILE *stream = fopen(file, "re");
+    X509 *first = stream == NULL ? NULL : PEM_read_X509(stream, NULL, no_passphrase, NULL);
+    bool good = first != NULL;
+    X509_free(first);
+    if (stream != NULL)
+        (void)fclose(stream);
+    return good ? lapse_ok()
+                : lapse_fail(error, LAPSE_INVALID_ARGUMENT, "ca-file: %s holds no certificate in PEM, or can't be read",
+                             file);
 }
 
 static lapse_result keep(const char *value, const char *key, char *out, size_t size, struct lapse_error *error)
@@ -191,16 +237,17 @@ static lapse_result set(struct hook_options *hook, const char *key, const char *
         return read_authorization(value, hook, error);
     if (strcmp(key, "signing-key-file") == 0)
         return read_signing_key(value, hook, error);
-    if (strcmp(key, "ca-file") == 0)
-        return keep(value, key, hook->ca_file, sizeof hook->ca_file, error);
+    if (strcmp(key, "ca-file") == 0) {
+        result = keep(value, key, hook->ca_file, sizeof hook->ca_file, error);
+        return lapse_is_ok(result) ? check_authorities(hook->ca_file, error) : result;
+    }
     if (strcmp(key, "issuer") == 0)
         return keep(value, key, hook->issuer, sizeof hook->issuer, error);
     if (strcmp(key, "audience") == 0)
         return keep(value, key, hook->audience, sizeof hook->audience, error);
     if (strcmp(key, "give-up-after") == 0)
         return parse_duration(value, key, GIVE_UP_MS_MAX, &hook->give_up_ms, error);
-    if (strcmp(key, "timeout") != 0)
-        return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "a webhook has no setting %s; see lapsed.conf(5)", key);
+    CHECK(strcmp(key, "timeout") == 0); /* once() knows all keys */
     result = parse_duration(value, key, TIMEOUT_MS_MAX, &ms, error);
     hook->timeout_ms = (uint32_t)ms;
     return result;
@@ -231,6 +278,22 @@ static lapse_result add(struct hooks_config *config, const char *name, struct ho
     return lapse_ok();
 }
 
+/* Of which of two the operator meant nobody can know. */
+static lapse_result once(struct hook_options *hook, const char *key, struct lapse_error *error)
+{
+    static const char *const keys[] = {"url",          "kind",    "events", "secret-file", "authorization-file",
+                                       "ca-file",      "timeout", "issuer", "audience",    "signing-key-file",
+                                       "give-up-after"};
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        if (strcmp(keys[i], key) == 0) {
+            if (hook->given & 1u << i)
+                return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s: set twice in [%s]", key, hook->name);
+            hook->given |= 1u << i;
+            return lapse_ok();
+        }
+    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "a webhook has no setting %s; see lapsed.conf(5)", key);
+}
+
 static lapse_result on_setting(void *arg, const char *section, const char *key, const char *value, uint32_t line,
                                struct lapse_error *error)
 {
@@ -238,6 +301,8 @@ static lapse_result on_setting(void *arg, const char *section, const char *key, 
     struct hook_options *hook = hook_named(config, section);
     (void)line;
     lapse_result result = hook != NULL ? lapse_ok() : add(config, section, &hook, error);
+    if (lapse_is_ok(result))
+        result = once(hook, key, error);
     return lapse_is_ok(result) ? set(hook, key, value, error) : result;
 }
 

@@ -1,5 +1,5 @@
-/* Webhooks as the operator sets them: one INI file, named by webhooks.file, the same on every node (the leader delivers, and
- * any node may come to lead). A section is a webhook:
+/* Webhooks as the operator sets them: one INI file, named by webhooks.file, the same on every node (the leader
+ * delivers, and any node may come to lead). A section is a webhook:
  *
  *   [chat]
  *   url = https://chat.example.org/hooks/lapse
@@ -37,6 +37,7 @@ struct hook_options {
     int64_t give_up_ms;
     char issuer[256], audience[256];
     EVP_PKEY *signing_key;
+    uint32_t given; /* which settings have been read */
 };
 
 struct hooks_config {

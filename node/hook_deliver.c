@@ -1,6 +1,7 @@
 #include "node/hook_deliver.h"
 
 #include <curl/curl.h>
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -9,7 +10,7 @@
 
 #include "base/check.h"
 
-/* What a receiver answers is thrown away, and more than this breaks the attempt off. */
+/* What a receiver answers, headers included, is thrown away, and more than this breaks the attempt off. */
 #define ANSWER_BYTES_MAX (64u * 1024)
 
 struct hook_thread {
@@ -49,6 +50,8 @@ static void set_up(struct hook_thread *thread)
     CHECK(curl_easy_setopt(curl, CURLOPT_URL, options->url) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK);
+    /* A name server that is silent holds libcurl's own thread for names, not this one. */
+    CHECK(curl_easy_setopt(curl, CURLOPT_QUICK_EXIT, 1L) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_FOLLOWLOCATION, 0L) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_PROXY, "") == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)options->timeout_ms) == CURLE_OK);
@@ -57,6 +60,8 @@ static void set_up(struct hook_thread *thread)
     CHECK(curl_easy_setopt(curl, CURLOPT_USERAGENT, "lapsed/" LAPSE_VERSION) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, on_answer) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_WRITEDATA, thread) == CURLE_OK);
+    CHECK(curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, on_answer) == CURLE_OK);
+    CHECK(curl_easy_setopt(curl, CURLOPT_HEADERDATA, thread) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, on_progress) == CURLE_OK);
     CHECK(curl_easy_setopt(curl, CURLOPT_XFERINFODATA, thread) == CURLE_OK);
@@ -73,18 +78,23 @@ static struct curl_slist *header_list(const struct buf *headers)
     lines[headers->len] = '\0';
     for (char *line = strtok_r(lines, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest))
         list = curl_slist_append(list, line);
+    OPENSSL_cleanse(lines, headers->len);
     free(lines);
     CHECK(list != NULL);
     return list;
 }
 
+/* The status is the receiver's word: a body that is endless, slow or cut off changes nothing of it, and to send again
+ * what was taken would be no better. */
 static void judge(struct hook_thread *thread, CURLcode code, struct hook_delivery *delivery)
 {
     (void)curl_easy_getinfo(thread->curl, CURLINFO_RESPONSE_CODE, &delivery->status);
-    delivery->taken = code == CURLE_OK && delivery->status >= 200 && delivery->status < 300;
+    delivery->taken = delivery->status >= 200 && delivery->status < 300;
+    if (delivery->taken)
+        return;
     if (code != CURLE_OK)
         (void)snprintf(delivery->message, sizeof delivery->message, "%s", curl_easy_strerror(code));
-    else if (!delivery->taken)
+    else
         (void)snprintf(delivery->message, sizeof delivery->message, "the receiver answered %ld", delivery->status);
 }
 
@@ -147,11 +157,17 @@ void hook_deliver(struct hook_thread *thread, struct hook_delivery *delivery)
     CHECK(pthread_cond_signal(&thread->wake) == 0 && pthread_mutex_unlock(&thread->lock) == 0);
 }
 
+void hook_thread_break_off(struct hook_thread *thread)
+{
+    if (thread != NULL)
+        atomic_store(&thread->break_off, true);
+}
+
 void hook_thread_stop(struct hook_thread *thread)
 {
     if (thread == NULL)
         return;
-    atomic_store(&thread->break_off, true);
+    hook_thread_break_off(thread);
     CHECK(pthread_mutex_lock(&thread->lock) == 0);
     thread->stopping = true;
     CHECK(pthread_cond_signal(&thread->wake) == 0 && pthread_mutex_unlock(&thread->lock) == 0);

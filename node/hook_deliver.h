@@ -11,7 +11,7 @@ struct hook_delivery {
     struct mail mail; /* `run` is the asker's */
     struct buf headers, body;
     /* The outcome. */
-    bool taken;  /* the receiver answered 2xx */
+    bool taken;  /* the receiver answered 2xx, whatever came of the rest of its answer */
     long status; /* HTTP; 0: there was no answer */
     char message[200];
 };
@@ -22,6 +22,9 @@ struct hook_thread;
 struct hook_thread *hook_thread_start(const struct hook_options *options, struct mailbox *reply_to);
 /* The delivery belongs to the thread until its mail runs. One at a time. */
 void hook_deliver(struct hook_thread *thread, struct hook_delivery *delivery);
+/* Breaks off an attempt under way, and those that come, within a second or so; returns at once. Any number of times,
+ * and before hook_thread_stop where several stop together. Accepts NULL. */
+void hook_thread_break_off(struct hook_thread *thread);
 /* Breaks off an attempt under way and waits for the thread; its mail has been posted then. Accepts NULL. */
 void hook_thread_stop(struct hook_thread *thread);
 

@@ -138,6 +138,23 @@ static int64_t depth_left(const struct store *store, uint32_t parent)
     return left;
 }
 
+static enum token_rule stricter(enum token_rule a, enum token_rule b)
+{
+    if (a == TOKEN_RULE_FORBIDDEN || b == TOKEN_RULE_FORBIDDEN)
+        return TOKEN_RULE_FORBIDDEN;
+    return a == TOKEN_RULE_BOUND ? a : b;
+}
+
+/* What may not be shown by a token gets none by way of a child either. */
+static void narrow_token(const struct store *store, struct grant *terms, uint32_t parent)
+{
+    struct grant above;
+    if (parent == 0)
+        return;
+    slot_read_shared(store, parent, &above);
+    terms->token_rule = stricter(terms->token_rule, above.token_rule);
+}
+
 static lapse_result narrow_depth(struct apply *apply, struct grant *terms, uint32_t parent)
 {
     int64_t left = depth_left(apply->store, parent);
@@ -210,7 +227,10 @@ static lapse_result check_request(struct apply *apply, struct grant *terms, uint
         result = policies_decide(apply, terms);
     if (lapse_is_ok(result))
         result = narrow_depth(apply, terms, parent);
-    return lapse_is_ok(result) ? check_room(apply, terms) : result;
+    if (!lapse_is_ok(result))
+        return result;
+    narrow_token(apply->store, terms, parent);
+    return check_room(apply, terms);
 }
 
 lapse_result apply_request(struct apply *apply)

@@ -2,8 +2,9 @@
  *
  *   PUT --> there --> CERTIFY: another end      it ends: REMOVED, EXPIRED, NOT_CERTIFIED (campaigns.c), OFFBOARDED
  *
- * Nobody prolongs their own: neither by CERTIFY, nor by putting another in its place. Its end holds by the clock, also
- * while its ADVANCE is still to come. */
+ * Nobody prolongs their own: neither by CERTIFY, nor by putting another in its place. Nobody is eligible by their own
+ * hand: a prefix may take in who put it, but doesn't serve them until somebody else has certified it. Its end holds by
+ * the clock, also while its ADVANCE is still to come. */
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -238,10 +239,17 @@ lapse_result eligibility_apply(struct apply *apply)
 
 struct wanted {
     const struct store *store;
+    struct slice requester;
     const struct grant *terms;
     int64_t now_ms;
     const struct object *best;
 };
+
+/* Whether the last word on it is this principal's own. */
+static bool is_by(const struct eligibility *eligibility, struct slice principal)
+{
+    return principal_same(eligibility->certified_ms > 0 ? eligibility->certified_by : eligibility->put_by, principal);
+}
 
 /* Of several the first by name: all nodes must count the use of the same one. */
 static void consider(void *arg, const struct object *object, const struct eligibility *eligibility)
@@ -251,14 +259,14 @@ static void consider(void *arg, const struct object *object, const struct eligib
     if (wanted->best != NULL && slice_compare(wanted->best->name, object->name) <= 0)
         return;
     if (eligibility_covers(eligibility, terms->resource, terms->actions, terms->n_actions) &&
-        !is_over(wanted->store, eligibility, wanted->now_ms))
+        !is_by(eligibility, wanted->requester) && !is_over(wanted->store, eligibility, wanted->now_ms))
         wanted->best = object;
 }
 
 struct slice eligibility_find(const struct store *store, struct slice requester, const struct grant *terms,
                               int64_t now_ms)
 {
-    struct wanted wanted = {store, terms, now_ms, NULL};
+    struct wanted wanted = {store, requester, terms, now_ms, NULL};
     eligibility_each_of(store, requester, consider, &wanted);
     return wanted.best == NULL ? (struct slice){0} : wanted.best->name;
 }

@@ -343,12 +343,18 @@ static bool is_prefix(struct slice pattern)
     return pattern.len > 0 && pattern.data[pattern.len - 1] == '*';
 }
 
-/* A prefix is taken by one that is as short or shorter. */
+/* A prefix is taken by what takes in whoever it may mean, under all their names: in the asterisk's place stands a
+ * character that no name and no pattern has. */
 static bool member_taken(struct slice pattern, struct slice member)
 {
+    uint8_t somebody[LIMIT_PRINCIPAL + 1];
     if (!is_prefix(member))
         return principal_matches(pattern, member);
-    return is_prefix(pattern) && pattern.len <= member.len && memcmp(pattern.data, member.data, pattern.len - 1) == 0;
+    if (!is_prefix(pattern) || member.len > sizeof somebody)
+        return false;
+    memcpy(somebody, member.data, member.len);
+    somebody[member.len - 1] = 1;
+    return principal_matches(pattern, slice_of(somebody, member.len));
 }
 
 bool campaign_takes(const struct campaign *c, const struct eligibility *e)

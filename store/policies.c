@@ -408,8 +408,14 @@ static void fill(struct apply *apply, const struct policy_decision *decision, st
     fill_patterns(&apply->store->policies->joined, rule, terms);
 }
 
+/* The built-in rule. A request that names a policy is for that one and no other: a grant never bears the name of a policy
+ * that didn't decide it. */
 static lapse_result decide_without(struct apply *apply, const struct grant *terms)
 {
+    if (terms->policy.len > 0)
+        return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,
+                          "no policy %.*s has been applied, nor any other; name none to ask under the built-in rule",
+                          (int)terms->policy.len, (const char *)terms->policy.data);
     if (!terms->break_glass)
         return lapse_ok();
     return lapse_fail(error_of(apply), LAPSE_PERMISSION_DENIED,

@@ -4,6 +4,7 @@
  *
  * A token is set once and is dead with its grant. The book has live grants only; it is derived, and rebuilt by a
  * restore. */
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
@@ -147,22 +148,33 @@ static bool is_bound(const struct grant_binding *binding)
     return binding->spiffe_id.len > 0 || binding->certificate_sha256.len > 0 || binding->n_networks > 0;
 }
 
+/* Rule and policy are names of at most LIMIT_POLICY bytes. */
+#define RULE_TEXT (2 * LIMIT_POLICY + 32)
+
+/* A child has the stricter one of its parent's rule and its own. */
+static const char *rule_of(const struct grant *grant, char text[RULE_TEXT])
+{
+    if (!grant_id_is_zero(grant->parent))
+        return "its own rule, or its parent's,";
+    (void)snprintf(text, RULE_TEXT, "rule %.*s of policy %.*s", (int)grant->rule.len, (const char *)grant->rule.data,
+                   (int)grant->policy.len, (const char *)grant->policy.data);
+    return text;
+}
+
 /* What its rule said when it was requested. */
 static lapse_result check_rule(struct apply *apply, uint32_t slot)
 {
     struct lapse_error *error = &apply->outcome->error;
     struct grant grant;
+    char text[RULE_TEXT];
     slot_read(apply->store, slot, &grant);
     if (grant.token_rule == TOKEN_RULE_FORBIDDEN)
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "rule %.*s of policy %.*s lets its grants have no token",
-                          (int)grant.rule.len, (const char *)grant.rule.data, (int)grant.policy.len,
-                          (const char *)grant.policy.data);
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "%s lets its grants have no token", rule_of(&grant, text));
     if (grant.token_rule == TOKEN_RULE_BOUND && !is_bound(&grant.binding))
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
-                          "rule %.*s of policy %.*s wants a grant with a token bound: request one with a SPIFFE ID, a "
-                          "certificate or a network",
-                          (int)grant.rule.len, (const char *)grant.rule.data, (int)grant.policy.len,
-                          (const char *)grant.policy.data);
+                          "%s wants a grant with a token bound: request one with a SPIFFE ID, a certificate or a "
+                          "network",
+                          rule_of(&grant, text));
     if (grant.token_sha256.len > 0)
         return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
                           "the grant has a token already, and there is no second one; request a new grant");
@@ -188,6 +200,9 @@ static lapse_result find(struct apply *apply, uint32_t *slot)
         result = rules_wrong_state(store, COMMAND_SET_TOKEN, *slot, apply->now_ms, error);
     if (lapse_is_ok(result))
         result = locks_permit_grant(apply, *slot);
+    /* Its requester may be somebody else, and needs no role for it that the lock would take away. */
+    if (lapse_is_ok(result))
+        result = locks_permit(apply, command->principal, (struct slice){0});
     return result;
 }
 

@@ -1,6 +1,25 @@
 #include "store_fixture.h"
 
 #include "base/check.h"
+#include "store/policy.h"
+
+void fixture_open(struct store *store, const char *name)
+{
+    struct slice all = slice_str("*");
+    struct policy_rule rule = {.name = slice_str("all"),
+                               .requesters = {&all, 1},
+                               .subjects = {&all, 1},
+                               .resources = {&all, 1},
+                               .delegation_depth = LIMIT_GRANT_DEPTH - 1};
+    struct policy policy = {.name = slice_str(name), .rules = &rule, .n_rules = 1};
+    struct command command = {.type = COMMAND_APPLY_POLICY, .principal = slice_str("user:ops")};
+    struct buf bytes;
+    buf_init(&bytes, LIMIT_OBJECT_BYTES);
+    CHECK(lapse_is_ok(policy_encode(&policy, &bytes)));
+    command.value = buf_slice(&bytes);
+    fixture_must(store, command, T0);
+    buf_free(&bytes);
+}
 
 struct grant_id fixture_id(uint64_t number)
 {

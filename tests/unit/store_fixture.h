@@ -9,6 +9,9 @@
 /* Roles: req1, req2 request; app1, app2 approve; ops operates; ep enforces; all "user:NAME". */
 struct store *fixture_store(const struct store_options *options);
 
+/* Applies a policy of that name that lets everybody ask for everything, as the built-in rule does. */
+void fixture_open(struct store *store, const char *name);
+
 struct grant_id fixture_id(uint64_t number);
 /* A request by user:req1 for user:dev1 to read db/prod/orders, for one minute. */
 struct command fixture_request(uint64_t number);

@@ -281,6 +281,41 @@ Test(audit, a_file_that_is_no_database_is_put_aside)
     audit_world_free(world);
 }
 
+/* Sound in itself, but not what the log says: `start` is where the store's snapshot is. */
+static void expect_other_history_put_aside(uint64_t start)
+{
+    struct audit_world *world = world_with(300), *fork = audit_world_new();
+    const struct grant grant = {.id = made_grant_id(3), .state = GRANT_ACTIVE, .subject = slice_str("user:mallory")};
+    struct event_words words = {.type = 3, .grant = &grant, .actor = slice_str("user:mallory")};
+    char command[256];
+    chain_grow(&fork->chain, 50);
+    chain_add(&fork->chain, &words);
+    chain_grow(&fork->chain, 300);
+    audit_node_start(fork, 0, 0);
+    audit_node_tell(&fork->nodes[0], 300);
+    AUDIT_EVENTUALLY(has_all(&fork->nodes[0], 300));
+    audit_node_stop(&fork->nodes[0]);
+    (void)snprintf(command, sizeof command, "cp %s/* %s/", fork->nodes[0].dir, world->nodes[0].dir);
+    cr_assert_eq(system(command), 0);
+    audit_node_start(world, 0, start);
+    AUDIT_EVENTUALLY(start == 0 || audit_now(&world->nodes[0]).corrupt == 1);
+    audit_node_tell(&world->nodes[0], 300);
+    AUDIT_EVENTUALLY(audit_now(&world->nodes[0]).corrupt == 1 && audit_now(&world->nodes[0]).newest == 300);
+    cr_expect_eq(count_aside(&world->nodes[0]), 1);
+    audit_world_free(fork);
+    audit_world_free(world);
+}
+
+Test(audit, a_database_of_another_history_is_found_by_the_snapshots_head)
+{
+    expect_other_history_put_aside(100);
+}
+
+Test(audit, a_database_of_another_history_is_found_by_the_log_that_is_applied_again)
+{
+    expect_other_history_put_aside(0);
+}
+
 /* --- a full disk -------------------------------------------------------------------------------------------------- */
 
 static bool mount_small(const char *dir)

@@ -358,6 +358,7 @@ static struct store *listed_store(uint64_t n)
     static const char *const resources[] = {"db/prod/orders", "db/test/*", "ssh/web1"};
     static const char *const subjects[] = {"user:dev1", "user:dev2"};
     struct store *store = fixture_store(&(struct store_options){.ended_retention_ms = 1});
+    fixture_open(store, "prod");
     for (uint64_t i = 1; i <= n; i++) {
         struct command request = fixture_request(i);
         request.terms.resource = slice_str(resources[i % 3]);
@@ -543,6 +544,7 @@ Test(store, a_check_answers_the_same_from_the_side_of_the_resource)
 Test(store, what_is_read_is_what_was_asked_for)
 {
     struct store *store = fixture_store(NULL);
+    fixture_open(store, "prod");
     struct command request = fixture_request(1);
     request.terms.task = slice_str("task-7");
     request.terms.ticket = slice_str("OPS-1");
@@ -556,6 +558,7 @@ Test(store, what_is_read_is_what_was_asked_for)
     struct grant grant = get(store, 1);
     cr_assert(slice_equal(grant.justification, request.terms.justification));
     cr_assert(slice_equal(grant.task, slice_str("task-7")));
+    cr_assert(slice_equal(grant.policy, slice_str("prod")));
     cr_assert(slice_equal(grant.requester, slice_str("user:req1")));
     cr_assert_eq(grant.n_labels, 1);
     cr_assert(slice_equal(grant.labels[0].value, slice_str("prod")));

@@ -437,6 +437,24 @@ Test(store_eligibility, nobody_certifies_or_prolongs_their_own_under_any_name)
     store_free(store);
 }
 
+Test(store_eligibility, nobody_is_eligible_by_their_own_hand)
+{
+    struct store *store = fixture_store(NULL);
+    second_operator(store, "spiffe://example.org/user/boss");
+    fixture_must(store, put("all", "user:op*", "db/*"), T0);
+    cr_assert(finds(store, "user:ops", "db/x", ""), "a prefix that takes in oneself is no way around");
+    cr_assert(finds(store, "spiffe://example.org/user/ops", "db/x", ""));
+    cr_assert(finds(store, "user:op2", "db/x", "all"), "others have it");
+    struct command other = certify("all", END);
+    other.principal = text("spiffe://example.org/user/boss");
+    fixture_must(store, other, T0);
+    cr_assert(finds(store, "user:ops", "db/x", "all"), "somebody else has looked at it");
+    fixture_must(store, start("q1", T0 + DAY_MS), T0);
+    fixture_must(store, put("all", "user:op*", "db/*"), T0 + 1);
+    cr_assert(finds(store, "user:ops", "db/x", ""), "nor does putting it anew carry one past a campaign");
+    store_free(store);
+}
+
 Test(store_eligibility, putting_again_replaces_it_and_forgets_whose_it_was)
 {
     struct store *store = fixture_store(NULL);
@@ -571,6 +589,33 @@ Test(store_campaigns, members_restrict_it_and_a_prefix_must_lie_wholly_within)
     fixture_must(store, start_of(&campaign), T0);
     cr_assert_eq(kept_campaign(store, "many")->items, 2);
     store_free(store);
+}
+
+/* How many of "user:dev*" and "spiffe://example.org/user/dev1*" a campaign about `members` asks about. */
+static uint32_t taken_by(const char *members)
+{
+    struct store *store = fixture_store(NULL);
+    struct campaign campaign = {.name = text("one"), .n_members = 1, .due_ms = T0 + DAY_MS};
+    fixture_must(store, put("short", "user:dev*", "db/*"), T0);
+    fixture_must(store, put("long", "spiffe://example.org/user/dev1*", "db/*"), T0);
+    campaign.members[0] = text(members);
+    fixture_must(store, start_of(&campaign), T0);
+    uint32_t items = kept_campaign(store, "one")->items;
+    store_free(store);
+    return items;
+}
+
+Test(store_campaigns, a_prefix_is_found_under_the_other_name_of_its_members)
+{
+    cr_assert_eq(taken_by("user:*"), 2);
+    cr_assert_eq(taken_by("user:dev*"), 2);
+    cr_assert_eq(taken_by("spiffe://example.org/user/*"), 2);
+    cr_assert_eq(taken_by("spiffe://example.org/user/dev*"), 2);
+    cr_assert_eq(taken_by("user:dev1*"), 1);
+    cr_assert_eq(taken_by("spiffe://example.org/user/dev1*"), 1);
+    cr_assert_eq(taken_by("spiffe://other.org/user/dev*"), 1, "user:dev* takes in those of any domain");
+    cr_assert_eq(taken_by("user:dev2*"), 0);
+    cr_assert_eq(taken_by("spiffe://example.org/host/*"), 0);
 }
 
 Test(store_campaigns, wrong_ones_are_refused)

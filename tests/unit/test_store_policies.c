@@ -366,6 +366,23 @@ Test(store_policies, the_lower_priority_number_decides_then_the_name)
     store_free(store);
 }
 
+Test(store_policies, no_grant_bears_the_name_of_a_policy_that_did_not_decide_it)
+{
+    struct store *store = fixture_store(NULL);
+    struct policy_rule rule;
+    struct policy policy = fixture_open_policy(&rule);
+    struct command named = fixture_request(1);
+    named.terms.policy = S("p");
+    cr_assert_eq(fixture_apply(store, named, T0).error.code, LAPSE_PERMISSION_DENIED, "none was ever applied");
+    fixture_must(store, fixture_applying(&policy), T0);
+    fixture_must(store, fixture_removing("p"), T0);
+    cr_assert_eq(fixture_apply(store, named, T0).error.code, LAPSE_PERMISSION_DENIED, "it was removed");
+    named.terms.policy = (struct slice){0};
+    fixture_must(store, named, T0);
+    cr_assert_eq(fixture_get(store, 1).policy.len, 0);
+    store_free(store);
+}
+
 Test(store_policies, with_the_last_policy_removed_the_built_in_rule_holds_again)
 {
     struct store *store = fixture_store(NULL);

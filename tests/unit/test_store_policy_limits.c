@@ -182,9 +182,7 @@ Test(store_policy_limits, a_version_may_end_what_it_does_not_allow_any_more)
     struct policy_rule rule;
     struct policy policy = fixture_open_policy(&rule);
     struct heard heard = {0};
-    struct command unruled = fixture_request(1);
-    unruled.terms.policy = S("p"); /* before there was such a policy */
-    fixture_must(store, unruled, T0);
+    fixture_must(store, fixture_request(1), T0); /* before there was a policy */
     fixture_must(store, fixture_applying(&policy), T0);
     expect_taken(request_for(store, 2, "user:dev1", "db/prod/x", T0));
     expect_taken(request_for(store, 3, "user:dev1", "db/test/x", T0));

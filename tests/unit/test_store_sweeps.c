@@ -385,6 +385,7 @@ static void restored_goes_on_equally(struct command sweep, uint32_t n)
     struct command root = fixture_request(1);
     root.terms.resource = slice_str("db/*");
     root.terms.duration_ms = 600000;
+    fixture_open(store, "P");
     fixture_must(store, root, T0);
     approve(store, 1);
     /* Their ids are in another order than their requests, and so are the slots in a restored store. */

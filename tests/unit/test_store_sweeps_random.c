@@ -290,6 +290,8 @@ static struct store *new_store(void)
     roles.member = slice_str("user:dev*");
     roles.roles = ROLE_REQUESTER;
     fixture_must(store, roles, T0);
+    for (size_t i = 0; *words[i] != '\0'; i++)
+        fixture_open(store, words[i]);
     return store;
 }
 

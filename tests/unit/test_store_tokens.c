@@ -3,7 +3,10 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "governed_fixture.h"
+#include "store/extras.h"
 #include "store/governance.h"
+#include "store/lock.h"
 #include "store_fixture.h"
 
 /* What stands for the SHA-256 of a token. */
@@ -310,4 +313,120 @@ Test(store_tokens, a_restored_store_finds_them)
     cr_assert_eq(verdict(copy, shows(1002), T0), GRANT_NOT_ACTIVE);
     store_free(copy);
     store_free(store);
+}
+
+/* --- under rules -------------------------------------------------------------------------------------------------- */
+
+/* A child of grant 1 for its own subject. */
+static struct command child_request(uint64_t number)
+{
+    struct command child = fixture_request(number);
+    child.terms.parent = fixture_id(1);
+    child.terms.duration_ms = 30000;
+    return child;
+}
+
+/* Grant 1 and its child 2, under a rule with `parent`'s word about tokens and then one with `child`'s. */
+static struct store *store_with_child(enum token_rule parent, enum token_rule child)
+{
+    struct policy_rule rule = governed_rule("all", "*");
+    rule.delegation_depth = 1;
+    rule.automatic = true;
+    rule.token = parent;
+    struct store *store = governed_store(&rule, 1);
+    fixture_must(store, fixture_request(1), T0);
+    rule.token = child;
+    fixture_must(store, governed_policy(&rule, 1), T0);
+    fixture_must(store, child_request(2), T0);
+    return store;
+}
+
+Test(store_tokens, a_child_has_the_stricter_word_of_its_parents_rule_and_its_own)
+{
+    static const enum token_rule rules[][3] = {
+        {TOKEN_RULE_ALLOWED, TOKEN_RULE_ALLOWED, TOKEN_RULE_ALLOWED},
+        {TOKEN_RULE_FORBIDDEN, TOKEN_RULE_ALLOWED, TOKEN_RULE_FORBIDDEN},
+        {TOKEN_RULE_FORBIDDEN, TOKEN_RULE_BOUND, TOKEN_RULE_FORBIDDEN},
+        {TOKEN_RULE_BOUND, TOKEN_RULE_ALLOWED, TOKEN_RULE_BOUND},
+        {TOKEN_RULE_BOUND, TOKEN_RULE_FORBIDDEN, TOKEN_RULE_FORBIDDEN},
+        {TOKEN_RULE_ALLOWED, TOKEN_RULE_BOUND, TOKEN_RULE_BOUND},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(rules); i++) {
+        struct store *store = store_with_child(rules[i][0], rules[i][1]);
+        struct grant child;
+        cr_assert(store_get(store, fixture_id(2), &child));
+        cr_assert_eq(child.token_rule, rules[i][2], "case %zu", i);
+        cr_assert_eq(code(store, set_token(2, 7)),
+                     rules[i][2] == TOKEN_RULE_ALLOWED ? LAPSE_OK : LAPSE_FAILED_PRECONDITION, "case %zu", i);
+        store_free(store);
+    }
+}
+
+Test(store_tokens, the_built_in_rule_gives_no_child_the_token_that_its_parents_rule_forbids)
+{
+    struct store *store = store_with_child(TOKEN_RULE_FORBIDDEN, TOKEN_RULE_ALLOWED);
+    struct command remove = {
+        .type = COMMAND_REMOVE_POLICY, .principal = slice_str("user:ops"), .name = slice_str("test")};
+    fixture_must(store, remove, T0);
+    activate(store, child_request(3));
+    cr_assert_eq(code(store, set_token(3, 7)), LAPSE_FAILED_PRECONDITION);
+    struct store *copy = copy_of(store);
+    cr_assert_eq(code(copy, set_token(3, 7)), LAPSE_FAILED_PRECONDITION);
+    store_free(copy);
+    store_free(store);
+}
+
+/* --- locks -------------------------------------------------------------------------------------------------------- */
+
+static void lock(struct store *store, const char *subject)
+{
+    uint8_t bytes[256];
+    struct command command = {.type = COMMAND_LOCK, .principal = slice_str("user:ops")};
+    const struct lock wanted = {.kind = LOCK_SUBJECT, .target = slice_str(subject), .reason = slice_str("stolen laptop")};
+    struct buf value;
+    buf_init(&value, sizeof bytes);
+    lock_encode(&wanted, &value);
+    command.value = buf_slice(&value);
+    fixture_must(store, command, T0);
+    buf_free(&value);
+}
+
+Test(store_tokens, who_is_locked_sets_none_whether_requester_or_subject)
+{
+    static const char *const locked[] = {"user:req1", "spiffe://example.org/user/req1", "user:dev1"};
+    for (size_t i = 0; i < ARRAY_LEN(locked); i++) {
+        struct store *store = store_with_grant();
+        lock(store, locked[i]);
+        struct command command = set_token(1, 7);
+        if (i == 1)
+            command.principal = slice_str(locked[i]);
+        cr_assert_eq(code(store, command), LAPSE_FAILED_PRECONDITION, "%s", locked[i]);
+        store_free(store);
+    }
+}
+
+/* --- forged snapshots --------------------------------------------------------------------------------------------- */
+
+/* Two grants, of which 2 is pending if `state` says so; with the tokens 7 and `other`, past all checks. */
+static void expect_no_restore(enum grant_state state, uint64_t other, const char *why)
+{
+    struct store *store = store_with_grant();
+    struct lapse_error error = {0};
+    fixture_must(store, fixture_request(2), T0);
+    if (state == GRANT_ACTIVE)
+        fixture_must(store, fixture_about(COMMAND_APPROVE, 2, "user:app1"), T0);
+    extras_set_token(store, slot_find(store, fixture_id(1)), token(7));
+    extras_set_token(store, slot_find(store, fixture_id(2)), token(other));
+    struct buf bytes = fixture_snapshot(store, 10000);
+    struct store *copy = fixture_restore(buf_slice(&bytes), 10000, NULL, &error);
+    cr_assert_null(copy);
+    cr_assert_not_null(strstr(error.message, why), "%s", error.message);
+    buf_free(&bytes);
+    store_free(store);
+}
+
+Test(store_tokens, a_snapshot_with_a_token_that_no_command_could_have_set_is_refused)
+{
+    expect_no_restore(GRANT_ACTIVE, 7, "two live grants with one token");
+    expect_no_restore(GRANT_PENDING, 8, "a token of a grant that was never active");
 }
