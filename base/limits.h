@@ -108,7 +108,7 @@
 #define LIMIT_POINT_WRITES_WAITING 512u
 /* After its goodbye a stream waits so long for the end of its instance to be committed. */
 #define LIMIT_POINT_LEAVE_MS 3000u
-/* RevokeMatching that are at work at once. */
+/* Revocations of many grants that are at work at once. */
 #define LIMIT_SWEEPS 64u
 /* One whose index leads to no more grants than this ends them in the command itself, whatever else is at work (2 ms). */
 #define LIMIT_SWEEP_AT_ONCE 2000u
@@ -143,6 +143,9 @@
 #define LIMIT_YAML_NODES 32768u
 #define LIMIT_YAML_KEYS 64u
 #define LIMIT_LOCKS 4096u
+/* Of these, and of LIMIT_SWEEPS, so many are kept for offboardings: what others have filled must not stop one. */
+#define LIMIT_LOCKS_KEPT 512u
+#define LIMIT_SWEEPS_KEPT 16u
 #define LIMIT_LOCK_MS_MAX (366LL * 24 * 3600 * 1000)
 #define LIMIT_ELIGIBILITIES 65536u
 #define LIMIT_ELIGIBILITY_MS_MAX (366LL * 24 * 3600 * 1000)
@@ -153,6 +156,8 @@
 #define LIMIT_CAMPAIGNS 256u
 /* Break-glass reviews that are open: one more break-glass request is refused. */
 #define LIMIT_REVIEWS 4096u
+/* Of these, so many by one requester: nobody takes break-glass away from all others. */
+#define LIMIT_REVIEWS_PER_REQUESTER 64u
 #define LIMIT_REVIEW_MS_DEFAULT (24LL * 3600 * 1000)
 #define LIMIT_REVIEW_MS_MAX (7LL * 24 * 3600 * 1000)
 /* One line of an export: an event's bytes in base64, and the event in JSON, where each of its bytes may take six. */

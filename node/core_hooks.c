@@ -78,7 +78,8 @@ static uint64_t committed(const struct hook *hook, bool *known)
 /* What keeps a webhook from going on that isn't its receiver: said when it begins, and then every so often. */
 static void stalled(struct hook *hook, const char *what, const struct lapse_error *error)
 {
-    hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+    int64_t again_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+    hook->not_before_ms = again_ms > hook->not_before_ms ? again_ms : hook->not_before_ms;
     if (hook->stalls++ % STALLS_A_LINE == 0)
         log_warn(what, LOG_STR("webhook", hook->options->name), LOG_U64("revision", hook->taken),
                  LOG_STR("error", error->message));
@@ -302,6 +303,7 @@ static void on_answered(struct mail *mail)
 
 static void ask(struct hook *hook)
 {
+    struct lapse_error error;
     audit_job_init(&hook->job, AUDIT_TAIL);
     hook->job.mail.run = on_answered;
     hook->job.reply_to = &hook->core->mailbox;
@@ -316,7 +318,8 @@ static void ask(struct hook *hook)
         return;
     }
     audit_job_clear(&hook->job);
-    hook->not_before_ms = clock_boot_ms() + BACKOFF_MS_MIN;
+    (void)lapse_fail(&error, LAPSE_RESOURCE_EXHAUSTED, "too many questions wait for it");
+    stalled(hook, "webhook: waits for the audit database", &error);
 }
 
 /* --- the way through ---------------------------------------------------------------------------------------------- */

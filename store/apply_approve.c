@@ -103,12 +103,36 @@ void decision_carry_out(struct apply *apply, uint32_t slot, const struct decisio
     transition_activate(apply, slot);
 }
 
-lapse_result decision_check_review(struct apply *apply, const struct grant *terms)
+lapse_result decision_check_review(struct apply *apply, const struct grant *terms, struct slice requester)
 {
-    if (!terms->break_glass || reviews_have_room(apply->store))
+    if (!terms->break_glass)
         return lapse_ok();
-    return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
-                      "%u break-glass reviews are open, which is the limit; have some closed", LIMIT_REVIEWS);
+    if (!reviews_have_room(apply->store))
+        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
+                          "%u break-glass reviews are open, which is the limit; have some closed", LIMIT_REVIEWS);
+    if (reviews_of_requester(apply->store, requester) >= LIMIT_REVIEWS_PER_REQUESTER)
+        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
+                          "%u break-glass reviews of %.*s are open, which is the limit; have some closed",
+                          LIMIT_REVIEWS_PER_REQUESTER, SHOWN(requester));
+    return lapse_ok();
+}
+
+/* Nobody gets anything by one who is locked: not the subject, not whoever asked for it, and no approval of theirs
+ * counts until the lock is lifted. */
+static lapse_result check_locks(struct apply *apply, uint32_t slot, const struct grant *grant)
+{
+    struct slice none = {0};
+    lapse_result result = locks_permit_grant(apply, slot);
+    if (lapse_is_ok(result))
+        result = locks_permit(apply, grant->requester, none);
+    for (uint32_t i = 0; i < grant->n_approvals && lapse_is_ok(result); i++) {
+        struct slice approver = grant->approvals[i].approver;
+        if (locks_of_principal(apply->store, approver, apply->now_ms) != NULL)
+            result = lapse_fail(error_of(apply), LAPSE_FAILED_PRECONDITION,
+                                "%.*s, who approved it before, is locked: request it anew, or have the lock lifted",
+                                SHOWN(approver));
+    }
+    return result;
 }
 
 static void add_approval(struct apply *apply, uint32_t slot, bool last)
@@ -133,11 +157,11 @@ lapse_result apply_approve(struct apply *apply)
     if (!lapse_is_ok(result))
         return result;
     slot_read(apply->store, slot, &grant);
-    result = locks_permit_grant(apply, slot);
+    result = check_locks(apply, slot, &grant);
     if (lapse_is_ok(result))
         result = check_turn(apply, &grant);
     if (lapse_is_ok(result))
-        result = decision_check_review(apply, &grant);
+        result = decision_check_review(apply, &grant, grant.requester);
     if (lapse_is_ok(result))
         result = decision_make(apply, &grant, family_parent(apply->store, slot), &decision);
     if (!lapse_is_ok(result))

@@ -21,6 +21,7 @@ lapse_result decision_make(struct apply *apply, const struct grant *terms, uint3
 /* Moves a PENDING grant whose numbers are off the digest to APPROVED, and to ACTIVE if its time has come. */
 void decision_carry_out(struct apply *apply, uint32_t slot, const struct decision *decision);
 /* RESOURCE_EXHAUSTED when a break-glass grant could not have its review. */
-lapse_result decision_check_review(struct apply *apply, const struct grant *terms) LAPSE_MUST_USE;
+lapse_result decision_check_review(struct apply *apply, const struct grant *terms,
+                                   struct slice requester) LAPSE_MUST_USE;
 
 #endif

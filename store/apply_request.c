@@ -196,7 +196,7 @@ static lapse_result check_room(struct apply *apply, const struct grant *terms)
                           "%u grants are live, which is the limit; end some that aren't needed", store->live_max);
     if (slot_find(store, apply->command->grant) != 0 || (terms->break_glass && has_review(apply)))
         return id_taken(apply);
-    return decision_check_review(apply, terms);
+    return decision_check_review(apply, terms, apply->command->principal);
 }
 
 /* --- all of it ---------------------------------------------------------------------------------------------------- */

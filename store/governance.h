@@ -100,6 +100,8 @@ void reviews_open(struct apply *apply, uint32_t slot);
 /* The overdue review that bars this principal from requesting; NULL: none. */
 const struct object *reviews_bar(const struct store *store, struct slice principal);
 bool reviews_have_room(const struct store *store);
+/* How many reviews of what this principal requested are open. */
+uint32_t reviews_of_requester(const struct store *store, struct slice principal);
 void reviews_free(struct store *store);
 
 /* tokens.c */

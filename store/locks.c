@@ -274,6 +274,16 @@ static lapse_result permit(struct apply *apply)
     return rules_permit(apply->store, rule, apply->command->principal, 0, error_of(apply));
 }
 
+static lapse_result check_room(struct apply *apply, uint32_t most)
+{
+    if (apply->store->objects.kinds[OBJECT_LOCK].n < most)
+        return lapse_ok();
+    return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
+                      "%u locks are there, which is the limit; lift some, of people who left long ago, too: once their "
+                      "certificates have run out nothing is left to lock",
+                      most);
+}
+
 /* Nobody locks themselves: so whoever locks, an operator, is left, and there is always one. */
 static lapse_result check_target(struct apply *apply, const struct lock *lock)
 {
@@ -287,10 +297,8 @@ static lapse_result check_target(struct apply *apply, const struct lock *lock)
         return lapse_fail(
             error_of(apply), LAPSE_FAILED_PRECONDITION,
             "it was offboarded, which has no end; lift that first if it should be locked for a time only");
-    if (was == NULL && store->objects.kinds[OBJECT_LOCK].n >= LIMIT_LOCKS)
-        return lapse_fail(error_of(apply), LAPSE_RESOURCE_EXHAUSTED,
-                          "%u locks are there, which is the limit; lift some", LIMIT_LOCKS);
-    return lapse_ok();
+    return was != NULL ? lapse_ok()
+                       : check_room(apply, lock->offboarded ? LIMIT_LOCKS : LIMIT_LOCKS - LIMIT_LOCKS_KEPT);
 }
 
 static lapse_result check_until(struct apply *apply, const struct lock *lock)

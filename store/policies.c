@@ -408,8 +408,8 @@ static void fill(struct apply *apply, const struct policy_decision *decision, st
     fill_patterns(&apply->store->policies->joined, rule, terms);
 }
 
-/* The built-in rule. A request that names a policy is for that one and no other: a grant never bears the name of a policy
- * that didn't decide it. */
+/* The built-in rule. A request that names a policy is for that one and no other: a grant never bears the name of a
+ * policy that didn't decide it. */
 static lapse_result decide_without(struct apply *apply, const struct grant *terms)
 {
     if (terms->policy.len > 0)

@@ -168,10 +168,13 @@ static void work_at_once(struct apply *apply, struct sweep_entry *entry)
 
 lapse_result sweeps_have_room(struct apply *apply, const struct store_filter *filter, bool disallowed)
 {
-    if (apply->store->sweeps.n < LIMIT_SWEEPS || sweep_is_short(apply->store, filter, disallowed))
+    bool offboards = apply->command->type == COMMAND_OFFBOARD;
+    uint32_t most = offboards ? LIMIT_SWEEPS : LIMIT_SWEEPS - LIMIT_SWEEPS_KEPT;
+    if (apply->store->sweeps.n < most || sweep_is_short(apply->store, filter, disallowed))
         return lapse_ok();
     return lapse_fail(&apply->outcome->error, LAPSE_RESOURCE_EXHAUSTED,
-                      "%u revocations of many grants are at work, which is the limit; wait for one to end", LIMIT_SWEEPS);
+                      "%u revocations of many grants are at work, which is the limit; wait for one to end%s", most,
+                      offboards ? ", and lock the subject meanwhile" : "");
 }
 
 void sweeps_begin(struct apply *apply, const struct sweep *asked, bool disallowed)

@@ -61,8 +61,9 @@ size_t sweeps_bytes(const struct store *store);
 bool sweeps_take(const struct store *store, uint32_t slot);
 /* COMMAND_REVOKE_MATCHING. */
 lapse_result sweeps_apply(struct apply *apply) LAPSE_MUST_USE;
-/* For commands that end grants among other things. RESOURCE_EXHAUSTED when LIMIT_SWEEPS are at work and this one wouldn't
- * be done at once: to be asked before anything is changed. */
+/* For commands that end grants among other things. RESOURCE_EXHAUSTED when so many are at work as there may be
+ * (LIMIT_SWEEPS, the last LIMIT_SWEEPS_KEPT by offboardings only) and this one wouldn't be done at once: to be asked before
+ * anything is changed. */
 #define SWEEP_DISALLOWED true
 lapse_result sweeps_have_room(struct apply *apply, const struct store_filter *filter, bool disallowed) LAPSE_MUST_USE;
 /* Begins it: the filter, by whom and why are taken from `sweep`, the outcome's revision is its id. With SWEEP_DISALLOWED,

@@ -3,6 +3,7 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "client/cli/output.h"
 #include "client/cli/policies.h"
@@ -201,12 +202,34 @@ int cmd_policy_show(struct cli *cli)
 
 /* ---- remove and example */
 
+/* Without any policy whoever may request may ask for anything: nobody should come to that by tidying up. */
+static lapse_result check_last(struct cli *cli, struct lapse_error *error)
+{
+    struct lapse_list_objects_args args = {.page_size = 2};
+    struct lapse_policy_list list;
+    lapse_result result = lapse_list_policies(cli->client, &args, cli->timeout_ms, &list, error);
+    if (!lapse_is_ok(result))
+        return result;
+    if (list.n_policies == 1 && strcmp(list.policies[0].name, cli->operands[0]) == 0)
+        result =
+            lapse_fail(error, LAPSE_FAILED_PRECONDITION,
+                       "%.64s is the last policy: without it the built-in rule holds, by which every requester may "
+                       "ask for anything for up to 30 days and any one approver decides; apply what should hold "
+                       "instead, or say --last",
+                       cli->operands[0]);
+    lapse_policy_list_free(&list);
+    return result;
+}
+
 int cmd_policy_remove(struct cli *cli)
 {
     struct lapse_remove_args args = {cli_text(cli, "request-id"), cli->operands[0], cli_text(cli, "reason")};
     struct lapse_change change;
     struct lapse_error error;
-    if (!lapse_is_ok(lapse_remove_policy(cli->client, &args, cli->timeout_ms, &change, &error)))
+    lapse_result result = cli_given(cli, "last") ? lapse_ok() : check_last(cli, &error);
+    if (lapse_is_ok(result))
+        result = lapse_remove_policy(cli->client, &args, cli->timeout_ms, &change, &error);
+    if (!lapse_is_ok(result))
         return cli_fail(&error);
     tell(cli, cli->operands[0], "removed", 0);
     lapse_change_free(&change);

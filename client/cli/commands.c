@@ -207,6 +207,7 @@ static const struct cli_flag policy_apply_flags[] = {
     {.name = "dry-run", .kind = CLI_SWITCH, .help = "only say what would change"},
     REQUEST_ID_FLAG, END};
 static const struct cli_flag policy_remove_flags[] = {
+    {.name = "last", .kind = CLI_SWITCH, .help = "also the last one: then the built-in rule holds, and requesters may ask for anything"},
     {.name = "reason", .value = "TEXT", .kind = CLI_TEXT, .help = "why, for the record"},
     REQUEST_ID_FLAG, END};
 static const struct cli_flag policy_test_flags[] = {
@@ -400,7 +401,7 @@ EXAMPLES(policy_list_examples) = {
 EXAMPLES(policy_show_examples) = {
     {"as a file again", "lapse policy show production", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(policy_remove_examples) = {
-    {"with the last one the built-in rule holds again", "lapse policy remove production --reason \"moved to another cluster\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
+    {"with the last one the built-in rule holds again", "lapse policy remove production --last --reason \"moved to another cluster\"", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(status_examples) = {
     {"who leads, who is there", "lapse cluster status", OPERATOR, NULL, 0}, NO_EXAMPLES};
 EXAMPLES(roles_list_examples) = {
@@ -497,7 +498,7 @@ const struct cli_command cli_commands[] = {
      policy_apply_flags, policy_apply_examples, cmd_policy_apply, true},
     {"policy list", "", 0, 0, "list the policies in force", "Needs the role operator, auditor or approver.", NULL, policy_list_examples, cmd_policy_list, true},
     {"policy show", "NAME", 1, 1, "print a policy as a file", "Needs the role operator, auditor or approver.", NULL, policy_show_examples, cmd_policy_show, true},
-    {"policy remove", "NAME", 1, 1, "take a policy out of force", "Grants under it go on. Needs the role operator.", policy_remove_flags, policy_remove_examples, cmd_policy_remove, true},
+    {"policy remove", "NAME", 1, 1, "take a policy out of force", "Grants under it go on. Without any policy the built-in rule holds, by which every requester may ask for anything and one approver decides: so the last one is removed only with --last. Needs the role operator.", policy_remove_flags, policy_remove_examples, cmd_policy_remove, true},
     {"cluster status", "", 0, 0, "show the cluster as one of its nodes sees it", NULL, NULL, status_examples, cmd_cluster_status, true},
     {"cluster roles list", "", 0, 0, "list who may do what", NULL, NULL, roles_list_examples, cmd_roles_list, true},
     {"cluster roles set", "MEMBER [ROLE...]", 1, 6, "set, whole, what a principal may do",

@@ -262,6 +262,48 @@ static void lines_of_approvals(FILE *out, const struct lapse_grant *grant, int64
     }
 }
 
+/* Version 0: asked for under the built-in rule. */
+static void lines_of_policy(FILE *out, const struct lapse_grant *grant)
+{
+    char text[256];
+    if (grant->policy_version == 0) {
+        line(out, "policy", grant->policy);
+        return;
+    }
+    snprintf(text, sizeof text, "%s, version %" PRIu64 ", rule %s%s", grant->policy, grant->policy_version, grant->rule,
+             grant->break_glass ? " (break-glass)" : "");
+    line(out, "policy", text);
+    line(out, "held", grant->held ? "past a limit of its rule: an approver has to decide" : "");
+    line(out, "approved by", grant->automatic && grant->state != LAPSE_STATE_PENDING ? "the rule, automatically" : "");
+}
+
+/* How many approvals of this step are there: those of the steps before it come first. */
+static size_t approvals_of(const struct lapse_grant *grant, size_t step)
+{
+    size_t there = grant->n_approvals;
+    for (size_t i = 0; i < step; i++)
+        there -= there < grant->steps[i].count ? there : grant->steps[i].count;
+    return there < grant->steps[step].count ? there : grant->steps[step].count;
+}
+
+/* Who is still to approve it. */
+static void lines_of_steps(FILE *out, const struct lapse_grant *grant)
+{
+    char text[1024];
+    if (grant->state != LAPSE_STATE_PENDING)
+        return;
+    if (grant->n_steps == 0)
+        line(out, "waits for", "any approver");
+    for (size_t i = 0; i < grant->n_steps; i++) {
+        size_t missing = grant->steps[i].count - approvals_of(grant, i);
+        if (missing == 0)
+            continue;
+        snprintf(text, sizeof text, "step %zu of %zu: %zu more of %s", i + 1, grant->n_steps, missing,
+                 *grant->steps[i].approvers == '\0' ? "any approver" : grant->steps[i].approvers);
+        line(out, "waits for", text);
+    }
+}
+
 static void lines_of_terms(FILE *out, const struct lapse_grant *grant)
 {
     char text[600];
@@ -280,7 +322,8 @@ static void lines_of_terms(FILE *out, const struct lapse_grant *grant)
         line(out, "duration", text);
     }
     line(out, "parent", grant->parent);
-    line(out, "policy", grant->policy);
+    lines_of_policy(out, grant);
+    line(out, "token", grant->token_sha256.len > 0 ? "has one" : "");
 }
 
 void output_grant(FILE *out, const struct lapse_grant *grant, int64_t now_ms)
@@ -300,6 +343,7 @@ void output_grant(FILE *out, const struct lapse_grant *grant, int64_t now_ms)
     if (grant->state == LAPSE_STATE_PENDING)
         line_time(out, "decide by", grant->pending_until_ms, now_ms);
     lines_of_approvals(out, grant, now_ms);
+    lines_of_steps(out, grant);
     line_time(out, "begins", grant->activated_ms == 0 ? grant->not_before_ms : 0, now_ms);
     line_time(out, "active since", grant->activated_ms, now_ms);
     line_time(out, "deadline", grant->deadline_ms, now_ms);

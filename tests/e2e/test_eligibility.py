@@ -65,7 +65,7 @@ class Eligibility(unittest.TestCase):
         path = self.cluster.dir / "eligible.yaml"
         path.write_text(POLICY)
         self.lapse("operator", "policy", "apply", path)
-        self.addCleanup(self.lapse, "operator", "policy", "remove", "eligible")
+        self.addCleanup(self.lapse, "operator", "policy", "remove", "eligible", "--last")
         self.assertIn("eligib", self.request(code=5))
         self.put("orders")
         self.request()

@@ -43,7 +43,7 @@ class Policies(unittest.TestCase):
     def removes(self, name):
         """While grants that it disallows are being ended it stays."""
         try:
-            self.lapse("policy", "remove", name, "--reason", "the test is over")
+            self.lapse("policy", "remove", name, "--last", "--reason", "the test is over")
             return True
         except AssertionError as error:
             if "FAILED_PRECONDITION" not in str(error):

@@ -110,7 +110,7 @@ class Tokens(unittest.TestCase):
             path = self.cluster.dir / f"{name}.yaml"
             path.write_text(text)
             self.lapse("operator", "policy", "apply", path)
-            self.addCleanup(self.lapse, "operator", "policy", "remove", name)
+            self.addCleanup(self.lapse, "operator", "policy", "remove", name, "--last")
         said = self.lapse("dev1", "token", self.active(resource="secret/x"), code=5)
         self.assertIn("rule secret of policy none", said)
         said = self.lapse("dev1", "token", self.active(resource="net/x"), code=5)

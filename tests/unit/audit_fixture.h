@@ -57,7 +57,7 @@ struct audit_status audit_now(const struct audit_node *node);
 #define AUDIT_EVENTUALLY(condition)                                                                                    \
     do {                                                                                                               \
         bool holds_ = false;                                                                                           \
-        for (int tries_ = 0; tries_ < 8000 && !(holds_ = (condition)); tries_++)                                      \
+        for (int tries_ = 0; tries_ < 60000 && !(holds_ = (condition)); tries_++)                                      \
             audit_nap();                                                                                               \
         cr_assert(holds_, "never: " #condition);                                                                       \
     } while (0)

@@ -2,6 +2,7 @@
 #include <criterion/criterion.h>
 #include <jansson.h>
 #include <openssl/hmac.h>
+#include <openssl/pem.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -55,6 +56,26 @@ static void write_files(void)
                0600);
 }
 
+static void write_with_nul(const char *name)
+{
+    write_file(name, "Bearer abc", 0600);
+    FILE *file = fopen(name, "a");
+    cr_assert_not_null(file);
+    cr_assert_eq(fwrite("\0hidden\n", 1, 8, file), 8);
+    cr_assert_eq(fclose(file), 0);
+}
+
+static void write_encrypted_key(const char *name)
+{
+    EVP_PKEY *key = EVP_PKEY_Q_keygen(NULL, NULL, "ED25519");
+    FILE *file = fopen(name, "w");
+    cr_assert(key != NULL && file != NULL);
+    cr_assert_eq(PEM_write_PrivateKey(file, key, EVP_aes_256_cbc(), (const unsigned char *)"secret", 6, NULL, NULL), 1);
+    cr_assert_eq(fclose(file), 0);
+    cr_assert_eq(chmod(name, 0600), 0);
+    EVP_PKEY_free(key);
+}
+
 static void read_config(const char *text)
 {
     struct lapse_error error;
@@ -76,10 +97,15 @@ static void make_event(enum store_event_type type, const struct grant *grant, co
     cr_assert(lapse_is_ok(words_encode_event(&words, &event)));
 }
 
+static enum hook_body make_of(struct slice bytes)
+{
+    const struct hook_record record = {.cluster = "test", .epoch = 7, .revision = 42, .event = bytes};
+    return hook_body_make(&config.hooks[0], &record, 1767225601, &headers, &body);
+}
+
 static bool make(void)
 {
-    const struct hook_record record = {.cluster = "test", .epoch = 7, .revision = 42, .event = buf_slice(&event)};
-    return hook_body_make(&config.hooks[0], &record, 1767225601, &headers, &body);
+    return make_of(buf_slice(&event)) == HOOK_BODY_MADE;
 }
 
 static struct grant some_grant(void)
@@ -146,7 +172,7 @@ Test(hooks, a_delivery_is_signed_over_id_time_and_body)
 }
 
 #define CAEP                                                                                                           \
-    "[idp]\nkind = caep\nurl = https://idp.example.org/events\nissuer = https://lapse.example.org\n"                    \
+    "[idp]\nkind = caep\nurl = https://idp.example.org/events\nissuer = https://lapse.example.org\n"                   \
     "audience = https://idp.example.org\nsigning-key-file = key.pem\n"
 
 /* One of a token's three parts, decoded. */
@@ -219,6 +245,67 @@ Test(hooks, a_lock_is_told_as_caep_only_when_it_is_somebodys)
     buf_free(&value);
 }
 
+/* What a record says is the store's, but a damaged or newer one must not stop the node that leads, and then the next.
+ */
+Test(hooks, a_record_that_is_no_event_is_impossible_not_fatal)
+{
+    static const struct {
+        const char *bytes;
+        size_t len;
+    } cases[] = {
+        {"\x0A", 1},             /* cut off */
+        {"\x0A\x01x", 3},        /* a revision that is text */
+        {"\x22\x02\x0A\x05", 4}, /* a grant whose id is cut off */
+        {"\x08\x01\x08\x02", 4}, /* two revisions */
+        {"\x22\x00\x22\x00", 4}, /* two grants */
+    };
+    read_config("[chat]\nurl = https://chat.example.org/hook\nsecret-file = secret\n");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++)
+        cr_expect_eq(make_of(slice_of((const uint8_t *)cases[i].bytes, cases[i].len)), HOOK_BODY_IMPOSSIBLE, "case %zu",
+                     i);
+}
+
+Test(hooks, words_that_do_not_fit_are_impossible_not_fatal)
+{
+    struct grant grant = some_grant();
+    make_event(STORE_EVENT_REVOKED, &grant, NULL);
+    for (int kind = 0; kind < 2; kind++) {
+        hooks_config_free(&config);
+        read_config(kind == 0 ? "[chat]\nurl = https://chat.example.org/hook\nsecret-file = secret\n" : CAEP);
+        buf_free(&body);
+        buf_init(&body, LIMIT_MESSAGE_OUT);
+        cr_assert(make());
+        size_t whole = body.len;
+        for (size_t max = 1; max < whole; max++) {
+            buf_free(&body);
+            buf_init(&body, max);
+            cr_assert_eq(make_of(buf_slice(&event)), HOOK_BODY_IMPOSSIBLE, "%zu bytes", max);
+        }
+    }
+}
+
+Test(hooks, a_time_that_no_calendar_has_is_told_as_the_beginning)
+{
+    read_config("[chat]\nurl = https://chat.example.org/hook\n");
+    cr_assert_eq(make_of(slice_str("\x10\xFF\xFF\xFF\xFF\xFF\xFF\xFF\xFF\x7F\x18\x01")), HOOK_BODY_MADE);
+    json_t *value = parsed(buf_slice(&body));
+    cr_expect_str_eq(text_at(value, "time"), "1970-01-01T00:00:00.000Z");
+    json_decref(value);
+}
+
+Test(hooks, a_url_is_what_will_be_called)
+{
+    static const char *const good[] = {"https://example.org", "https://chat.example.org/hooks/@team?to=a@b",
+                                       "http://127.0.0.1:8080/x", "http://[::1]/x"};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        char text[256];
+        (void)snprintf(text, sizeof text, "[a]\nurl = %s\n", good[i]);
+        read_config(text);
+        cr_expect_str_eq(config.hooks[0].url, good[i]);
+        hooks_config_free(&config);
+    }
+}
+
 Test(hooks, wrong_settings_are_refused_with_their_line)
 {
     static const struct {
@@ -229,6 +316,21 @@ Test(hooks, wrong_settings_are_refused_with_their_line)
         {"[a]\nurl = http://127.0.0.1.example.org/\n", "https://"},
         {"[a]\nurl = https://user:password@example.org/\n", "authorization-file"},
         {"[a]\nurl = ftp://example.org/\n", "https://"},
+        {"[a]\nurl = https://user@example.org/\n", "authorization-file"},
+        {"[a]\nurl = https://\n", "https://"},
+        {"[a]\nurl = https://a b/\n", "https://"},
+        {"[a]\nurl = https://example.org:99999/\n", "https://"},
+        {"[a]\nurl = http://127.0.0.1:80.example.org/\n", "https://"},
+        {"[a]\nurl = http://localhost/\n", "https://"},
+        {"[a]\nurl = https://x\nurl = https://y\n", "hooks.conf:3: url: set twice"},
+        {"[a]\nurl = https://x\nevents = REVOKED\n[b]\nurl = https://y\n[a]\nevents = DENIED\n", "events: set twice"},
+        {"[a]\nurl = https://x\nca-file = none\n", "no certificate"},
+        {"[a]\nurl = https://x\nca-file = secret\n", "no certificate"},
+        {"[a]\nurl = https://x\nsecret-file = pipe\n", "must be a file"},
+        {"[a]\nurl = https://x\nsecret-file = .\n", "must be a file"},
+        {"[a]\nurl = https://x\nauthorization-file = two-lines\n", "one line"},
+        {"[a]\nurl = https://x\nauthorization-file = with-nul\n", "one line"},
+        {"[a]\nurl = https://x\nsigning-key-file = encrypted.pem\n", "without a passphrase"},
         {"[a]\nsecret-file = secret\n", "url is missing"},
         {"[a]\nurl = https://x\nkind = soap\n", "json or caep"},
         {"[a]\nurl = https://x\nevents = REVOKED,NOTHING\n", "no event NOTHING"},
@@ -247,6 +349,10 @@ Test(hooks, wrong_settings_are_refused_with_their_line)
     write_files();
     write_file("open", "0123456789abcdef01234567\n", 0644);
     write_file("short", "0123\n", 0600);
+    write_file("two-lines", "Bearer abc\nX-Other: 1\n", 0600);
+    write_with_nul("with-nul");
+    write_encrypted_key("encrypted.pem");
+    cr_assert_eq(mkfifo("pipe", 0600), 0);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct lapse_error error;
         write_file("hooks.conf", cases[i].text, 0644);

@@ -6,6 +6,7 @@
 #include "base/check.h"
 #include "governed_fixture.h"
 #include "store/internal.h"
+#include "store/lock.h"
 
 #define ORDERS "db/prod/orders"
 
@@ -151,6 +152,46 @@ Test(store_approvals, whoever_has_approved_may_still_deny_what_is_undecided)
     cr_assert_eq(grant.approved_revision, 0);
     cr_assert_eq(grant.approvals[0].revision, grant.requested_revision + 1);
     refused(approve(store, 1, "user:a2"), LAPSE_FAILED_PRECONDITION, "DENIED");
+    store_free(store);
+}
+
+static void lock(struct store *store, const char *who, bool on)
+{
+    struct buf value;
+    char name[LOCK_NAME_SIZE];
+    const struct lock wanted = {.kind = LOCK_SUBJECT, .target = slice_str(who), .reason = slice_str("stolen laptop")};
+    struct command command = {.type = on ? COMMAND_LOCK : COMMAND_UNLOCK, .principal = slice_str("user:ops")};
+    buf_init(&value, 512);
+    cr_assert(lapse_is_ok(lock_encode(&wanted, &value)));
+    if (on)
+        command.value = buf_slice(&value);
+    else
+        command.name = lock_name(LOCK_SUBJECT, wanted.target, name);
+    fixture_must(store, command, store_time_ms(store));
+    buf_free(&value);
+}
+
+Test(store_approvals, an_approval_does_not_count_while_whoever_gave_it_is_locked)
+{
+    struct store *store = store_of(two_steps());
+    taken(approve(store, 1, "user:a1"));
+    taken(approve(store, 1, "user:a2"));
+    lock(store, "spiffe://example.org/user/a1", true);
+    refused(approve(store, 1, "user:b1"), LAPSE_FAILED_PRECONDITION, "user:a1, who approved it before, is locked");
+    lock(store, "spiffe://example.org/user/a1", false);
+    taken(approve(store, 1, "user:b1"));
+    cr_assert_eq(fixture_state(store, 1), GRANT_ACTIVE);
+    store_free(store);
+}
+
+Test(store_approvals, what_a_locked_requester_asked_for_is_not_approved_for_anybody)
+{
+    struct store *store = fixture_store(NULL);
+    fixture_must(store, fixture_request(1), T0);
+    lock(store, "user:req1", true);
+    refused(approve(store, 1, "user:app1"), LAPSE_FAILED_PRECONDITION, "user:req1 is locked (stolen laptop)");
+    lock(store, "user:req1", false);
+    taken(approve(store, 1, "user:app1"));
     store_free(store);
 }
 

@@ -547,17 +547,36 @@ Test(locks, the_lookups_say_what_asking_each_lock_says)
     }
 }
 
+static void fill_locks(struct store *store, struct command (*make)(const char *), uint32_t from, uint32_t to)
+{
+    char target[64];
+    for (uint32_t i = from; i < to; i++) {
+        snprintf(target, sizeof target, "user:locked%u", i);
+        fixture_must(store, make(target), T0);
+    }
+}
+
+static struct command lock_subject(const char *target)
+{
+    return lock_of(LOCK_SUBJECT, target, 0);
+}
+
 Test(locks, their_number_is_bounded_and_replacing_one_needs_no_room)
 {
     struct store *store = fixture_store(NULL);
-    char target[64];
-    for (uint32_t i = 0; i < LIMIT_LOCKS; i++) {
-        snprintf(target, sizeof target, "user:locked%u", i);
-        fixture_must(store, lock_of(LOCK_SUBJECT, target, 0), T0);
-    }
-    expect_refused(store, lock_of(LOCK_SUBJECT, "user:one-more", 0), LAPSE_RESOURCE_EXHAUSTED, "4096 locks");
+    fill_locks(store, lock_subject, 0, LIMIT_LOCKS - LIMIT_LOCKS_KEPT);
+    expect_refused(store, lock_subject("user:one-more"), LAPSE_RESOURCE_EXHAUSTED, "3584 locks");
+    fixture_must(store, lock_subject("user:locked17"), T0);
+    fixture_must(store, offboard_of("user:locked18"), T0);
+    points_finish(store);
+}
+
+Test(offboarding, goes_through_when_locks_have_reached_their_limit)
+{
+    struct store *store = fixture_store(NULL);
+    fill_locks(store, lock_subject, 0, LIMIT_LOCKS - LIMIT_LOCKS_KEPT);
+    fill_locks(store, offboard_of, LIMIT_LOCKS - LIMIT_LOCKS_KEPT, LIMIT_LOCKS);
     expect_refused(store, offboard_of("user:one-more"), LAPSE_RESOURCE_EXHAUSTED, "4096 locks");
-    fixture_must(store, lock_of(LOCK_SUBJECT, "user:locked17", 0), T0);
     fixture_must(store, offboard_of("user:locked18"), T0);
     points_finish(store);
 }

@@ -32,6 +32,23 @@ static struct command glass(uint64_t number)
     return command;
 }
 
+/* By one of so many requesters that none of them has too many. */
+static struct command glass_of_many(uint64_t number)
+{
+    static char who[32];
+    struct command command = glass(number);
+    (void)snprintf(who, sizeof who, "user:req%llu", (unsigned long long)number / LIMIT_REVIEWS_PER_REQUESTER);
+    command.principal = slice_str(who);
+    return command;
+}
+
+static void let_many_request(struct store *store)
+{
+    struct command command = {.type = COMMAND_SET_ROLES, .principal = slice_str("user:ops"), .roles = ROLE_REQUESTER};
+    command.member = slice_str("user:req*");
+    fixture_must(store, command, T0);
+}
+
 static struct command closing(uint64_t number, const char *who)
 {
     struct command command = fixture_about(COMMAND_CLOSE_REVIEW, number, who);
@@ -265,13 +282,35 @@ Test(store_reviews, a_restored_store_knows_who_is_barred_and_what_is_due)
 Test(store_reviews, one_more_break_glass_request_than_can_be_reviewed_is_refused)
 {
     struct store *store = glass_store(true);
+    let_many_request(store);
     for (uint64_t i = 1; i <= LIMIT_REVIEWS; i++)
-        fixture_must(store, glass(i), T0);
+        fixture_must(store, glass_of_many(i), T0);
     cr_assert_eq(n_reviews(store), LIMIT_REVIEWS);
-    refused(fixture_apply(store, glass(LIMIT_REVIEWS + 1), T0), LAPSE_RESOURCE_EXHAUSTED, "reviews are open");
+    refused(fixture_apply(store, glass_of_many(LIMIT_REVIEWS + 1), T0), LAPSE_RESOURCE_EXHAUSTED, "reviews are open");
     fixture_must(store, fixture_request(LIMIT_REVIEWS + 2), T0);
     fixture_must(store, closing(1, "user:b1"), T0);
-    fixture_must(store, glass(LIMIT_REVIEWS + 1), T0);
+    fixture_must(store, glass_of_many(LIMIT_REVIEWS + 1), T0);
+    store_free(store);
+}
+
+Test(store_reviews, one_requester_takes_break_glass_from_nobody_else)
+{
+    struct store *store = glass_store(true);
+    let_many_request(store);
+    struct command other = glass(LIMIT_REVIEWS_PER_REQUESTER + 1), same = other;
+    other.principal = slice_str("user:req2");
+    same.principal = slice_str("spiffe://example.org/user/req1");
+    for (uint64_t i = 1; i <= LIMIT_REVIEWS_PER_REQUESTER; i++)
+        fixture_must(store, glass(i), T0);
+    refused(fixture_apply(store, glass(LIMIT_REVIEWS_PER_REQUESTER + 1), T0), LAPSE_RESOURCE_EXHAUSTED,
+            "reviews of user:req1 are open");
+    struct command role = {.type = COMMAND_SET_ROLES, .principal = slice_str("user:ops"), .roles = ROLE_REQUESTER};
+    role.member = same.principal;
+    fixture_must(store, role, T0);
+    refused(fixture_apply(store, same, T0), LAPSE_RESOURCE_EXHAUSTED, "are open");
+    fixture_must(store, other, T0);
+    fixture_must(store, closing(1, "user:b1"), T0);
+    fixture_must(store, glass(LIMIT_REVIEWS_PER_REQUESTER + 2), T0);
     store_free(store);
 }
 
@@ -281,9 +320,10 @@ Test(store_reviews, an_approval_without_room_for_the_review_is_refused)
     rules[0].break_glass = rules[1].break_glass = true;
     rules[1].automatic = true;
     struct store *store = governed_store(rules, 2);
+    let_many_request(store);
     fixture_must(store, glass(1), T0);
     for (uint64_t i = 2; i <= LIMIT_REVIEWS + 1; i++) {
-        struct command command = glass(i);
+        struct command command = glass_of_many(i);
         command.terms.resource = slice_str("db/test/orders");
         fixture_must(store, command, T0);
     }

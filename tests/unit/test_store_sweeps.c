@@ -364,7 +364,7 @@ Test(store_sweeps, only_so_many_are_at_work)
     struct store *store = fixture_store(NULL);
     struct telling telling = {0};
     activate(store, 1, MANY);
-    for (uint32_t i = 0; i < LIMIT_SWEEPS; i++)
+    for (uint32_t i = 0; i < LIMIT_SWEEPS - LIMIT_SWEEPS_KEPT; i++)
         cr_assert_eq(tell(store, by_resource("db/*"), T0, &telling).error.code, LAPSE_OK);
     cr_assert_eq(tell(store, by_resource("db/*"), T0, &telling).error.code, LAPSE_RESOURCE_EXHAUSTED);
     struct store *copy = copy_of(store);
@@ -374,6 +374,35 @@ Test(store_sweeps, only_so_many_are_at_work)
     advance_to_end(store, &telling);
     cr_assert_eq(telling.n_revoked, MANY);
     cr_assert_eq(tell(store, by_resource("db/*"), T0, &telling).error.code, LAPSE_OK);
+    store_free(store);
+}
+
+static struct command offboard(uint32_t number)
+{
+    static char who[32];
+    snprintf(who, sizeof who, "user:gone%u", number);
+    return (struct command){.type = COMMAND_OFFBOARD,
+                            .principal = slice_str("user:ops"),
+                            .member = slice_str(who),
+                            .text = slice_str("left")};
+}
+
+Test(store_sweeps, offboardings_go_through_when_others_have_reached_the_limit)
+{
+    struct store *store = fixture_store(NULL);
+    struct telling telling = {0};
+    activate(store, 1, MANY);
+    for (uint32_t i = 0; i < LIMIT_SWEEPS - LIMIT_SWEEPS_KEPT; i++)
+        (void)tell(store, by_resource("db/*"), T0, &telling);
+    for (uint32_t i = 0; i < LIMIT_SWEEPS_KEPT; i++)
+        fixture_must(store, offboard(i), T0);
+    struct store_outcome outcome = fixture_apply(store, offboard(LIMIT_SWEEPS_KEPT), T0);
+    cr_assert_eq(outcome.error.code, LAPSE_RESOURCE_EXHAUSTED);
+    cr_assert_not_null(strstr(outcome.error.message, "lock the subject meanwhile"), "%s", outcome.error.message);
+    struct store *copy = copy_of(store);
+    advance_to_end(copy, &telling);
+    fixture_must(copy, offboard(LIMIT_SWEEPS_KEPT), T0);
+    store_free(copy);
     store_free(store);
 }
 
