@@ -20,18 +20,21 @@
 /* Of ApplyPolicyRequest; generated code leaves it out. */
 enum { APPLY_POLICY = 2 };
 
-/* The bytes of a message within a well-formed message. */
+/* The bytes of a message within a well-formed message. Protobuf would merge one that stands there twice: what such a caller
+ * means nobody can check, and no encoder writes it. */
 static lapse_result nested(struct slice bytes, uint32_t number, const char *name, struct slice *value,
                            struct lapse_error *error)
 {
     struct wire_reader reader = wire_reader(bytes);
     struct wire_field field;
+    uint32_t n = 0;
     while (wire_next(&reader, &field))
         if (field.number == number && field.type == WIRE_BYTES) {
             *value = field.bytes;
-            return lapse_ok();
+            n++;
         }
-    return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "%s is missing", name);
+    return n == 1 ? lapse_ok()
+                  : lapse_fail(error, LAPSE_INVALID_ARGUMENT, n == 0 ? "%s is missing" : "%s: send one, once", name);
 }
 
 /* --- changes ------------------------------------------------------------------------------------------------------ */
@@ -201,12 +204,22 @@ static lapse_result prepare_close_campaign(struct edge *edge, struct slice bytes
 
 /* --- lists -------------------------------------------------------------------------------------------------------- */
 
+/* A page ends with a name of its list: one of another prefix would begin a page that is empty, or not the next one. */
+static lapse_result check_page_token(const lapse_v1_ListObjectsRequest *message, struct lapse_error *error)
+{
+    bool good = message->page_token[0] == '\0' ||
+                strncmp(message->page_token, message->prefix, strlen(message->prefix)) == 0;
+    return good ? lapse_ok() : lapse_fail(error, LAPSE_INVALID_ARGUMENT, PAGE_TOKEN_ADVICE ", with the same prefix");
+}
+
 static lapse_result prepare_list(enum object_kind kind, struct slice bytes, struct core_call *call,
                                  struct lapse_error *error)
 {
     DECODE(lapse_v1_ListObjectsRequest, message, bytes, error);
     if (lapse_is_ok(result))
         result = parse_page_size(message->page_size, &call->page, error);
+    if (lapse_is_ok(result))
+        result = check_page_token(message, error);
     if (lapse_is_ok(result)) {
         call->kind = kind;
         call->after = core_call_keep(call, message->page_token, strlen(message->page_token));

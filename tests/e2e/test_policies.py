@@ -133,7 +133,7 @@ class Policies(unittest.TestCase):
             self.assertIn("PERMISSION_DENIED", self.lapse("policy", "apply", file, user=user, code=2).stderr)
         self.apply(DATABASES)
         for user in ("dev1", "oncall", "auditor"):
-            self.assertIn("PERMISSION_DENIED", self.lapse("policy", "remove", "databases", user=user, code=2).stderr)
+            self.assertIn("PERMISSION_DENIED", self.lapse("policy", "remove", "databases", "--last", user=user, code=2).stderr)
         self.assertIn("PERMISSION_DENIED", self.lapse("policy", "list", user="dev1", code=2).stderr)
         self.assertIn("there is no policy \"others\"", self.lapse("policy", "show", "others", code=3).stderr)
         self.lapse("policy", "remove", "others", code=3)

@@ -49,7 +49,7 @@ bool point_permits(const struct sim_point *point, const struct point_grant *gran
     if (!point->up || guard_state_phase(&point->state, now_us) != GUARD_DECIDING) {
         return false;
     }
-    if (locks_deny(&point->locks, grant)) {
+    if (point_locks_deny(&point->locks, grant)) {
         return false;
     }
     int64_t time_ms = guard_state_time_ms(&point->state, now_us);
@@ -561,8 +561,8 @@ void sim_points_free(struct sim_points *points)
         cache_free(&point->next);
         cache_free(&point->old);
         cache_free(&point->held);
-        locks_free(&point->locks);
-        locks_free(&point->next_locks);
+        point_locks_free(&point->locks);
+        point_locks_free(&point->next_locks);
     }
     free(points);
 }

@@ -155,9 +155,9 @@ void cache_free(struct point_cache *cache);
 
 /* What an event or a snapshot says; what is known of that lock may be newer. */
 void locks_take(struct point_locks *locks, const struct point_lock *lock);
-bool locks_deny(const struct point_locks *locks, const struct point_grant *grant);
+bool point_locks_deny(const struct point_locks *locks, const struct point_grant *grant);
 bool locks_hold(const struct point_locks *locks, enum lock_kind kind, const char *target);
 void locks_clear(struct point_locks *locks);
-void locks_free(struct point_locks *locks);
+void point_locks_free(struct point_locks *locks);
 
 #endif

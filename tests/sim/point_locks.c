@@ -37,7 +37,7 @@ void locks_take(struct point_locks *locks, const struct point_lock *lock)
     }
 }
 
-bool locks_deny(const struct point_locks *locks, const struct point_grant *grant)
+bool point_locks_deny(const struct point_locks *locks, const struct point_grant *grant)
 {
     const struct grant_query query = {.subject = slice_str(grant->subject), .resource = slice_str(grant->resource)};
     for (uint32_t i = 0; i < locks->n; i++) {
@@ -61,7 +61,7 @@ void locks_clear(struct point_locks *locks)
     locks->n = 0;
 }
 
-void locks_free(struct point_locks *locks)
+void point_locks_free(struct point_locks *locks)
 {
     free(locks->locks);
     *locks = (struct point_locks){0};

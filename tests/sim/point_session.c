@@ -20,7 +20,7 @@ uint64_t sessions_enforced_to(const struct sim_point *point)
 void sessions_begin(struct sim_point *point, struct grant_id grant)
 {
     const struct point_grant *known = cache_find(&point->cache, grant);
-    if (known == NULL || locks_deny(&point->locks, known)) {
+    if (known == NULL || point_locks_deny(&point->locks, known)) {
         return;
     }
     if (point->n_sessions < POINT_SESSIONS_MAX && sim_chance(point->sim, 300000)) {
@@ -58,7 +58,7 @@ void sessions_end_locked(struct sim_point *point, uint64_t revision, uint64_t la
     for (uint32_t i = 0; i < point->n_sessions; i++) {
         struct point_session *session = &point->sessions[i];
         const struct point_grant *grant = cache_find(&point->cache, session->grant);
-        if (session->ending || grant == NULL || !locks_deny(&point->locks, grant)) {
+        if (session->ending || grant == NULL || !point_locks_deny(&point->locks, grant)) {
             continue;
         }
         end_session(point, session, revision);

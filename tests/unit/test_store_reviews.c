@@ -37,7 +37,7 @@ static struct command glass_of_many(uint64_t number)
 {
     static char who[32];
     struct command command = glass(number);
-    (void)snprintf(who, sizeof who, "user:req%llu", (unsigned long long)number / LIMIT_REVIEWS_PER_REQUESTER);
+    (void)snprintf(who, sizeof who, "user:req%llu", (unsigned long long)number / LIMIT_REVIEWS_PER_REQUESTER + 2);
     command.principal = slice_str(who);
     return command;
 }
