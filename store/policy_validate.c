@@ -40,12 +40,26 @@ static lapse_result explain(struct site *site, lapse_result result)
 
 /* --- lists of patterns -------------------------------------------------------------------------------------------- */
 
+/* Whether a beginning ends within a trust domain: "spiffe://example.org" is that of example.org.elsewhere.net, too. */
+static bool ends_in_domain(struct slice stem)
+{
+    static const char scheme[] = "spiffe://";
+    size_t len = sizeof scheme - 1;
+    return stem.len > len && memcmp(stem.data, scheme, len) == 0 &&
+           memchr(stem.data + len, '/', stem.len - len) == NULL;
+}
+
 static lapse_result principal_pattern(struct slice pattern, struct lapse_error *error)
 {
     if (pattern.len == 1 && pattern.data[0] == '*')
         return lapse_ok();
-    if (pattern.len > 1 && pattern.data[pattern.len - 1] == '*')
-        pattern.len--;
+    if (pattern.len == 0 || pattern.data[pattern.len - 1] != '*')
+        return principal_validate(pattern, "pattern", error);
+    pattern.len--;
+    if (ends_in_domain(pattern))
+        return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                          "\"%.*s*\" takes in other trust domains that begin so; write %.*s/*", (int)pattern.len,
+                          (const char *)pattern.data, (int)pattern.len, (const char *)pattern.data);
     return principal_validate(pattern, "pattern", error);
 }
 

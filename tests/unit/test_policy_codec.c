@@ -283,6 +283,8 @@ Test(policy_validate, names_and_patterns_have_a_form)
     EXPECT_RULE(rule->requesters = PATTERNS(S("user:a"), S("user b")), "requesters", 1, "has a space");
     EXPECT_RULE(rule->requesters = PATTERNS(S("")), "requesters", 0, "missing");
     EXPECT_RULE(rule->requesters = PATTERNS(S("**")), "requesters", 0, "asterisk");
+    EXPECT_RULE(rule->requesters = PATTERNS(S("spiffe://a.org/user/*"), S("spiffe://a.org*")), "requesters", 1,
+                "takes in other trust domains that begin so; write spiffe://a.org/*");
     EXPECT_RULE(rule->subjects = PATTERNS(S("us*er")), "subjects", 0, "asterisk");
     EXPECT_RULE(rule->resources = PATTERNS(S("db/*"), S("db//x")), "resources", 1, "segments");
     EXPECT_RULE(rule->resources = PATTERNS(S("db/../x")), "resources", 0, "segments");
