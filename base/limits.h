@@ -127,7 +127,8 @@
 #define LIMIT_OBJECT_BYTES (18u * 1024)
 #define LIMIT_OBJECT_NAME 272
 #define LIMIT_POLICIES 256u
-/* Of all policies: a request looks at each (0.1 ms). */
+/* Of all policies: a request looks at each (0.1 ms; where each looks at the longest justification and refuses it, 7 ms, or
+ * 74 ms with the worst pattern there is). */
 #define LIMIT_POLICY_RULES 4096u
 #define LIMIT_RULES_PER_POLICY 128u
 #define LIMIT_RULE_PATTERNS 32u

@@ -329,6 +329,15 @@ int audit_event_type(const char *name)
     return 0;
 }
 
+json_t *audit_cut_text(const char *text)
+{
+    size_t len = strlen(text);
+    json_t *json = json_stringn(text, len);
+    for (int cut = 1; json == NULL && cut < 4 && len > 0; cut++)
+        json = json_stringn(text, --len);
+    return json != NULL ? json : json_string("\xEF\xBF\xBD");
+}
+
 /* ---- Members */
 
 json_t *audit_member(const json_t *object, const char *path)

@@ -17,6 +17,9 @@ json_t *audit_event_json(struct slice event, bool *newer, struct lapse_error *er
 /* The number of a type of event by such a name; 0 when there is none. */
 int audit_event_type(const char *name);
 
+/* Text that may have been cut in the middle of a character, as snprintf does: without what is left of it. */
+json_t *audit_cut_text(const char *text);
+
 /* Members of such an object, by a path of names with a dot between each: "grant.id". "" and 0 for what is not there.
  * Lent. */
 const char *audit_text(const json_t *object, const char *path);

@@ -3,7 +3,9 @@
  *
  * A revocation's record doesn't name its barrier, whose id is the last revision of the same command: at most
  * LIMIT_CASCADE behind. So receipts for barriers in that range are kept until ENFORCED (or a node) says which one it
- * is. A sweep's barrier has the sweep's id; a child ends with its parent's. */
+ * is: that of the grant or of one above it, if the end is among the command's records. A sweep's barrier has the
+ * sweep's id. Where several sweeps may have ended the grant all must be confirmed: what is called complete has to be.
+ */
 #include "client/audit_evidence.h"
 
 #include <inttypes.h>
@@ -15,11 +17,14 @@
 #include "base/limits.h"
 #include "client/audit_event.h"
 #include "client/audit_evidence_internal.h"
+#include "client/audit_sweep.h"
 #include "store/grant.h"
 
 /* A grant with a billion uses has a story, too: the first ones are shown, the others counted. */
 #define USES_SHOWN 50
 #define ENTRIES_MAX 5000
+/* Of grants above grants, for records that can't be trusted. */
+#define DEPTH_MAX 64
 
 struct evidence *evidence_new(const char *grant_id, bool from_start)
 {
@@ -31,6 +36,8 @@ struct evidence *evidence_new(const char *grant_id, bool from_start)
     evidence->barriers = json_object();
     evidence->receipts = json_array();
     evidence->sweeps = json_object();
+    evidence->swept = json_object();
+    evidence->parents = json_object();
     evidence->points = json_object();
     evidence->policies = json_object();
     evidence->locks = json_array();
@@ -43,7 +50,8 @@ void evidence_free(struct evidence *evidence)
         return;
     json_t *const all[] = {evidence->grant,    evidence->timeline, evidence->sessions, evidence->barriers,
                            evidence->receipts, evidence->sweeps,   evidence->points,   evidence->policies,
-                           evidence->review,   evidence->end,      evidence->locks,    evidence->policy};
+                           evidence->review,   evidence->end,      evidence->locks,    evidence->policy,
+                           evidence->swept,    evidence->parents};
     for (size_t i = 0; i < ARRAY_LEN(all); i++)
         json_decref(all[i]);
     free(evidence->id);
@@ -87,14 +95,16 @@ static json_t *hash_json(const struct lapse_audit_record *record)
 static void tell(struct evidence *evidence, const struct lapse_audit_record *record, const json_t *event,
                  const char *kind, const char *title, const char *detail)
 {
-    if (json_array_size(evidence->timeline) >= ENTRIES_MAX)
+    if (json_array_size(evidence->timeline) >= ENTRIES_MAX) {
+        evidence->untold++;
         return;
+    }
     json_array_append_new(evidence->timeline,
-                          json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:o}", "revision",
+                          json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:o, s:s, s:o}", "revision",
                                     (json_int_t)record->revision, "epoch", (json_int_t)record->epoch, "time_ms",
                                     (json_int_t)audit_number(event, "time_ms"), "type", audit_text(event, "type"),
-                                    "kind", kind, "actor", audit_text(event, "actor"), "title", title, "detail", detail,
-                                    "hash", hash_json(record)));
+                                    "kind", kind, "actor", audit_text(event, "actor"), "title", audit_cut_text(title),
+                                    "detail", detail, "hash", hash_json(record)));
 }
 
 static const char *by_whom(const json_t *event)
@@ -134,17 +144,45 @@ static void tell_used(struct evidence *evidence, const struct lapse_audit_record
          evidence->uses_told == USES_SHOWN ? "further uses are counted, not shown" : "");
 }
 
-/* Which sweep ended it: the newest one that is at work, by the same person for the same reason. */
-static void find_sweep(struct evidence *evidence, const json_t *event)
+/* The grant itself, or one above it. */
+static bool is_of_family(const struct evidence *evidence, const char *grant_id)
 {
-    const char *id;
-    json_t *sweep;
+    const char *at = evidence->id;
+    for (int depth = 0; depth < DEPTH_MAX && at != NULL; depth++) {
+        if (strcmp(at, grant_id) == 0)
+            return true;
+        at = json_string_value(json_object_get(evidence->parents, at));
+    }
+    return false;
+}
+
+/* The sweeps at work that may have ended a grant of the family; a child that ended with its parent: that have ended the
+ * parent. */
+static void note_sweeps(struct evidence *evidence, const json_t *event)
+{
+    const json_t *grant = audit_member(event, "grant");
+    const char *id, *grant_id = audit_text(grant, "id");
+    json_t *sweep, *found = json_array();
+    if (strcmp(audit_text(grant, "reason"), AUDIT_PARENT_ENDED) == 0)
+        json_array_extend(found, json_object_get(evidence->swept, audit_text(grant, "parent")));
     json_object_foreach(evidence->sweeps, id, sweep)
     {
-        if (strcmp(audit_text(sweep, "by"), audit_text(event, "grant.ended_by")) == 0 &&
-            strcmp(audit_text(sweep, "reason"), audit_text(event, "grant.reason")) == 0)
-            evidence->sweep = (uint64_t)audit_number(sweep, "id");
+        if (audit_sweep_may_end(sweep, grant))
+            json_array_append(found, json_object_get(sweep, "id"));
     }
+    if (json_array_size(found) > 0)
+        json_object_set(evidence->swept, grant_id, found);
+    json_decref(found);
+}
+
+/* Records of grants above ours, which are not told. */
+static void take_family(struct evidence *evidence, const json_t *event)
+{
+    const char *type = audit_text(event, "type"), *parent = audit_text(event, "grant.parent");
+    if (strcmp(type, "REQUESTED") == 0 && *parent != '\0')
+        json_object_set(evidence->parents, audit_text(event, "grant.id"), audit_member(event, "grant.parent"));
+    if (strcmp(type, "REVOKED") == 0 && is_of_family(evidence, audit_text(event, "grant.id")))
+        note_sweeps(evidence, event);
 }
 
 static bool scope_has(const json_t *scope, const char *resource)
@@ -187,7 +225,6 @@ static void tell_end(struct evidence *evidence, const struct lapse_audit_record 
         json_pack("{s:s, s:s, s:s, s:I, s:I}", "type", type, "by", by, "reason", audit_text(event, "grant.reason"),
                   "time_ms", (json_int_t)audit_number(event, "time_ms"), "revision", (json_int_t)record->revision);
     evidence->end_revision = record->revision;
-    find_sweep(evidence, event);
     count_points(evidence, audit_text(event, "grant.resource"));
 }
 
@@ -227,7 +264,9 @@ static void tell_session(struct evidence *evidence, const struct lapse_audit_rec
     char title[512];
     snprintf(title, sizeof title, "A session %s at %s", began ? "began" : "ended", audit_text(session, "point"));
     tell(evidence, record, event, "access", title, audit_text(session, "description"));
-    json_object_set_new(evidence->sessions, audit_text(session, "id"), json_deep_copy(session));
+    /* Points name their sessions themselves: one must not end another's. */
+    snprintf(title, sizeof title, "%s %s", audit_text(session, "id"), audit_text(session, "point"));
+    json_object_set_new(evidence->sessions, title, json_deep_copy(session));
 }
 
 static void tell_review(struct evidence *evidence, const struct lapse_audit_record *record, const json_t *event)
@@ -246,15 +285,24 @@ static void tell_review(struct evidence *evidence, const struct lapse_audit_reco
     tell(evidence, record, event, "review", title, audit_text(event, "review.comment"));
 }
 
+static bool is_sweep_of_ours(const struct evidence *evidence, uint64_t barrier)
+{
+    size_t i;
+    json_t *id;
+    json_array_foreach(json_object_get(evidence->swept, evidence->id), i, id)
+    {
+        if ((uint64_t)json_integer_value(id) == barrier)
+            return true;
+    }
+    return false;
+}
+
 /* Whether a barrier may be the one of the grant's end, as far as is known now. */
 static bool may_be_ours(const struct evidence *evidence, uint64_t barrier)
 {
-    if (evidence->end_revision == 0)
-        return false;
-    return (evidence->sweep != 0 && barrier == evidence->sweep) ||
-           (evidence->barrier != 0 && barrier == evidence->barrier) ||
-           (evidence->barrier == 0 && barrier >= evidence->end_revision &&
-            barrier <= evidence->end_revision + LIMIT_CASCADE);
+    return evidence->end_revision != 0 &&
+           (is_sweep_of_ours(evidence, barrier) ||
+            (barrier >= evidence->end_revision && barrier - evidence->end_revision <= LIMIT_CASCADE));
 }
 
 static void take_receipts(struct evidence *evidence, const struct lapse_audit_record *record, const json_t *event)
@@ -273,26 +321,25 @@ static void take_receipts(struct evidence *evidence, const struct lapse_audit_re
     }
 }
 
-static bool is_our_barrier(const struct evidence *evidence, const json_t *barrier)
+/* Of the very command that has ended it: its records are the `grants` last ones up to the barrier's id. */
+static bool is_of_our_command(const struct evidence *evidence, const json_t *barrier)
 {
-    const char *grant = audit_text(barrier, "grant_id"), *parent = audit_text(evidence->grant, "parent");
-    uint64_t id = (uint64_t)audit_number(barrier, "id");
-    if (evidence->sweep != 0)
-        return id == evidence->sweep;
-    if (strcmp(grant, evidence->id) == 0)
-        return true;
-    return *parent != '\0' && strcmp(grant, parent) == 0 &&
-           strcmp(audit_text(evidence->grant, "reason"), "parent ended") == 0 && may_be_ours(evidence, id);
+    uint64_t id = (uint64_t)audit_number(barrier, "id"), n = (uint64_t)audit_number(barrier, "grants");
+    return evidence->end_revision != 0 && id >= evidence->end_revision && id - evidence->end_revision < n &&
+           is_of_family(evidence, audit_text(barrier, "grant_id"));
 }
 
 static void take_enforced(struct evidence *evidence, const struct lapse_audit_record *record, const json_t *event)
 {
     const json_t *barrier = audit_member(event, "barrier");
     char title[160], key[32];
-    if (evidence->grant == NULL || !is_our_barrier(evidence, barrier))
+    uint64_t id = (uint64_t)audit_number(barrier, "id");
+    bool direct = is_of_our_command(evidence, barrier);
+    if (!direct && !is_sweep_of_ours(evidence, id))
         return;
-    evidence->barrier = (uint64_t)audit_number(barrier, "id");
-    snprintf(key, sizeof key, "%" PRIu64, evidence->barrier);
+    if (direct)
+        evidence->barrier = id;
+    snprintf(key, sizeof key, "%" PRIu64, id);
     json_object_set_new(evidence->barriers, key, json_deep_copy(barrier));
     snprintf(title, sizeof title, "No enforcement point permits it any more: %" PRId64 " of %" PRId64 " confirmed",
              audit_number(barrier, "enforced"), audit_number(barrier, "points"));
@@ -370,6 +417,7 @@ void evidence_add(void *arg, const struct lapse_audit_record *record, const json
 {
     struct evidence *evidence = arg;
     const char *type = audit_text(event, "type");
+    take_family(evidence, event);
     if (strcmp(type, "RECEIPTS") == 0)
         take_receipts(evidence, record, event);
     else if (strcmp(type, "ENFORCED") == 0)
@@ -396,14 +444,18 @@ void evidence_barrier(struct evidence *evidence, const struct lapse_barrier *bar
 {
     char key[32];
     snprintf(key, sizeof key, "%" PRIu64, barrier->id);
+    if (evidence->end_revision == 0 || barrier->id < evidence->end_revision ||
+        strcmp(barrier->grant_id, evidence->id) != 0)
+        return; /* another one's */
     evidence->barrier = barrier->id;
     if (json_object_get(evidence->barriers, key) != NULL)
         return;
-    json_object_set_new(
-        evidence->barriers, key,
-        json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:b}", "id", (json_int_t)barrier->id, "grant_id",
-                  barrier->grant_id, "points", (json_int_t)barrier->points, "enforced", (json_int_t)barrier->enforced,
-                  "failed", (json_int_t)barrier->failed, "lapsed", (json_int_t)barrier->lapsed, "left",
-                  (json_int_t)barrier->left, "done", barrier->done, "time_ms", (json_int_t)barrier->time_ms, "done_ms",
-                  (json_int_t)barrier->done_ms, "untracked", barrier->untracked));
+    json_object_set_new(evidence->barriers, key,
+                        json_pack("{s:I, s:s, s:I, s:I, s:I, s:I, s:I, s:b, s:I, s:I, s:b, s:b}", "id",
+                                  (json_int_t)barrier->id, "grant_id", barrier->grant_id, "points",
+                                  (json_int_t)barrier->points, "enforced", (json_int_t)barrier->enforced, "failed",
+                                  (json_int_t)barrier->failed, "lapsed", (json_int_t)barrier->lapsed, "left",
+                                  (json_int_t)barrier->left, "done", barrier->done, "time_ms",
+                                  (json_int_t)barrier->time_ms, "done_ms", (json_int_t)barrier->done_ms, "untracked",
+                                  barrier->untracked, "unrecorded", 1));
 }

@@ -19,8 +19,8 @@ struct checks {
 
 static void check_add(struct checks *checks, const char *what, const char *standing, const char *detail)
 {
-    json_array_append_new(checks->array,
-                          json_pack("{s:s, s:s, s:s}", "what", what, "standing", standing, "detail", detail));
+    json_array_append_new(checks->array, json_pack("{s:s, s:s, s:o}", "what", what, "standing", standing, "detail",
+                                                   audit_cut_text(detail)));
     if (strcmp(standing, "MISSING") == 0 || strcmp(standing, "OPEN") == 0)
         checks->complete = false;
 }
@@ -137,46 +137,94 @@ static void check_sessions(struct checks *checks, const struct evidence *evidenc
 
 /* ---- Enforcement */
 
+static const json_t *barrier_by_id(const struct evidence *evidence, uint64_t id)
+{
+    char key[32];
+    snprintf(key, sizeof key, "%" PRIu64, id);
+    return json_object_get(evidence->barriers, key);
+}
+
+static const json_t *sweeps_of(const struct evidence *evidence)
+{
+    return json_object_get(evidence->swept, evidence->id);
+}
+
+/* Of the command that ended it, else of the first of the sweeps that may have; 0: not known. */
 static uint64_t barrier_id(const struct evidence *evidence)
 {
-    return evidence->sweep != 0 ? evidence->sweep : evidence->barrier;
+    return evidence->barrier != 0 ? evidence->barrier
+                                  : (uint64_t)json_integer_value(json_array_get(sweeps_of(evidence), 0));
 }
 
 static const json_t *barrier_of(const struct evidence *evidence)
 {
-    char key[32];
-    snprintf(key, sizeof key, "%" PRIu64, barrier_id(evidence));
-    return json_object_get(evidence->barriers, key);
+    return barrier_by_id(evidence, barrier_id(evidence));
+}
+
+static bool is_good(const json_t *barrier)
+{
+    return json_is_true(audit_member(barrier, "done")) && !json_is_true(audit_member(barrier, "untracked")) &&
+           !json_is_true(audit_member(barrier, "unrecorded")) && audit_number(barrier, "failed") == 0;
+}
+
+/* The one that decides: where several sweeps may have ended the grant one that is not confirmed, if there is any. NULL:
+ * no record is about it. */
+static const json_t *barrier_to_judge(const struct evidence *evidence)
+{
+    const json_t *first = barrier_of(evidence);
+    size_t i;
+    json_t *id;
+    if (evidence->barrier != 0)
+        return first;
+    json_array_foreach(sweeps_of(evidence), i, id)
+    {
+        const json_t *barrier = barrier_by_id(evidence, (uint64_t)json_integer_value(id));
+        if (barrier == NULL || !is_good(barrier))
+            return barrier;
+    }
+    return first;
+}
+
+/* What a node says of a barrier that no record is about: nobody had to confirm, or it is on its way. */
+static void check_unrecorded(struct checks *checks, const struct evidence *evidence, const json_t *barrier)
+{
+    bool done = json_is_true(audit_member(barrier, "done")), none = audit_number(barrier, "points") == 0;
+    if (done && none && evidence->from_start && evidence->points_in_scope > 0)
+        check_add(checks, "Enforcement", "MISSING",
+                  "a node says that nobody had to confirm, but the records have enforcement points in scope");
+    else if (done && none)
+        check_add(checks, "Enforcement", "NOT_NEEDED",
+                  "no enforcement point for this resource was registered when it was revoked");
+    else
+        check_add(checks, "Enforcement", "OPEN",
+                  done ? "a node says that all have confirmed, but their receipts are not among these records yet"
+                       : "not all enforcement points have confirmed yet");
 }
 
 static void check_barrier(struct checks *checks, const json_t *barrier)
 {
     char detail[DETAIL];
-    if (json_is_true(audit_member(barrier, "done")) && audit_number(barrier, "points") == 0) {
-        check_add(checks, "Enforcement", "NOT_NEEDED",
-                  "no enforcement point for this resource was registered when it was revoked");
-        return;
-    }
     snprintf(detail, sizeof detail,
              "%" PRId64 " enforcement points were in scope: %" PRId64 " confirmed, %" PRId64
              " could not end a session, %" PRId64 " were waited out, %" PRId64 " had left",
              audit_number(barrier, "points"), audit_number(barrier, "enforced"), audit_number(barrier, "failed"),
              audit_number(barrier, "lapsed"), audit_number(barrier, "left"));
-    check_add(checks, "Enforcement",
-              json_is_true(audit_member(barrier, "untracked")) || audit_number(barrier, "failed") > 0 ? "MISSING"
-              : json_is_true(audit_member(barrier, "done"))                                           ? "PRESENT"
-                                                                                                      : "OPEN",
-              detail);
+    check_add(checks, "Enforcement", is_good(barrier) ? "PRESENT" : "MISSING", detail);
 }
 
 static void check_enforcement(struct checks *checks, const struct evidence *evidence)
 {
-    const json_t *barrier = barrier_of(evidence);
+    const json_t *barrier = barrier_to_judge(evidence);
     if (evidence->end == NULL || strcmp(audit_text(evidence->end, "type"), "REVOKED") != 0)
         check_add(checks, "Enforcement", "NOT_NEEDED",
                   "only a revocation asks enforcement points for receipts; other ends they see themselves");
-    else if (!evidence->activated)
+    else if (audit_number(evidence->grant, "activated_ms") == 0)
         check_add(checks, "Enforcement", "NOT_NEEDED", "access never began");
+    else if (json_is_true(audit_member(barrier, "untracked")))
+        check_add(checks, "Enforcement", "MISSING",
+                  "too many revocations were open when it was revoked: nobody kept who has confirmed");
+    else if (json_is_true(audit_member(barrier, "unrecorded")))
+        check_unrecorded(checks, evidence, barrier);
     else if (barrier != NULL)
         check_barrier(checks, barrier);
     else if (evidence->from_start && evidence->points_in_scope == 0)
@@ -189,9 +237,21 @@ static void check_enforcement(struct checks *checks, const struct evidence *evid
                       : "these records don't tell which enforcement points had to confirm");
 }
 
+/* A page that leaves records out must not look whole. */
+static void check_timeline(struct checks *checks, const struct evidence *evidence)
+{
+    char detail[DETAIL];
+    if (evidence->untold == 0)
+        return;
+    snprintf(detail, sizeof detail, "%" PRIu64 " further records are not shown; lapse audit query --grant lists them",
+             evidence->untold);
+    check_add(checks, "Timeline", "MISSING", detail);
+}
+
 static void check_review(struct checks *checks, const struct evidence *evidence)
 {
-    if (!json_is_true(audit_member(evidence->grant, "break_glass")) || !evidence->activated) {
+    if (!json_is_true(audit_member(evidence->grant, "break_glass")) ||
+        audit_number(evidence->grant, "activated_ms") == 0) {
         check_add(checks, "Review", "NOT_NEEDED", "it was no break-glass access");
         return;
     }
@@ -246,13 +306,22 @@ static json_t *receipts_json(const struct evidence *evidence)
     size_t i;
     json_array_foreach(evidence->receipts, i, receipt)
     {
-        if (barrier_id(evidence) != 0 && (uint64_t)audit_number(receipt, "barrier") != barrier_id(evidence))
+        if ((uint64_t)audit_number(receipt, "barrier") != barrier_id(evidence))
             continue;
         json_t *copy = json_deep_copy(receipt);
         json_object_set_new(copy, "after_ms", json_integer(audit_number(copy, "time_ms") - from_ms));
         json_array_append_new(array, copy);
     }
     return array;
+}
+
+static const char *via_of(const struct evidence *evidence, const json_t *barrier)
+{
+    if (evidence->barrier == 0 && json_array_size(sweeps_of(evidence)) > 0)
+        return "a revocation of many";
+    return barrier == NULL || strcmp(audit_text(barrier, "grant_id"), evidence->id) == 0
+               ? "its own revocation"
+               : "the revocation of a grant above it";
 }
 
 static json_t *enforcement_json(const struct evidence *evidence)
@@ -264,7 +333,7 @@ static json_t *enforcement_json(const struct evidence *evidence)
         return json_null();
     }
     json_t *json = barrier == NULL ? json_object() : json_deep_copy(barrier);
-    json_object_set_new(json, "via", json_string(evidence->sweep != 0 ? "a revocation of many" : "its own revocation"));
+    json_object_set_new(json, "via", json_string(via_of(evidence, barrier)));
     json_object_set_new(json, "receipts", receipts);
     return json;
 }
@@ -286,10 +355,10 @@ static json_t *receipt_entry(const json_t *receipt)
     char title[512];
     snprintf(title, sizeof title, "%s: %s, after %" PRId64 " ms", audit_text(receipt, "point"),
              audit_text(receipt, "level"), audit_number(receipt, "after_ms"));
-    return json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:s, s:s, s:s}", "revision",
+    return json_pack("{s:I, s:I, s:I, s:s, s:s, s:s, s:o, s:s, s:s}", "revision",
                      (json_int_t)audit_number(receipt, "record"), "epoch", (json_int_t)audit_number(receipt, "epoch"),
                      "time_ms", (json_int_t)audit_number(receipt, "time_ms"), "type", "RECEIPTS", "kind", "enforcement",
-                     "actor", "", "title", title, "detail", audit_text(receipt, "reason"), "hash",
+                     "actor", "", "title", audit_cut_text(title), "detail", audit_text(receipt, "reason"), "hash",
                      audit_text(receipt, "hash"));
 }
 
@@ -320,8 +389,8 @@ static json_t *proof_json(const struct evidence_proof *proof)
 json_t *evidence_document(const struct evidence *evidence, const struct evidence_proof *proof, int64_t made_ms)
 {
     static void (*const all[])(struct checks *, const struct evidence *) = {
-        check_request, check_policy,   check_decision,    check_access,
-        check_end,     check_sessions, check_enforcement, check_review};
+        check_request,  check_policy,      check_decision, check_access,  check_end,
+        check_sessions, check_enforcement, check_review,   check_timeline};
     struct checks checks = {json_array(), true};
     CHECK(evidence->grant != NULL);
     for (size_t i = 0; i < ARRAY_LEN(all); i++)

@@ -63,17 +63,34 @@ void audit_keys_add(struct audit_keys *keys, const struct lapse_node_key *key)
 
 /* ---- Files */
 
+/* The next line with its end, or what is left of the file; more than LIMIT_AUDIT_LINE is not read. 0: nothing is left.
+ * Not fgets, which doesn't tell the zeros of a file from the end of a line. */
+static size_t read_line(FILE *file, char *text)
+{
+    size_t len = 0;
+    int c = 0;
+    while (len <= LIMIT_AUDIT_LINE && c != '\n' && (c = getc_unlocked(file)) != EOF)
+        text[len++] = (char)c;
+    text[len] = '\0';
+    return len;
+}
+
+static bool is_blank(const char *text, size_t len)
+{
+    return strspn(text, " \r\n\t") == len;
+}
+
 static lapse_result read_lines(FILE *file, const char *path, audit_file_cb on_line, void *arg,
                                struct lapse_error *error)
 {
     char *text = mem_alloc(LIMIT_AUDIT_LINE + 2);
     lapse_result result = lapse_ok();
-    for (uint64_t number = 1; lapse_is_ok(result) && fgets(text, LIMIT_AUDIT_LINE + 2, file) != NULL; number++) {
+    size_t len = 0;
+    for (uint64_t number = 1; lapse_is_ok(result) && (len = read_line(file, text)) > 0; number++) {
         struct lapse_error why = {.code = LAPSE_OK};
-        size_t len = strlen(text);
         if (len > LIMIT_AUDIT_LINE)
             result = lapse_fail(&why, LAPSE_INVALID_ARGUMENT, "it is longer than %u bytes", LIMIT_AUDIT_LINE);
-        else if (strspn(text, " \r\n\t") < len || memchr(text, '\n', len) == NULL)
+        else if (!is_blank(text, len))
             result = on_line(arg, text, len, &why);
         if (!lapse_is_ok(result))
             (void)lapse_fail(error, why.code, "%s, line %" PRIu64 ": %s", path, number, why.message);

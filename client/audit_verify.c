@@ -41,6 +41,7 @@ struct audit_verify {
     enum state state;
     struct chain_head chain;
     uint64_t next, to; /* revisions: the one that must come, and the last one of the header */
+    uint64_t epoch;    /* of all records: another one is another cluster, or one set up anew */
     struct audit_verdict verdict;
     uint64_t nodes;                            /* a bit each */
     struct kept kept[LIMIT_AUDIT_HASHES_KEPT]; /* by revision modulo its size; revision 0: nothing */
@@ -180,6 +181,7 @@ lapse_result audit_verify_begin(struct audit_verify *verify, const struct audit_
     verify->state = RECORDS;
     verify->next = header->from_revision;
     verify->to = header->to_revision;
+    verify->epoch = header->epoch;
     verify->verdict.first = header->from_revision;
     snprintf(verify->verdict.cluster, sizeof verify->verdict.cluster, "%s", header->cluster);
     memcpy(verify->chain.hash, header->previous.data, sizeof verify->chain.hash);
@@ -192,6 +194,16 @@ lapse_result audit_verify_begin(struct audit_verify *verify, const struct audit_
         verify->ahead[i] = verify->ahead[--verify->n_ahead];
     }
     return lapse_ok();
+}
+
+static lapse_result check_epoch(const struct audit_verify *verify, const struct lapse_audit_record *record,
+                                struct lapse_error *error)
+{
+    if (record->epoch == verify->epoch)
+        return lapse_ok();
+    return lapse_fail(error, LAPSE_DATA_LOSS,
+                      "record %" PRIu64 ": it is of epoch %" PRIu64 ", the export's header says %" PRIu64,
+                      record->revision, record->epoch, verify->epoch);
 }
 
 static lapse_result check_order(const struct audit_verify *verify, uint64_t revision, struct lapse_error *error)
@@ -210,6 +222,31 @@ static lapse_result check_order(const struct audit_verify *verify, uint64_t revi
                       verify->next);
 }
 
+/* Of a record with something that this build doesn't know: what it knows must stand there, too. Names that it lacks are
+ * numbers here, so only those of the same type are compared. */
+static bool is_within(const json_t *known, const json_t *readable)
+{
+    const char *name;
+    json_t *value;
+    size_t i;
+    if (json_typeof(known) != json_typeof(readable))
+        return json_is_integer(known) && json_is_string(readable);
+    if (json_is_array(known) && json_array_size(known) != json_array_size(readable))
+        return false;
+    json_array_foreach(known, i, value)
+    {
+        if (!is_within(value, json_array_get(readable, i)))
+            return false;
+    }
+    json_object_foreach((json_t *)(uintptr_t)known, name, value)
+    {
+        const json_t *other = json_object_get(readable, name);
+        if (other == NULL || !is_within(value, other))
+            return false;
+    }
+    return json_is_array(known) || json_is_object(known) || json_equal(known, readable);
+}
+
 /* The readable form of the bytes, checked: it is about this record, and what stands beside the bytes is the same. */
 static lapse_result check_readable(struct audit_verify *verify, const struct lapse_audit_record *record,
                                    const json_t *event, bool newer, const json_t *readable, struct lapse_error *error)
@@ -217,9 +254,8 @@ static lapse_result check_readable(struct audit_verify *verify, const struct lap
     if ((uint64_t)audit_number(event, "revision") != record->revision)
         return lapse_fail(error, LAPSE_DATA_LOSS, "record %" PRIu64 ": its bytes are those of revision %" PRId64,
                           record->revision, audit_number(event, "revision"));
-    if (newer)
-        verify->verdict.newer++;
-    else if (readable != NULL && !json_equal(readable, event))
+    verify->verdict.newer += newer;
+    if (readable != NULL && !(newer ? is_within(event, readable) : json_equal(readable, event)))
         return lapse_fail(error, LAPSE_DATA_LOSS, "record %" PRIu64 ": its readable form is not what its bytes say",
                           record->revision);
     return lapse_ok();
@@ -256,6 +292,8 @@ lapse_result audit_verify_record(struct audit_verify *verify, const struct lapse
     lapse_result result = check_order(verify, record->revision, error);
     if (lapse_is_ok(result))
         result = check_hash(verify, record, error);
+    if (lapse_is_ok(result))
+        result = check_epoch(verify, record, error);
     if (!lapse_is_ok(result))
         return result;
     json_t *event = audit_event_json(slice_of(record->event.data, record->event.len), &newer, error);

@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "client/audit_clock.h"
 #include "client/audit_event.h"
+#include "client/audit_sweep.h"
 #include "client/report_internal.h"
 
 #define DEPTH_MAX 16 /* of grants under grants, for records that can't be trusted */
@@ -15,17 +16,45 @@
 
 /* ---- Complete evidence */
 
-static bool is_enforced(const struct report *report, const struct facts *facts, int depth)
+static bool is_swept(const struct report *report, const struct facts *facts)
 {
-    char key[32];
-    if (facts->points == 0 || facts->points == POINTS_UNKNOWN || facts->enforced)
+    size_t i;
+    json_t *id;
+    json_array_foreach(facts->sweeps, i, id)
+    {
+        char key[32];
+        snprintf(key, sizeof key, "%" PRId64, (int64_t)json_integer_value(id));
+        if (json_object_get(report->swept, key) == NULL)
+            return false;
+    }
+    return facts->sweeps != NULL;
+}
+
+/* By its own barrier, by those of all sweeps that may have ended it, or by that of the grant it ended with: in the same
+ * command, if that was a single revocation. */
+static bool is_confirmed(const struct report *report, const struct facts *facts, uint64_t by, int depth)
+{
+    if (facts->confirmed != 0 && by <= facts->confirmed)
         return true;
-    snprintf(key, sizeof key, "%" PRIu64, facts->sweep);
-    if (facts->sweep != 0 && json_object_get(report->swept, key) != NULL)
+    if (is_swept(report, facts))
         return true;
     const struct facts *parent = report_find(report, audit_text(facts->grant, "parent"));
-    return depth < DEPTH_MAX && parent != NULL && strcmp(audit_text(facts->grant, "reason"), "parent ended") == 0 &&
-           is_enforced(report, parent, depth + 1);
+    return depth < DEPTH_MAX && parent != NULL && strcmp(audit_text(facts->grant, "reason"), AUDIT_PARENT_ENDED) == 0 &&
+           is_confirmed(report, parent, by, depth + 1);
+}
+
+/* Who had to confirm isn't known to records that begin later: that is no evidence. */
+static bool is_enforced(const struct report *report, const struct facts *facts)
+{
+    return facts->points == 0 || is_confirmed(report, facts, facts->ended_revision, 0);
+}
+
+static size_t approvals_needed(const json_t *grant)
+{
+    size_t i, needed = 0;
+    json_t *step;
+    json_array_foreach(audit_member(grant, "steps"), i, step) needed += (size_t)audit_number(step, "count");
+    return needed == 0 ? 1 : needed;
 }
 
 static bool is_decided(const struct facts *facts)
@@ -36,7 +65,7 @@ static bool is_decided(const struct facts *facts)
         return true; /* it never gave access: nothing to show */
     if (json_is_true(audit_member(grant, "automatic")))
         return *audit_text(grant, "rule") != '\0';
-    return have > 0 && facts->approvals_told >= have;
+    return have >= approvals_needed(grant) && facts->approvals_told >= have;
 }
 
 /* What is missing, or NULL. */
@@ -51,10 +80,10 @@ static const char *missing_of(const struct report *report, const struct facts *f
         return "the records of its approval";
     if (facts->sessions_open > 0)
         return "the end of a session";
-    if (!is_enforced(report, facts, 0))
+    if (!is_enforced(report, facts))
         return "receipts of enforcement points";
     if (json_is_true(audit_member(grant, "break_glass")) && audit_number(grant, "activated_ms") != 0 &&
-        json_object_get(report->reviews, audit_text(grant, "id")) != NULL)
+        !facts->reviewed)
         return "the review of a break-glass access";
     return NULL;
 }

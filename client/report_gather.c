@@ -7,6 +7,7 @@
 #include "base/bytes.h"
 #include "base/check.h"
 #include "client/audit_event.h"
+#include "client/audit_sweep.h"
 #include "client/report_internal.h"
 #include "store/grant.h"
 
@@ -43,8 +44,10 @@ void report_free(struct report *report)
         json_decref(all[i]);
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++)
         free(numbers[i]->values);
-    for (size_t i = 0; i < report->n_facts; i++)
+    for (size_t i = 0; i < report->n_facts; i++) {
         json_decref(report->facts[i].grant);
+        json_decref(report->facts[i].sweeps);
+    }
     free(report->facts);
     free(report);
 }
@@ -156,16 +159,16 @@ static void note_begin(struct report *report, struct facts *facts, const json_t 
     count_kinds(report, event, "activated");
 }
 
-static uint64_t sweep_that_ended(const struct report *report, const json_t *grant)
+static json_t *sweeps_that_may_have_ended(const struct report *report, const json_t *grant)
 {
-    uint64_t found = 0;
     const char *id;
-    json_t *sweep;
+    json_t *sweep, *found = NULL;
     json_object_foreach(report->sweeps, id, sweep)
     {
-        if (strcmp(audit_text(sweep, "by"), audit_text(grant, "ended_by")) == 0 &&
-            strcmp(audit_text(sweep, "reason"), audit_text(grant, "reason")) == 0)
-            found = (uint64_t)audit_number(sweep, "id");
+        if (!audit_sweep_may_end(sweep, grant))
+            continue;
+        found = found == NULL ? json_array() : found;
+        json_array_append(found, json_object_get(sweep, "id"));
     }
     return found;
 }
@@ -190,12 +193,14 @@ static int points_in_scope(const struct report *report, const char *resource)
     return n;
 }
 
-static void note_end(struct report *report, struct facts *facts, const json_t *event)
+static void note_end(struct report *report, struct facts *facts, uint64_t revision, const json_t *event)
 {
     int64_t time_ms = audit_number(event, "time_ms"), began = audit_number(facts->grant, "activated_ms");
     bool revoked = strcmp(audit_text(event, "type"), "REVOKED") == 0;
     facts->ended_ms = time_ms;
-    facts->sweep = sweep_that_ended(report, facts->grant);
+    facts->ended_revision = revision;
+    json_decref(facts->sweeps);
+    facts->sweeps = revoked ? sweeps_that_may_have_ended(report, facts->grant) : NULL;
     facts->points = revoked && began != 0 ? points_in_scope(report, audit_text(facts->grant, "resource")) : 0;
     if (began != 0)
         json_object_set_new(renewal_of(report, facts->grant), "ended_ms", json_integer(time_ms));
@@ -222,7 +227,7 @@ static void count_request(struct report *report, const json_t *event)
     count_kinds(report, event, "requested");
 }
 
-static void take_grant(struct report *report, const json_t *event)
+static void take_grant(struct report *report, uint64_t revision, const json_t *event)
 {
     static const char *const ends[] = {"expired", "revoked", "completed", "exhausted", "denied", "cancelled", "lapsed"};
     static const char *const types[] = {"EXPIRED", "REVOKED",   "COMPLETED", "EXHAUSTED",
@@ -249,7 +254,7 @@ static void take_grant(struct report *report, const json_t *event)
     for (size_t i = 0; i < ARRAY_LEN(ends); i++)
         if (strcmp(types[i], type) == 0) {
             count(report, event, ends[i]);
-            note_end(report, facts, event);
+            note_end(report, facts, revision, event);
         }
 }
 
@@ -270,7 +275,8 @@ static void odd(struct report *report, const json_t *event, const char *what)
 static void take_session(struct report *report, const json_t *event)
 {
     struct facts *facts = report_find(report, audit_text(event, "session.grant_id"));
-    const char *id = audit_text(event, "session.id");
+    char id[512]; /* points name their sessions themselves: one must not end another's */
+    snprintf(id, sizeof id, "%s %s", audit_text(event, "session.id"), audit_text(event, "session.point"));
     if (strcmp(audit_text(event, "type"), "SESSION_BEGAN") == 0) {
         count(report, event, "sessions");
         json_object_set(report->sessions, id, audit_member(event, "session"));
@@ -322,9 +328,10 @@ static void take_enforced(struct report *report, const json_t *event)
     size_t i;
     json_t *time;
     snprintf(key, sizeof key, "%" PRId64, audit_number(barrier, "id"));
-    if (facts != NULL)
-        facts->enforced = true;
-    else
+    /* Where a point could not end a session something is missing. */
+    if (audit_number(barrier, "failed") == 0 && facts != NULL)
+        facts->confirmed = (uint64_t)audit_number(barrier, "id");
+    else if (audit_number(barrier, "failed") == 0)
         json_object_set_new(report->swept, key, json_true());
     if (report_in_period(report, audit_number(event, "time_ms"))) {
         count(report, event, "enforced");
@@ -403,6 +410,9 @@ static void take_review(struct report *report, const json_t *event)
           strcmp(type, "REVIEW_OPENED") == 0   ? "reviews_opened"
           : strcmp(type, "REVIEW_CLOSED") == 0 ? "reviews_closed"
                                                : "reviews_overdue");
+    struct facts *facts = report_find(report, audit_text(event, "review.name"));
+    if (facts != NULL)
+        facts->reviewed = strcmp(type, "REVIEW_CLOSED") == 0;
     if (strcmp(audit_text(event, "review.verdict"), "MISUSED") != 0)
         return;
     count(report, event, "misused");
@@ -454,7 +464,7 @@ void report_add(void *arg, const struct lapse_audit_record *record, const json_t
     else if (audit_member(event, "review") != NULL || audit_member(event, "grant") == NULL)
         take_other(report, event);
     else
-        take_grant(report, event);
+        take_grant(report, record->revision, event);
 }
 
 int64_t report_percentile(const int64_t *sorted, size_t n, double percent)

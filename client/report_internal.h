@@ -18,8 +18,11 @@ struct facts {
     uint32_t approvals_told;
     int64_t ended_ms; /* 0: live */
     int points;       /* in scope when it was revoked, or POINTS_UNKNOWN */
-    uint64_t sweep;   /* that ended it */
-    bool enforced;
+    json_t *sweeps;   /* ids of those that may have ended it; NULL: none */
+    uint64_t ended_revision;
+    uint64_t
+        confirmed; /* the last revision of the command that ended it, whose barrier is done and good; 0: it isn't */
+    bool reviewed;
     uint32_t sessions_open;
 };
 
@@ -34,7 +37,7 @@ struct report {
     json_t *by_rule;                 /* "policy version rule": counts */
     json_t *by_resource;             /* first parts of the path: counts */
     json_t *renewals;                /* "subject resource": {"ended_ms", "chain", "longest"} */
-    json_t *points, *sweeps, *swept; /* registered; at work; done, as keys */
+    json_t *points, *sweeps, *swept; /* registered; at work; confirmed, as keys */
     json_t *roles, *eligibility, *locks, *reviews, *campaigns; /* what stands, by name */
     json_t *sessions;                                          /* open ones by id */
     json_t *odd_sessions, *offboarded, *misused;               /* lists */

@@ -4,8 +4,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
+#include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
 
@@ -35,12 +37,14 @@ static lapse_result take(EVP_PKEY *pair, const char *path, struct audit_key **ou
     return lapse_ok();
 }
 
-/* Whole or not at all: written beside, synced, then renamed. */
+/* Whole or not at all: written beside, synced, then renamed. What lies there already, with whatever mode, is not used.
+ */
 static lapse_result write_pem(const char *path, mode_t mode, EVP_PKEY *pair, bool is_private, struct lapse_error *error)
 {
     char beside[1024];
     (void)snprintf(beside, sizeof beside, "%s.new", path);
-    int fd = open(beside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
+    (void)unlink(beside);
+    int fd = open(beside, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, mode);
     FILE *file = fd < 0 ? NULL : fdopen(fd, "w");
     if (file == NULL)
         return lapse_fail(error, LAPSE_UNAVAILABLE, "can't write %s: %s", beside, strerror(errno));
@@ -67,26 +71,74 @@ static lapse_result make(const char *path, EVP_PKEY **pair, struct lapse_error *
     return result;
 }
 
+/* Nobody is asked for a passphrase: a daemon would wait for ever. */
+static int no_passphrase(char *out, int size, int writing, void *arg)
+{
+    (void)out, (void)size, (void)writing, (void)arg;
+    return -1;
+}
+
+/* Who else can read it can sign heads as this node. */
+static lapse_result check_mode(FILE *file, const char *path, struct lapse_error *error)
+{
+    struct stat about;
+    if (fstat(fileno(file), &about) != 0 || !S_ISREG(about.st_mode))
+        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "%s is no file: put the node's own key back", path);
+    if ((about.st_mode & 077) != 0)
+        return lapse_fail(
+            error, LAPSE_FAILED_PRECONDITION,
+            "%s may be read or written by others (mode %03o): chmod 600 it, or move it away and a new one "
+            "is made if they have read it",
+            path, (unsigned)about.st_mode & 0777);
+    return lapse_ok();
+}
+
+static lapse_result read_key(FILE *file, const char *path, EVP_PKEY **pair, struct lapse_error *error)
+{
+    lapse_result result = check_mode(file, path, error);
+    if (lapse_is_ok(result))
+        *pair = PEM_read_PrivateKey(file, NULL, no_passphrase, NULL);
+    (void)fclose(file); /* it was only read */
+    ERR_clear_error();  /* what is no key is told by its absence */
+    return result;
+}
+
+/* Written again when it is another key's: what auditors collect must be what signs. */
+static bool is_public_of(const char *path, const EVP_PKEY *pair)
+{
+    FILE *file = fopen(path, "re");
+    EVP_PKEY *there = file == NULL ? NULL : PEM_read_PUBKEY(file, NULL, no_passphrase, NULL);
+    bool same = there != NULL && EVP_PKEY_eq(there, pair) == 1;
+    EVP_PKEY_free(there);
+    ERR_clear_error();
+    if (file != NULL)
+        (void)fclose(file); /* it was only read */
+    return same;
+}
+
 lapse_result audit_key_open(const char *dir, struct audit_key **key, struct lapse_error *error)
 {
     char path[600], public_path[600];
     EVP_PKEY *pair = NULL;
+    struct audit_key *opened = NULL;
     lapse_result result = lapse_ok();
     (void)snprintf(path, sizeof path, "%s/audit.key", dir);
     (void)snprintf(public_path, sizeof public_path, "%s/audit.pub", dir);
     FILE *file = fopen(path, "re");
-    if (file != NULL) {
-        pair = PEM_read_PrivateKey(file, NULL, NULL, NULL);
-        (void)fclose(file);
-    } else if (errno == ENOENT) {
+    if (file != NULL)
+        result = read_key(file, path, &pair, error);
+    else if (errno == ENOENT)
         result = make(path, &pair, error);
-    } else {
+    else
         result = lapse_fail(error, LAPSE_UNAVAILABLE, "can't read %s: %s", path, strerror(errno));
-    }
     if (lapse_is_ok(result))
-        result = take(pair, path, key, error);
-    if (lapse_is_ok(result) && access(public_path, R_OK) != 0)
+        result = take(pair, path, &opened, error);
+    if (lapse_is_ok(result) && !is_public_of(public_path, pair))
         result = write_pem(public_path, 0644, pair, false, error);
+    if (lapse_is_ok(result))
+        *key = opened;
+    else
+        audit_key_free(opened);
     return result;
 }
 

@@ -7,8 +7,8 @@
 
 struct audit_key;
 
-/* Reads DIR/audit.key, or makes it (0600) and DIR/audit.pub. FAILED_PRECONDITION: it is there and can't be used;
- * UNAVAILABLE: it can't be read or written. */
+/* Reads DIR/audit.key, or makes it (0600), and makes DIR/audit.pub what belongs to it. FAILED_PRECONDITION: it is there
+ * and can't be used, or others than its owner may read it; UNAVAILABLE: it can't be read or written. */
 lapse_result audit_key_open(const char *dir, struct audit_key **key, struct lapse_error *error) LAPSE_MUST_USE;
 void audit_key_free(struct audit_key *key); /* accepts NULL */
 void audit_key_public(const struct audit_key *key, uint8_t out[AUDIT_KEY_BYTES]);

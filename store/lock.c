@@ -96,7 +96,9 @@ lapse_result lock_decode(struct slice bytes, struct lock *out, struct lapse_erro
     uint32_t last = 0;
     while (wire_next(&reader, &field)) {
         if (field.number <= last || !decode_field(&field, &lock))
-            return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "lock: bad field %u", field.number);
+            return lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                              "lock: field %u is unknown, empty, out of order or no such value; see lapse.v1",
+                              field.number);
         last = field.number;
     }
     if (reader.failed)

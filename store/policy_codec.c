@@ -364,7 +364,8 @@ lapse_result policy_decode(struct slice bytes, struct policy **policy, struct la
     struct block *block = block_new(bytes, measure);
     lapse_result result = lapse_ok();
     if (!decode_message(block, block->bytes, decode_policy, &block->policy))
-        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT, "policy is not a lapse.v1.Policy of this version");
+        result = lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                            "policy is not a lapse.v1.Policy of this version, or its fields are not in ascending order");
     if (lapse_is_ok(result))
         result = policy_validate(&block->policy, NULL, error);
     if (lapse_is_ok(result) && !is_canonical(&block->policy, bytes))

@@ -9,6 +9,8 @@
  *   "AB?C*"    (0)--A-->(1)--B-->(2)--C--.
  *                        '-------->'  ^---'   a text matches if its last set holds the end of the chain
  *
+ * The set is bits, so that a step costs the same whatever the pattern is: who asks chooses the text, with each request.
+ *
  * A character is a whole one (UTF-8), newlines included. A text that isn't UTF-8 matches nothing but the empty pattern.
  */
 #include "store/policy_internal.h"
@@ -274,56 +276,112 @@ static bool item_takes(const struct chain *chain, const struct state *state, uin
     return take_member(pattern, &at) == character;
 }
 
-/* The set of the places between states in which a text may be; place n is the end. */
+/* A set of places between states in which a text may be, one bit each; place n is the end. */
+#define PLACE_WORDS (LIMIT_TEXT_STATES / 64 + 1)
+
 struct places {
-    bool in[LIMIT_TEXT_STATES + 1];
+    uint64_t words[PLACE_WORDS];
 };
 
-/* Adds a place, and those that need no character from there. */
-static void add_place(const struct chain *chain, struct places *places, uint32_t i)
+/* All of ASCII has a slot of its own. */
+#define MEMO_SLOTS 128u
+
+/* Which states take a character is found out once for each that the text has; then a step is a few words' work. */
+struct machine {
+    const struct chain *chain;
+    uint32_t n_words;
+    struct places many, skipped; /* STATE_MANY; all that may be left out */
+    uint32_t known[MEMO_SLOTS];  /* the character + 1 */
+    struct places takes[MEMO_SLOTS];
+};
+
+static void add(struct places *places, uint32_t i)
 {
-    while (!places->in[i]) {
-        places->in[i] = true;
-        if (i == chain->n || chain->states[i].kind == STATE_ONE)
-            return;
-        i++;
+    places->words[i / 64] |= 1ULL << (i % 64);
+}
+
+static bool has(const struct places *places, uint32_t i)
+{
+    return (places->words[i / 64] >> (i % 64) & 1) != 0;
+}
+
+static void machine_init(struct machine *machine, const struct chain *chain)
+{
+    machine->chain = chain;
+    machine->n_words = chain->n / 64 + 1;
+    memset(machine->known, 0, sizeof machine->known);
+    machine->many = machine->skipped = (struct places){{0}};
+    for (uint32_t i = 0; i < chain->n; i++) {
+        if (chain->states[i].kind == STATE_MANY)
+            add(&machine->many, i);
+        if (chain->states[i].kind != STATE_ONE)
+            add(&machine->skipped, i);
     }
 }
 
-/* The places behind one character; false when there is none. States of one item lie side by side and answer alike. */
-static bool step(const struct chain *chain, const struct places *from, uint32_t character, struct places *to)
+/* States of one item lie side by side and answer alike. */
+static const struct places *taking(struct machine *machine, uint32_t character)
 {
-    uint32_t asked = UINT32_MAX;
-    bool takes = false, any = false;
-    memset(to->in, 0, chain->n + 1);
-    for (uint32_t i = 0; i < chain->n; i++) {
-        if (!from->in[i])
-            continue;
+    const struct chain *chain = machine->chain;
+    struct places *takes = &machine->takes[character % MEMO_SLOTS];
+    if (machine->known[character % MEMO_SLOTS] == character + 1)
+        return takes;
+    machine->known[character % MEMO_SLOTS] = character + 1;
+    *takes = (struct places){{0}};
+    for (uint32_t i = 0; i < chain->n;) {
         const struct state *state = &chain->states[i];
-        if (asked != state->start)
-            takes = item_takes(chain, state, character);
-        asked = state->start;
-        if (takes)
-            add_place(chain, to, state->kind == STATE_MANY ? i : i + 1);
-        any = any || takes;
+        bool taken = item_takes(chain, state, character);
+        for (; i < chain->n && chain->states[i].start == state->start; i++)
+            if (taken)
+                add(takes, i);
     }
-    return any;
+    return takes;
+}
+
+/* Adds the places that need no character from those that are there. A run of states that may be left out is a run of
+ * ones: adding a place to it carries through to the place behind the run, and what changes on the way has been reached.
+ */
+static void skip(const struct machine *machine, struct places *places)
+{
+    uint64_t carry = 0;
+    for (uint32_t w = 0; w < machine->n_words; w++) {
+        uint64_t run = machine->skipped.words[w], from = places->words[w] & run;
+        uint64_t sum = run + from, carried = sum + carry;
+        carry = sum < run || carried < sum;
+        places->words[w] |= carried ^ run;
+    }
+}
+
+/* The places behind one character; false when there is none. */
+static bool step(struct machine *machine, struct places *places, uint32_t character)
+{
+    const struct places *takes = taking(machine, character);
+    uint64_t shifted = 0, any = 0;
+    for (uint32_t w = 0; w < machine->n_words; w++) {
+        uint64_t taken = places->words[w] & takes->words[w], many = machine->many.words[w];
+        uint64_t moves = taken & ~many;
+        places->words[w] = (taken & many) | moves << 1 | shifted;
+        shifted = moves >> 63;
+        any |= places->words[w] | shifted;
+    }
+    skip(machine, places);
+    return any != 0;
 }
 
 bool text_matches(struct slice pattern, struct slice text)
 {
     struct chain chain;
-    struct places places[2];
-    uint32_t now = 0;
+    struct machine machine;
+    struct places places = {{1}};
     if (pattern.len == 0)
         return true;
     if (!slice_is_text(text, true))
         return false;
     chain_of(pattern, &chain);
-    memset(places[now].in, 0, chain.n + 1);
-    add_place(&chain, &places[now], 0);
-    for (size_t at = 0; at < text.len; now = !now)
-        if (!step(&chain, &places[now], take_character(text, &at), &places[!now]))
+    machine_init(&machine, &chain);
+    skip(&machine, &places);
+    for (size_t at = 0; at < text.len;)
+        if (!step(&machine, &places, take_character(text, &at)))
             return false;
-    return places[now].in[chain.n];
+    return has(&places, chain.n);
 }

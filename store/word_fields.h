@@ -1,5 +1,5 @@
 /* Field numbers of lapse.v1 (grant.proto), for whoever writes or reads it field by field. tests/unit/test_words.c compares
- * them with the generated ones. */
+ * them with the .proto files' descriptors. */
 #ifndef LAPSE_STORE_WORD_FIELDS_H
 #define LAPSE_STORE_WORD_FIELDS_H
 

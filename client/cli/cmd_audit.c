@@ -30,21 +30,31 @@ static void print_about(FILE *out, const json_t *event)
     }
 }
 
+/* Of a type that this build doesn't know: its number. */
+static const char *type_of(const json_t *event, char number[32])
+{
+    if (json_is_string(audit_member(event, "type")))
+        return audit_text(event, "type");
+    snprintf(number, 32, "type %" PRId64, audit_number(event, "type"));
+    return number;
+}
+
 static void print_record(struct cli *cli, const struct lapse_audit_record *record)
 {
     struct lapse_error error;
-    char clock[AUDIT_CLOCK_SIZE];
+    char clock[AUDIT_CLOCK_SIZE], number[32];
     json_t *event = audit_event_json(slice_of(record->event.data, record->event.len), NULL, &error);
     if (event == NULL) {
         fprintf(stderr, "lapse: record %" PRIu64 ": %s\n", record->revision, error.message);
     } else if (cli_output(cli) == CLI_JSON) {
         output_json_line(cli->out, audit_record_line(record, event));
     } else if (cli_output(cli) == CLI_ID) {
-        fprintf(cli->out, "%s\n", audit_text(event, "grant.id"));
+        output_text(cli->out, audit_text(event, "grant.id"));
+        fputc('\n', cli->out);
         json_decref(event);
     } else {
         fprintf(cli->out, "%8" PRIu64 "  %s  %-21s ", record->revision,
-                audit_clock(audit_number(event, "time_ms"), clock), audit_text(event, "type"));
+                audit_clock(audit_number(event, "time_ms"), clock), type_of(event, number));
         output_text(cli->out, *audit_text(event, "actor") == '\0' ? "(clock)" : audit_text(event, "actor"));
         print_about(cli->out, event);
         fputc('\n', cli->out);
@@ -286,6 +296,7 @@ int cmd_audit_export(struct cli *cli)
 struct expecting {
     struct audit_verify *verify;
     const char *path;
+    uint32_t heads;
 };
 
 static lapse_result on_head_line(void *arg, const char *text, size_t len, struct lapse_error *error)
@@ -295,6 +306,7 @@ static lapse_result on_head_line(void *arg, const char *text, size_t len, struct
     lapse_result result = audit_line_parse(text, len, &line, error);
     if (!lapse_is_ok(result))
         return result;
+    expecting->heads += line.kind == AUDIT_LINE_HEAD;
     if (line.kind == AUDIT_LINE_HEAD)
         result = audit_verify_expect(expecting->verify, &line.head, expecting->path, error);
     else if (line.kind != AUDIT_LINE_KEY)
@@ -309,8 +321,11 @@ static lapse_result expect_heads(const struct cli *cli, struct audit_verify *ver
     size_t n = cli_list(cli, "head", &paths);
     lapse_result result = lapse_ok();
     for (size_t i = 0; i < n && lapse_is_ok(result); i++) {
-        struct expecting expecting = {verify, paths[i]};
+        struct expecting expecting = {verify, paths[i], 0};
         result = audit_file_read(paths[i], on_head_line, &expecting, error);
+        if (lapse_is_ok(result) && expecting.heads == 0) /* who gives a head counts on it */
+            result = lapse_fail(error, LAPSE_INVALID_ARGUMENT,
+                                "there is no signed head in %s; \"lapse audit head\" prints one", paths[i]);
     }
     cli_list_free(paths, n);
     return result;

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import http.server
 import json
+import signal
 import subprocess
 import threading
 import unittest
@@ -154,6 +155,60 @@ class Webhooks(unittest.TestCase):
         leader = cluster.leader()
         leader.process.terminate()
         eventually("the node stops although it hangs", lambda: leader.process.poll() is not None)
+
+    def test_nothing_is_lost_while_leadership_goes_round(self):
+        """Every other attempt fails, so that each leader leaves something undelivered behind."""
+        self.receiver.answer = lambda path, attempt: 200 if attempt % 2 else 503
+        cluster = self.cluster("[chat]\nurl = {url}/chat\nevents = REVOKED\n")
+        grants = []
+        for target in [2, 3, 1, 2, 3, 1]:
+            grants += [cluster.request_active() for _ in range(3)]
+            for grant in grants[-3:]:
+                self.end(cluster, grant)
+            cluster.call("operator", "Cluster", "TransferLeadership", cluster.leader(), node_id=target)
+            cluster.nodes[target - 1].process.send_signal(signal.SIGHUP)
+        for grant in grants:
+            eventually(f"the end of {grant.id} is told", lambda grant=grant: self.seen("REVOKED", grant))
+        first = list(dict.fromkeys(event["data"]["revision"] for event in self.receiver.events()))
+        self.assertEqual(len(first), len(grants), "nothing else is told")
+
+    def test_what_nobody_takes_is_given_up_and_stays_given_up_under_the_next_leader(self):
+        self.receiver.answer = lambda path, attempt: 503 if self.refuses else 200
+        self.refuses = True
+        cluster = self.cluster("[chat]\nurl = {url}/chat\nevents = REVOKED\ngive-up-after = 1s\n")
+        lost, taken = cluster.request_active(), cluster.request_active()
+        self.end(cluster, lost)
+        eventually("it is given up", lambda: cluster.leader().metric("lapse_webhook_dropped_total") == 1)
+        attempts = len(self.receiver.events())
+        self.refuses = False
+        leader = cluster.leader()
+        eventually("that is committed", lambda: self.moves_on(cluster, leader))
+        self.end(cluster, taken)
+        eventually("the next one is told", lambda: self.seen("REVOKED", taken))
+        self.assertEqual(len(self.seen("REVOKED", lost)), attempts, "never again")
+
+    def moves_on(self, cluster, old):
+        cluster.call("operator", "Cluster", "TransferLeadership", old, node_id=1 + old.id % 3)
+        return cluster.leader() is not old
+
+    def test_a_receiver_that_misbehaves_gets_it_again_only_if_it_has_not_taken_it(self):
+        """302 is no word, and is not followed; 200 is, whatever comes after it."""
+        self.receiver.answer = lambda path, attempt: 302 if attempt == 0 else 200
+        cluster = self.cluster("[chat]\nurl = {url}/chat\nevents = REVOKED\n")
+        grant = cluster.request_active()
+        self.end(cluster, grant)
+        eventually("it is taken", lambda: cluster.leader().metric("lapse_webhook_delivered_total") == 1)
+        self.assertEqual([path for path, _, _ in self.receiver.got], ["/chat", "/chat"])
+        self.assertIn("the receiver answered 302", cluster.leader().log())
+
+    def test_neither_secrets_nor_where_events_go_stand_in_a_log(self):
+        self.receiver.answer = lambda path, attempt: 500 if attempt == 0 else 200
+        cluster = self.cluster("[chat]\nurl = {url}/chat-with-a-token-in-it\nsecret-file = {secret}\nevents = REVOKED\n")
+        self.end(cluster, cluster.request_active())
+        eventually("it is taken", lambda: cluster.leader().metric("lapse_webhook_delivered_total") == 1)
+        for node in cluster.nodes:
+            self.assertNotIn("token-in-it", node.log())
+            self.assertNotIn(SECRET, node.log())
 
     def test_caep_tells_the_end_of_a_session_as_a_signed_token(self):
         cluster = self.cluster("[idp]\nkind = caep\nurl = {url}/caep\nissuer = https://lapse.example.org\naudience = https://idp.example.org\n"

@@ -135,6 +135,7 @@ int main(int argc, char **argv)
     seed_policies();
     seed_commands();
     seed_snapshots();
+    seed_events();
     seed_log();
     seed_spiffe();
     seed_peers();

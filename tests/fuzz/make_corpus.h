@@ -22,6 +22,7 @@ const char *sample_command_name(enum command_type type);
 void seed_commands(void); /* make_corpus_store.c: command, snapshot, log */
 void seed_snapshots(void);
 void seed_log(void);
+void seed_events(void);   /* make_corpus_events.c: command, snapshot, json */
 void seed_peers(void);    /* make_corpus_peers.c: peer_frame, peer_bytes */
 void seed_lease(void);    /* make_corpus_lease.c: lease */
 void seed_messages(void); /* make_corpus_messages.c: messages */

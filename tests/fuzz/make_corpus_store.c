@@ -171,9 +171,10 @@ static void request(struct store *store, uint64_t number, struct grant terms)
 {
     struct command command = fixture_request(number);
     command.key = fixture_key(number);
-    if (terms.subject.len > 0)
+    if (terms.subject.len > 0) {
         command.terms = terms;
-    else {
+        command.terms.policy = (struct slice){0}; /* none is applied here */
+    } else {
         command.terms.duration_ms = terms.duration_ms > 0 ? terms.duration_ms : 1800000;
         command.terms.not_before_ms = terms.not_before_ms;
         command.terms.pending_until_ms = terms.pending_until_ms;

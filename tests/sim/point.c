@@ -296,6 +296,9 @@ static void take_ended(struct sim_point *point, enum lease_end why)
     } else if (point->sim->healed && !is_twin(point)) {
         /* By a twin that is gone, whose registration was still under way. Somebody looks after it. */
         sim_after(point->sim, 10 * SIM_MILLISECOND, start_again, point, point->incarnation);
+    } else if (point->sim->profile->governance_ppm >= 100000 && !is_twin(point)) {
+        /* By a lock, which may be over when somebody starts it again. */
+        sim_after(point->sim, sim_around(point->sim, SIM_SECOND), start_again, point, point->incarnation);
     }
 }
 

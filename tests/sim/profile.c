@@ -16,6 +16,7 @@ static const struct profile profiles[] = {
         .ring_events = 512,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -36,6 +37,7 @@ static const struct profile profiles[] = {
         .ring_events = 128,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -60,6 +62,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -81,6 +84,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.05),
     },
     {
@@ -101,6 +105,7 @@ static const struct profile profiles[] = {
         .ring_events = 128,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -123,6 +128,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -144,6 +150,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -166,6 +173,7 @@ static const struct profile profiles[] = {
         .ring_events = 64,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.01),
     },
     {
@@ -183,6 +191,7 @@ static const struct profile profiles[] = {
         .ring_events = 64,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -204,6 +213,7 @@ static const struct profile profiles[] = {
         .newcomers = 2,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -237,6 +247,7 @@ static const struct profile profiles[] = {
         .ring_events = 64,
         .points = 2,
         .point_lease_ms = 1500,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.015),
     },
     {
@@ -266,6 +277,7 @@ static const struct profile profiles[] = {
         .ring_events = 128,
         .points = 5,
         .point_lease_ms = 2000,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.03),
     },
     {
@@ -291,7 +303,33 @@ static const struct profile profiles[] = {
         .newcomers = 1,
         .points = 6,
         .point_lease_ms = 3000,
+        .governance_ppm = 15000,
         .think_us = SECONDS(0.03),
+    },
+    {
+        .name = "governance",
+        .guarantee = "G9",
+        .weights = {[FAULT_CRASH] = 3,
+                    [FAULT_POWER_LOSS] = 2,
+                    [FAULT_PAUSE] = 1,
+                    [FAULT_ISOLATE_LEADER] = 2,
+                    [FAULT_TRANSFER] = 2,
+                    [FAULT_POINT_PAUSE] = 2,
+                    [FAULT_POINT_CRASH] = 2,
+                    [FAULT_POINT_CUT] = 3,
+                    [FAULT_POINT_MOVE] = 4,
+                    [FAULT_POINT_SLOW] = 2},
+        .fault_gap_us = SECONDS(0.5),
+        .fault_length_us = SECONDS(0.4),
+        .drift_ppm = 1000,
+        .wall_skew_ms = 100,
+        .snapshot_entries = 100,
+        .trailing_entries = 20,
+        .ring_events = 128,
+        .points = 3,
+        .point_lease_ms = 1500,
+        .governance_ppm = 250000,
+        .think_us = SECONDS(0.02),
     },
 };
 

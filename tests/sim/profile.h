@@ -57,6 +57,7 @@ struct profile {
     uint32_t newcomers;      /* nodes beyond the first voters, which may be added; 0: membership is fixed */
     uint32_t points;         /* actors, at most POINTS_MAX; the last of four and more has the first one's name */
     uint32_t point_lease_ms; /* their longest lease */
+    uint32_t governance_ppm; /* of operations: policies, locks, eligibility, ...; from 100,000 on points' locks, too */
     int64_t think_us;        /* clients' mean pause between operations */
 };
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "tests/sim/node_lease.h"
+#include "tests/sim/workload_governance.h"
 
 #define RECENT 48u
 #define SUBJECTS 5u
@@ -15,6 +16,7 @@
 struct known_grant {
     struct grant_id id;
     uint32_t requester, subject, resource;
+    bool break_glass;
 };
 
 struct workload {
@@ -22,12 +24,14 @@ struct workload {
     uint32_t n_roles; /* role bindings made so far */
     struct known_grant recent[RECENT];
     uint64_t n_known;
+    struct governance governance;
 };
 
 struct workload *workload_new(struct sim *sim)
 {
     struct workload *workload = mem_calloc(1, sizeof(*workload));
     workload->sim = sim;
+    workload->governance.sim = sim;
     return workload;
 }
 
@@ -161,6 +165,39 @@ static void revoke_matching(struct workload *workload, struct workload_op *op)
     }
 }
 
+/* Under policies requesters may try themselves, and under their other names. */
+static void decide(struct workload *workload, struct workload_op *op, const struct known_grant *known)
+{
+    struct sim *sim = workload->sim;
+    uint64_t ball = sim->profile->governance_ppm == 0 ? 0 : sim_below(sim, 100);
+    if (ball < 75) {
+        act_as(op, "user:app", sim_below(sim, 3));
+    } else if (ball < 85) {
+        act_as(op, "user:req", known->requester);
+    } else if (ball < 90) {
+        act_as(op, "user:sub", known->subject);
+    } else {
+        static const char *const forms[] = {"spiffe://sim.test/user/req", "spiffe://sim.test/user/app",
+                                            "spiffe://sim.test/user/sub"};
+        act_as(op, forms[sim_below(sim, 3)], sim_below(sim, 2));
+    }
+}
+
+/* About one of the latest grants; of those for break-glass, if there is one, in half of the cases. */
+static void govern(struct workload *workload, struct workload_op *op)
+{
+    const struct known_grant *known = workload->n_known == 0 ? NULL : draw_known(workload);
+    for (int i = 0; known != NULL && !known->break_glass && i < 8 && sim_chance(workload->sim, 800000); i++) {
+        known = draw_known(workload);
+    }
+    struct governed_grant grant = {0};
+    if (known != NULL) {
+        grant = (struct governed_grant){known->id, known->requester, known->break_glass};
+    }
+    op->governs = true;
+    governance_next(&workload->governance, op, known == NULL ? NULL : &grant);
+}
+
 static void act_on(struct workload *workload, struct workload_op *op, enum command_type type)
 {
     struct sim *sim = workload->sim;
@@ -170,7 +207,7 @@ static void act_on(struct workload *workload, struct workload_op *op, enum comma
     switch (type) {
     case COMMAND_APPROVE:
     case COMMAND_DENY:
-        act_as(op, "user:app", sim_below(sim, 3));
+        decide(workload, op, known);
         break;
     case COMMAND_USE:
         act_as(op, "user:ep", 1);
@@ -194,10 +231,16 @@ void workload_next(struct workload *workload, struct workload_op *op)
         give_role(workload, op);
         return;
     }
+    if (sim_chance(sim, sim->profile->governance_ppm)) {
+        govern(workload, op);
+        return;
+    }
     if (workload->n_known > 0 && sim_chance(sim, 200000)) {
         const struct known_grant *known = draw_known(workload);
         op->is_read = true;
         name_target(op, known->subject, known->resource, "/x");
+        op->by_token = sim->profile->governance_ppm > 0 && sim_chance(sim, 200000) &&
+                       governance_draw_token(&workload->governance, op->value);
         return;
     }
     enum command_type type = workload->n_known == 0 ? COMMAND_REQUEST : draw_type(workload);
@@ -222,6 +265,10 @@ void workload_fill(struct workload *workload, struct workload_op *op, int64_t no
 {
     static const struct slice action = {(const uint8_t *)"read", 4};
     struct sim *sim = workload->sim;
+    if (op->governs) {
+        governance_fill(&workload->governance, op, now_ms);
+        return;
+    }
     if (op->is_read || op->command.type != COMMAND_REQUEST) {
         return;
     }
@@ -237,7 +284,8 @@ void workload_fill(struct workload *workload, struct workload_op *op, int64_t no
     } else {
         terms->duration_ms = draw_duration_ms(sim);
     }
-    if (sim_chance(sim, 150000)) {
+    terms->break_glass = sim->profile->governance_ppm > 0 && sim_chance(sim, 120000);
+    if (!terms->break_glass && sim_chance(sim, 150000)) {
         terms->not_before_ms = now_ms + sim_between(sim, 10, 4000);
     }
     if (sim_chance(sim, 200000)) {
@@ -250,6 +298,9 @@ void workload_fill(struct workload *workload, struct workload_op *op, int64_t no
 
 void workload_succeeded(struct workload *workload, const struct workload_op *op)
 {
+    if (op->governs) {
+        governance_succeeded(&workload->governance, op);
+    }
     if (op->command.type != COMMAND_REQUEST) {
         return;
     }
@@ -258,10 +309,15 @@ void workload_succeeded(struct workload *workload, const struct workload_op *op)
     known->requester = (uint32_t)(op->principal[8] - '0');
     known->subject = (uint32_t)(op->subject[8] - '0');
     known->resource = (uint32_t)(op->resource[4] - '0');
+    known->break_glass = op->command.terms.break_glass;
 }
 
 void workload_query(const struct workload_op *op, struct grant_query *query)
 {
     *query = (struct grant_query){
         .subject = op->command.terms.subject, .resource = op->command.terms.resource, .action = slice_str("read")};
+    if (op->by_token) {
+        query->subject = (struct slice){0};
+        query->token_sha256 = slice_of(op->value, 32);
+    }
 }

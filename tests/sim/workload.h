@@ -4,6 +4,7 @@
 #define LAPSE_SIM_WORKLOAD_H
 
 #include "store/command.h"
+#include "store/lock.h"
 #include "tests/sim/sim.h"
 
 struct workload;
@@ -13,7 +14,11 @@ struct workload_op {
     bool is_read;
     struct command command;
     uint32_t wait; /* of a revocation: RECEIPT_ENFORCED, RECEIPT_RECEIVED, or 0: for nothing but the commit */
-    char principal[32], subject[32], resource[32], member[32];
+    char principal[32], subject[32], resource[32], member[32], name[48];
+    bool governs; /* one of workload_governance.c */
+    enum lock_kind lock_kind;
+    uint8_t value[1536]; /* of a policy, lock, ..., or a token's hash */
+    bool by_token;       /* a read: `value` is what is presented */
     uint32_t target; /* number of the grant it is about */
 };
 

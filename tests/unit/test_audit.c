@@ -466,17 +466,57 @@ Test(audit, nodes_learn_each_others_keys_and_accept_each_others_heads)
     audit_world_free(world);
 }
 
-Test(audit, a_key_that_is_none_stops_the_start_and_says_why)
+/* Opens an audit in the first node's directory after a shell command with it as $D. */
+static lapse_result open_after(struct audit_world *world, const char *script, struct lapse_error *error)
 {
-    struct audit_world *world = world_with(1);
     struct audit *audit = NULL;
-    struct lapse_error error;
-    char command[128];
+    char command[512];
     const struct audit_handler handler = {.send = NULL};
     const struct audit_options options = {.dir = world->nodes[0].dir, .cluster = "test-1", .node_id = 1};
-    (void)snprintf(command, sizeof command, "echo no key > %s/audit.key", world->nodes[0].dir);
+    (void)snprintf(command, sizeof command, "D=%s; %s", world->nodes[0].dir, script);
     cr_assert_eq(system(command), 0);
-    cr_expect_eq(audit_open(&options, &handler, NULL, &audit, &error).code, LAPSE_FAILED_PRECONDITION);
-    cr_expect(strstr(error.message, "audit.key") != NULL && strstr(error.message, "move it away") != NULL);
+    lapse_result result = audit_open(&options, &handler, NULL, &audit, error);
+    if (lapse_is_ok(result))
+        audit_close(audit);
+    return result;
+}
+
+static void must_refuse_key(const char *script, const char *what)
+{
+    struct audit_world *world = world_with(1);
+    struct lapse_error error = {.message = ""};
+    cr_expect_eq(open_after(world, script, &error).code, LAPSE_FAILED_PRECONDITION, "%s", script);
+    cr_expect(strstr(error.message, "audit.key") != NULL && strstr(error.message, what) != NULL, "%s", error.message);
+    audit_world_free(world);
+}
+
+Test(audit, a_key_that_is_none_stops_the_start_and_says_why)
+{
+    must_refuse_key("echo no key > $D/audit.key; chmod 600 $D/audit.key", "move it away");
+    must_refuse_key("mkdir $D/audit.key", "is no file");
+    /* Nobody is there to type it. */
+    must_refuse_key("openssl genpkey -algorithm ed25519 -aes256 -pass pass:x -out $D/audit.key; chmod 600 $D/audit.key",
+                    "move it away");
+}
+
+Test(audit, a_key_that_others_may_read_stops_the_start_and_says_why)
+{
+    must_refuse_key("openssl genpkey -algorithm ed25519 -out $D/audit.key; chmod 644 $D/audit.key", "chmod 600");
+    must_refuse_key("openssl genpkey -algorithm ed25519 -out $D/audit.key; chmod 640 $D/audit.key", "chmod 600");
+}
+
+Test(audit, the_public_key_that_auditors_collect_is_that_of_the_key)
+{
+    struct audit_world *world = world_with(1);
+    struct lapse_error error = {.message = ""};
+    char command[512];
+    cr_assert(
+        lapse_is_ok(open_after(world, "umask 0; echo old > $D/audit.key.new; chmod 666 $D/audit.key.new", &error)),
+        "%s", error.message);
+    cr_assert(lapse_is_ok(open_after(world, "test $(stat -c %a $D/audit.key) = 600 && rm $D/audit.key", &error)), "%s",
+              error.message);
+    (void)snprintf(command, sizeof command, "cd %s && openssl pkey -in audit.key -pubout | cmp - audit.pub",
+                   world->nodes[0].dir);
+    cr_assert_eq(system(command), 0, "audit.pub is not that of audit.key");
     audit_world_free(world);
 }

@@ -532,3 +532,70 @@ Test(audit_verify, takes_no_bytes_that_are_no_event)
         cr_assert_null(audit_event_json(slice_of(bad[i], i == 0 ? 1 : 3), NULL, &error));
     cr_assert_eq(error.code, LAPSE_DATA_LOSS);
 }
+
+/* ---- What is made to look right */
+
+Test(audit_verify, finds_a_header_that_names_another_epoch)
+{
+    number_put(0, "epoch", 8);
+    must_be_bad(NULL, "record 1: it is of epoch 7, the export's header says 8");
+}
+
+Test(audit_verify, finds_records_of_another_epoch_behind_those_of_this_one)
+{
+    struct chain_head head = fixture.records[fixture.n - 2].hash;
+    fixture.records[fixture.n - 1].epoch = 8;
+    chain_extend(&head, 8, buf_slice(&fixture.records[fixture.n - 1].event));
+    fixture.records[fixture.n - 1].hash = head;
+    fixture_lines_free(&lines);
+    lines = fixture_export(&fixture, &node1, 1, fixture.n);
+    must_be_bad(NULL, "it is of epoch 8, the export's header says 7");
+}
+
+Test(audit_verify, finds_a_changed_word_beside_bytes_of_a_newer_cluster)
+{
+    static const uint8_t more[] = {0xF8, 0x06, 1}; /* field 111 */
+    struct chain_head head = fixture.records[fixture.n - 2].hash;
+    cr_assert(lapse_is_ok(buf_append(&fixture.records[fixture.n - 1].event, more, sizeof more)));
+    chain_extend(&head, 7, buf_slice(&fixture.records[fixture.n - 1].event));
+    fixture.records[fixture.n - 1].hash = head;
+    fixture_lines_free(&lines);
+    lines = fixture_export(&fixture, &node1, 1, fixture.n);
+    cr_assert(verify_with(NULL), "%s", error.message);
+    json_t *json = line_json(fixture.n), *readable = json_object_get(json_object_get(json, "record"), "readable");
+    json_object_set_new(json_object_get(readable, "grant"), "ended_by", json_string("user:someone"));
+    line_put(fixture.n, json);
+    must_be_bad(NULL, "its readable form is not what its bytes say");
+}
+
+Test(audit_verify, takes_no_number_for_another_and_no_member_twice)
+{
+    static const char *const bad[] = {
+        "{\"trailer\":{\"records\":18446744073709551617,\"heads\":0}}",
+        "{\"trailer\":{\"records\":9223372036854775808,\"heads\":0}}",
+        "{\"trailer\":{\"records\":1.0,\"heads\":0}}",
+        "{\"trailer\":{\"records\":1,\"records\":2,\"heads\":0}}",
+        "{\"trailer\":{\"records\":1,\"heads\":0},\"trailer\":{\"records\":1,\"heads\":0}}",
+        "{\"trailer\":{\"records\":-1,\"heads\":0}}",
+        "{\"trailer\":{\"records\":1,\"heads\":0}} {}",
+        "{\"key\":{\"node_id\":1,\"public_key\":\"\\u0000\"}}",
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        struct audit_line line;
+        cr_assert_eq(audit_line_parse(bad[i], strlen(bad[i]), &line, &error).code, LAPSE_INVALID_ARGUMENT, "%s",
+                     bad[i]);
+    }
+}
+
+/* What stands behind a zero must not be passed over: a file that shows more than was verified. */
+Test(audit_verify, refuses_what_hides_behind_a_zero)
+{
+    char text[256];
+    int len = snprintf(text, sizeof text, "{\"key\":{\"node_id\":1,\"public_key\":\"%064d\"}}", 7);
+    memcpy(text + len, "\0hidden\n", 8);
+    FILE *file = fopen(path, "w");
+    cr_assert_eq(fwrite(text, 1, (size_t)len + 8, file), (size_t)len + 8);
+    fclose(file);
+    cr_assert_eq(audit_keys_load(keys, path, &error).code, LAPSE_INVALID_ARGUMENT);
+    unlink(path);
+}

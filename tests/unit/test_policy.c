@@ -1,5 +1,6 @@
 /* What patterns mean: those of principals, and those of texts. */
 #include <criterion/criterion.h>
+#include <stdio.h>
 
 #include "base/limits.h"
 #include "tests/unit/policy_fixture.h"
@@ -164,6 +165,76 @@ Test(policy, text_patterns_match_the_whole_text)
         cr_expect_eq(text_matches(S(cases[i].pattern), S(cases[i].text)), cases[i].matches, "%s, %s", cases[i].pattern,
                      cases[i].text);
     }
+}
+
+/* A chain of items over the letters a, b, c, as text and as what it means. */
+struct item {
+    bool takes[3];
+    uint32_t fewest, most; /* UINT32_MAX: any number */
+};
+
+#define ITEMS 6
+
+static uint32_t draw(uint32_t *state, uint32_t n)
+{
+    *state = *state * 1664525u + 1013904223u;
+    return (*state >> 16) % n;
+}
+
+static void draw_items(uint32_t *state, struct item items[ITEMS], char *pattern)
+{
+    static const struct {
+        const char *text;
+        bool takes[3];
+    } kinds[] = {{"a", {1, 0, 0}}, {".", {1, 1, 1}}, {"[bc]", {0, 1, 1}}, {"[^b]", {1, 0, 1}}};
+    for (uint32_t i = 0; i < ITEMS; i++) {
+        uint32_t kind = draw(state, 4), fewest = draw(state, 3) * draw(state, 25);
+        uint32_t most = fewest + draw(state, 2) * draw(state, 30);
+        bool open = draw(state, 4) == 0;
+        memcpy(items[i].takes, kinds[kind].takes, sizeof items[i].takes);
+        items[i].fewest = open ? 0 : fewest;
+        items[i].most = open ? UINT32_MAX : most == 0 ? 1 : most;
+        pattern += open ? sprintf(pattern, "%s*", kinds[kind].text)
+                        : sprintf(pattern, "%s{%u,%u}", kinds[kind].text, fewest, items[i].most);
+    }
+}
+
+/* Whether the items from `i` on take all of the text: by trying every count of each, place by place from the end. */
+static bool naive_matches(const struct item *items, const char *text)
+{
+    size_t len = strlen(text);
+    bool rest[256] = {false}, here[256];
+    rest[len] = true;
+    for (int i = ITEMS - 1; i >= 0; i--) {
+        for (size_t at = 0; at <= len; at++) {
+            uint32_t n = 0;
+            here[at] = items[i].fewest == 0 && rest[at];
+            while (!here[at] && at + n < len && n < items[i].most && items[i].takes[text[at + n] - 'a'])
+                here[at] = ++n >= items[i].fewest && rest[at + n];
+        }
+        memcpy(rest, here, len + 1);
+    }
+    return rest[0];
+}
+
+Test(policy, random_patterns_match_what_trying_every_count_matches)
+{
+    uint32_t state = 7, matched = 0;
+    for (int i = 0; i < 20000; i++) {
+        struct item items[ITEMS];
+        char pattern[256], text[200];
+        draw_items(&state, items, pattern);
+        if (!lapse_is_ok(text_pattern_validate(S(pattern), NULL)))
+            continue; /* too many states */
+        uint32_t len = draw(&state, 2) * draw(&state, 150) + draw(&state, 40), mostly = draw(&state, 3);
+        for (uint32_t c = 0; c < len; c++)
+            text[c] = (char)('a' + (draw(&state, 20) == 0 ? draw(&state, 3) : mostly));
+        text[len] = '\0';
+        bool matches = text_matches(S(pattern), S(text));
+        cr_assert_eq(matches, naive_matches(items, text), "%s %s", pattern, text);
+        matched += matches;
+    }
+    cr_assert_gt(matched, 500, "both answers are common");
 }
 
 Test(policy, a_text_that_is_not_utf8_matches_no_pattern)

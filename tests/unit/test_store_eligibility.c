@@ -591,33 +591,6 @@ Test(store_campaigns, members_restrict_it_and_a_prefix_must_lie_wholly_within)
     store_free(store);
 }
 
-/* How many of "user:dev*" and "spiffe://example.org/user/dev1*" a campaign about `members` asks about. */
-static uint32_t taken_by(const char *members)
-{
-    struct store *store = fixture_store(NULL);
-    struct campaign campaign = {.name = text("one"), .n_members = 1, .due_ms = T0 + DAY_MS};
-    fixture_must(store, put("short", "user:dev*", "db/*"), T0);
-    fixture_must(store, put("long", "spiffe://example.org/user/dev1*", "db/*"), T0);
-    campaign.members[0] = text(members);
-    fixture_must(store, start_of(&campaign), T0);
-    uint32_t items = kept_campaign(store, "one")->items;
-    store_free(store);
-    return items;
-}
-
-Test(store_campaigns, a_prefix_is_found_under_the_other_name_of_its_members)
-{
-    cr_assert_eq(taken_by("user:*"), 2);
-    cr_assert_eq(taken_by("user:dev*"), 2);
-    cr_assert_eq(taken_by("spiffe://example.org/user/*"), 2);
-    cr_assert_eq(taken_by("spiffe://example.org/user/dev*"), 2);
-    cr_assert_eq(taken_by("user:dev1*"), 1);
-    cr_assert_eq(taken_by("spiffe://example.org/user/dev1*"), 1);
-    cr_assert_eq(taken_by("spiffe://other.org/user/dev*"), 1, "user:dev* takes in those of any domain");
-    cr_assert_eq(taken_by("user:dev2*"), 0);
-    cr_assert_eq(taken_by("spiffe://example.org/host/*"), 0);
-}
-
 Test(store_campaigns, wrong_ones_are_refused)
 {
     struct store *store = store_with_campaign();

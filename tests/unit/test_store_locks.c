@@ -331,7 +331,7 @@ Test(locks, a_lock_that_cannot_be_is_refused_with_what_is_wrong)
     lock.kind = 0;
     expect_refused(store, lock_with(lock), LAPSE_INVALID_ARGUMENT, "kind is missing");
     lock.kind = 4;
-    expect_refused(store, lock_with(lock), LAPSE_INVALID_ARGUMENT, "bad field 2");
+    expect_refused(store, lock_with(lock), LAPSE_INVALID_ARGUMENT, "field 2");
     lock = good;
     lock.until_ms = T0;
     expect_refused(store, lock_with(lock), LAPSE_OUT_OF_RANGE, "has passed");
