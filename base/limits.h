@@ -189,6 +189,8 @@
 #define LIMIT_AUDIT_STATEMENT_MS 2000u
 /* Public keys of nodes, those that have left included. */
 #define LIMIT_AUDIT_KEYS 64u
+/* Of one node: each lost disk makes a new one. What is beyond is not believed, so that nobody crowds out the others. */
+#define LIMIT_AUDIT_KEYS_PER_NODE 8u
 
 /* Commands and entries. The largest command is a request with every field full, about 16 KiB. */
 #define LIMIT_COMMAND_BYTES (24u * 1024)

@@ -383,8 +383,8 @@ static void bench_expiry(struct store *store)
     CHECK(pthread_join(thread, NULL) == 0);
     end_view(&reader);
     buf_free(&reader.snapshot);
-    report("ADVANCE of 2000", &quiet);
-    report("ADVANCE of 2000, view being read", &viewed);
+    report("ADVANCE of 1000", &quiet);
+    report("ADVANCE of 1000, view being read", &viewed);
 }
 
 static void bench_snapshot(struct store *store, uint64_t first, uint64_t n)

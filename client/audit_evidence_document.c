@@ -163,8 +163,7 @@ static const json_t *barrier_of(const struct evidence *evidence)
 
 static bool is_good(const json_t *barrier)
 {
-    return json_is_true(audit_member(barrier, "done")) && !json_is_true(audit_member(barrier, "untracked")) &&
-           !json_is_true(audit_member(barrier, "unrecorded")) && audit_number(barrier, "failed") == 0;
+    return json_is_true(audit_member(barrier, "done")) && audit_number(barrier, "failed") == 0;
 }
 
 /* The one that decides: where several sweeps may have ended the grant one that is not confirmed, if there is any. NULL:
@@ -194,7 +193,7 @@ static void check_unrecorded(struct checks *checks, const struct evidence *evide
                   "a node says that nobody had to confirm, but the records have enforcement points in scope");
     else if (done && none)
         check_add(checks, "Enforcement", "NOT_NEEDED",
-                  "no enforcement point for this resource was registered when it was revoked");
+                  "a node says that no enforcement point for this resource was registered when it was revoked");
     else
         check_add(checks, "Enforcement", "OPEN",
                   done ? "a node says that all have confirmed, but their receipts are not among these records yet"

@@ -81,10 +81,12 @@ static bool is_full(const struct audit *audit)
     return atomic_load_explicit(&audit->queued_bytes, memory_order_relaxed) >= LIMIT_AUDIT_QUEUE_BYTES;
 }
 
-/* The queue has room again: what was dropped lies before the place where the chain stands. */
+/* Half of the queue is empty again, so that a burst makes few gaps (LIMIT_AUDIT_GAPS): what was dropped lies
+ * before the place where the chain stands. */
 static void tell_of_dropped(struct audit *audit)
 {
-    if (!audit->dropped || is_full(audit))
+    if (!audit->dropped ||
+        atomic_load_explicit(&audit->queued_bytes, memory_order_relaxed) >= LIMIT_AUDIT_QUEUE_BYTES / 2)
         return;
     audit->dropped = false;
     tell(audit, &audit->last, slice_of(NULL, 0));
@@ -94,7 +96,7 @@ void audit_event(struct audit *audit, const struct audit_place *place, struct sl
 {
     CHECK(event.len > 0 && place->revision == audit->last.revision + 1);
     tell_of_dropped(audit);
-    if (is_full(audit))
+    if (audit->dropped || is_full(audit))
         audit->dropped = true;
     else
         tell(audit, place, event);

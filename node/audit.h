@@ -135,7 +135,7 @@ struct audit_job {
     bool descending;
     uint64_t upto;            /* answered once the database has everything up to it */
     int64_t deadline_us;      /* boot time; UNAVAILABLE after it */
-    struct audit_claim claim; /* CHECK; `upto`: of the claimant's registration */
+    struct audit_claim claim; /* CHECK; `upto`: what was applied when the claimant's registration had been */
     uint64_t epoch;           /* CHECK: the cluster's */
     /* The answer: `error.code` LAPSE_OK, or why not. QUERY: QueryResponse fields 4 and 5; TAIL and EVIDENCE:
      * TailResponse messages, each as field 1 of a list; HEAD: a HeadResponse. */

@@ -187,13 +187,13 @@ static lapse_result is_known_key(struct audit *audit, struct audit_db *db, const
     return result;
 }
 
-/* A head of an older epoch proves nothing here; one of this epoch must be in our history, and below where it is now. */
+/* A head of an older epoch proves nothing here; one of this epoch must be in our history, which reaches up to `upto`. */
 static lapse_result judge(struct audit_db *db, const struct audit_book *book, struct audit_job *job)
 {
     const struct audit_claim *claim = &job->claim;
     struct chain_head ours;
     struct lapse_error error;
-    if (claim->epoch != job->epoch || claim->revision >= job->upto) {
+    if (claim->epoch != job->epoch || claim->revision > job->upto) {
         job->verdict = claim->epoch < job->epoch ? AUDIT_UNKNOWN : AUDIT_ROLLBACK;
         return lapse_ok();
     }

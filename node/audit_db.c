@@ -67,7 +67,9 @@ static const char *const texts[SQL_TEXTS] = {
     [SQL_GAPS] = "SELECT first, last, hash FROM gaps ORDER BY first",
     [SQL_HEAD_DROP] = "DELETE FROM heads WHERE revision = (SELECT max(revision) FROM heads)",
     [SQL_HEAD_PUT] = "INSERT OR REPLACE INTO heads(revision, head) VALUES(?, ?)",
-    [SQL_KEY_PUT] = "INSERT OR IGNORE INTO keys(node_id, key) VALUES(?, ?)",
+    /* A node that makes ever new keys must not push out those of others. */
+    [SQL_KEY_PUT] = ("INSERT OR IGNORE INTO keys(node_id, key) SELECT ?1, ?2"
+                     " WHERE (SELECT count(*) FROM keys WHERE node_id = ?1) < ?3"),
     [SQL_KEYS] = "SELECT node_id, key FROM keys ORDER BY node_id, key",
     [SQL_DURABLE] = "INSERT OR REPLACE INTO durable(id, times) VALUES(1, coalesce((SELECT times FROM durable), 0) + 1)",
 };
@@ -418,6 +420,7 @@ lapse_result audit_db_put_key(struct audit_db *db, uint64_t node_id, const uint8
     sqlite3_stmt *statement = db->statements[SQL_KEY_PUT];
     bind_number(statement, 1, node_id);
     bind_blob(statement, 2, slice_of(key, AUDIT_KEY_BYTES));
+    bind_number(statement, 3, LIMIT_AUDIT_KEYS_PER_NODE);
     return run(db, statement, error);
 }
 

@@ -125,7 +125,7 @@ struct audit {
     struct audit_inbox for_writer, for_reader;
     struct audit_job *jobs, **jobs_last;
     uint32_t n_jobs;
-    struct audit_book published; /* what is committed */
+    struct audit_book published; /* what is committed, and told in this life; its `head` is not that of `newest` */
     struct blob *head;
     uint64_t peers[LIMIT_PEERS];
     uint32_t n_peers;

@@ -119,8 +119,14 @@ static void let_reader_go_on(struct audit *audit)
 void audit_publish(struct audit *audit)
 {
     const struct audit_book *book = &audit->writer.book;
+    struct audit_book shown = *book;
+    /* What lies behind, from an earlier life, is shown and signed when the log has said it again. */
+    if (shown.newest > audit->writer.told.revision)
+        shown.newest = audit->writer.told.revision;
+    while (shown.n_gaps > 0 && shown.gaps[shown.n_gaps - 1].first > shown.newest)
+        shown.n_gaps--;
     CHECK(pthread_mutex_lock(&audit->lock) == 0);
-    audit->published = *book;
+    audit->published = shown;
     CHECK(pthread_cond_broadcast(&audit->asked) == 0);
     CHECK(pthread_mutex_unlock(&audit->lock) == 0);
     atomic_store(&audit->whole, audit_book_whole(book));

@@ -69,6 +69,15 @@ static void on_checked(struct mail *mail)
     feed_release(&stream->feed);
 }
 
+/* What this node has applied. Its registration was, in this life of the stream (one that was registered before is answered
+ * with its first revision, which may be long past), and so was all that any node had signed when the point asked. */
+static uint64_t applied_revision(struct point_stream *stream)
+{
+    uint64_t epoch = 0, oldest = 0, newest = 0;
+    ring_bounds(core_ring(stream->feed.edge->core), &epoch, &oldest, &newest);
+    return newest;
+}
+
 void point_check_head(struct point_stream *stream)
 {
     struct audit_claim claim = stream->check.claim;
@@ -78,7 +87,7 @@ void point_check_head(struct point_stream *stream)
         return;
     audit_job_init(job, AUDIT_CHECK);
     job->claim = claim;
-    job->upto = stream->registered_revision;
+    job->upto = applied_revision(stream);
     job->epoch = stream->feed.asked->epoch;
     job->deadline_us = clock_boot_us() + CHECK_TOTAL_MS * 1000LL;
     job->reply_to = &stream->feed.edge->mailbox;

@@ -96,7 +96,7 @@ static bool begins_range(struct slice pattern, size_t at)
 static lapse_result parse_members(struct slice pattern, size_t *at, struct lapse_error *error)
 {
     size_t start = *at;
-    uint32_t low, high;
+    uint32_t low = 0, high = 0;
     while (*at < pattern.len && (pattern.data[*at] != ']' || *at == start)) {
         if (pattern.data[*at] == ']')
             return lapse_fail(error, LAPSE_INVALID_ARGUMENT, "pattern, character %zu: a class is empty", *at + 1);

@@ -23,7 +23,7 @@ fi
 export PKG_CONFIG_PATH=$(dirname "$pc") PKG_CONFIG_SYSROOT_DIR=$work LD_LIBRARY_PATH=$lib
 
 exported=$(nm -D --defined-only "$lib/liblapse.so" | awk '{print $3}' | sed 's/@.*//' | grep -v '^LAPSE_')
-declared=$(grep -hoE '\blapse_[a-z_]+\(' "$source/client/lapse.h" "$source/client/lapse_guard.h" "$source/base/result.h" | tr -d '(' | sort -u)
+declared=$(grep -hoE '\blapse_[a-z_]+\(' $source/client/lapse*.h "$source/base/result.h" | tr -d '(' | sort -u)
 for name in $exported; do
     grep -qx "$name" <<<"$declared" || { echo "exported, but in no public header: $name"; exit 1; }
 done

@@ -165,6 +165,18 @@ class Verify(unittest.TestCase):
         revoked = [json.loads(line)["record"]["readable"] for line in self.lapse("audit", "query", "--type", "REVOKED", "--output", "json").splitlines()]
         self.assertEqual([(e["type"], e["grant"]["reason"]) for e in revoked], [("REVOKED", "over")])
 
+    def test_a_file_without_a_head_is_no_head(self):
+        """Who gives --head counts on it: an empty file must not pass for one."""
+        out = self.verify(self.export, "--head", self.save("empty.json", ""), code=1)
+        self.assertIn("there is no signed head in", out)
+        out = self.verify(self.export, "--head", self.keys, code=1)
+        self.assertIn("there is no signed head in", out)
+
+    def test_nothing_hides_behind_a_zero(self):
+        hidden = self.dir / "hidden.jsonl"
+        hidden.write_bytes(self.export.read_bytes().replace(b"\n", b"\0shown to people only\n", 1))
+        self.assertIn("line 1", self.verify(hidden, code=2))
+
 
 if __name__ == "__main__":
     unittest.main()

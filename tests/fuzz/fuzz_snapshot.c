@@ -52,30 +52,53 @@ static bool keep_first(void *arg, const struct grant *grant)
     return false;
 }
 
-/* By whoever is the first operator; about the first grant, if there is any. */
-static void go_on(struct store *store, struct store *again)
+/* Copies of what the store's own changes would move. */
+struct names {
+    char operator[LIMIT_PRINCIPAL], subject[LIMIT_PRINCIPAL];
+};
+
+static struct slice copy(char *to, struct slice from)
 {
-    static char member[LIMIT_PRINCIPAL], subject[LIMIT_PRINCIPAL];
+    return slice_of(memcpy(to, from.data, from.len), from.len);
+}
+
+/* The first operator; empty: there is none. */
+static struct slice find_operator(const struct store *store, struct names *names)
+{
     struct store_role_binding binding;
-    struct command advance = {.type = COMMAND_ADVANCE, .count = 1000};
-    struct command request = {.type = COMMAND_REQUEST, .grant = {{255}}};
-    struct command offboard = {.type = COMMAND_OFFBOARD, .text = slice_str("left")};
-    struct grant first = {.subject = slice_str("user:b"), .resource = slice_str("db/x")};
+    for (uint32_t i = 0; store_role_at(store, i, &binding); i++)
+        if ((binding.roles & ROLE_OPERATOR) != 0)
+            return copy(names->operator, binding.member);
+    return (struct slice){0};
+}
+
+/* Of the first grant. */
+static struct slice find_subject(const struct store *store, struct names *names)
+{
+    struct grant first = {.subject = slice_str("user:b")};
     struct store_filter all = {.resource = slice_str("*")};
     uint64_t cursor = 0;
-    int64_t now_ms = store_time_ms(store);
-    for (uint32_t i = 0; store_role_at(store, i, &binding); i++)
-        if (request.principal.len == 0 && (binding.roles & ROLE_OPERATOR) != 0)
-            request.principal = slice_of(memcpy(member, binding.member.data, binding.member.len), binding.member.len);
     (void)store_list(store, &all, &cursor, 100, keep_first, &first);
-    offboard.member = slice_of(memcpy(subject, first.subject.data, first.subject.len), first.subject.len);
-    offboard.principal = request.principal;
-    request.terms = (struct grant){.subject = offboard.member,
-                                   .resource = slice_str("db/x"),
-                                   .actions = {slice_str("read")},
-                                   .n_actions = 1,
-                                   .justification = slice_str("to be asked"),
-                                   .duration_ms = 1000};
+    return copy(names->subject, first.subject);
+}
+
+static void go_on(struct store *store, struct store *again)
+{
+    struct names names;
+    struct slice who = find_operator(store, &names), whom = find_subject(store, &names);
+    const struct command advance = {.type = COMMAND_ADVANCE, .count = 1000};
+    const struct command offboard = {
+        .type = COMMAND_OFFBOARD, .principal = who, .member = whom, .text = slice_str("left")};
+    const struct command request = {.type = COMMAND_REQUEST,
+                                    .principal = who,
+                                    .grant = {{255}},
+                                    .terms = {.subject = whom,
+                                              .resource = slice_str("db/x"),
+                                              .actions = {slice_str("read")},
+                                              .n_actions = 1,
+                                              .justification = slice_str("to be asked"),
+                                              .duration_ms = 1000}};
+    int64_t now_ms = store_time_ms(store);
     apply(store, again, &request, now_ms);
     apply(store, again, &offboard, now_ms + 1);
     for (int i = 0; i < 4; i++)

@@ -164,6 +164,7 @@ static void look(struct client *client, int64_t time_ms)
     bool found;
     if (store_check(store, &query, time_ms, &grant, &found) == GRANT_ALLOWS) {
         oracle_allowed(sim->oracle, &client->seen, &grant, time_ms);
+        oracle_allowed_here(sim->oracle, store, &query, &grant, time_ms);
     }
 }
 

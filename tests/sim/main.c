@@ -31,6 +31,7 @@ struct totals {
     uint64_t runs, failures, unequal, first_caught;
     uint64_t events, commands, acknowledged, reads, elections, snapshots, resyncs;
     uint64_t promises, permits, barriers, told, lapsed, failed_receipts;
+    struct governance_counts governance;
     int64_t virtual_us;
 };
 
@@ -89,6 +90,18 @@ static void prepare_crash_note(const struct settings *settings, uint64_t seed, c
 
 /* --- Runs --- */
 
+/* Nothing but counters. */
+static void add_governance(struct governance_counts *into, const struct governance_counts *from)
+{
+    uint64_t counters[sizeof(*into) / sizeof(uint64_t)], more[sizeof(*into) / sizeof(uint64_t)];
+    memcpy(counters, into, sizeof(counters));
+    memcpy(more, from, sizeof(more));
+    for (size_t i = 0; i < ARRAY_LEN(counters); i++) {
+        counters[i] += more[i];
+    }
+    memcpy(into, counters, sizeof(counters));
+}
+
 /* The seed's profile among those asked for: in turn, so that each gets its share. */
 static const struct profile *choose_profile(const struct settings *settings, uint64_t seed)
 {
@@ -124,6 +137,7 @@ static void add_up(struct totals *totals, const struct sim_result *result)
     totals->lapsed += result->lapsed;
     totals->failed_receipts += result->failed_receipts;
     totals->virtual_us += result->virtual_us;
+    add_governance(&totals->governance, &result->governance);
 }
 
 static void print_failure(const struct settings *settings, uint64_t seed, const struct sim_result *result)
@@ -210,6 +224,7 @@ static void merge(struct totals *into, const struct totals *from)
     into->lapsed += from->lapsed;
     into->failed_receipts += from->failed_receipts;
     into->virtual_us += from->virtual_us;
+    add_governance(&into->governance, &from->governance);
     if (from->first_caught != 0 && (into->first_caught == 0 || from->first_caught < into->first_caught)) {
         into->first_caught = from->first_caught;
     }
@@ -338,6 +353,14 @@ static void print_totals(const struct totals *totals, double seconds)
            totals->runs, totals->failures, seconds, totals->virtual_us / SIM_SECOND, totals->events, totals->commands,
            totals->acknowledged, totals->reads, totals->elections, totals->snapshots, totals->resyncs, totals->promises,
            totals->permits, totals->barriers, totals->told, totals->lapsed, totals->failed_receipts);
+    const struct governance_counts *counts = &totals->governance;
+    printf("  governance: %" PRIu64 " requests, %" PRIu64 " approvals (%" PRIu64 " after others, %" PRIu64
+           " automatic), %" PRIu64 " break-glass, %" PRIu64 " reviews (%" PRIu64 " overdue), %" PRIu64
+           " policies, %" PRIu64 " locks, %" PRIu64 " looks at what is locked, %" PRIu64 " offboarded, %" PRIu64
+           " eligibilities, %" PRIu64 " campaigns, %" PRIu64 " tokens, %" PRIu64 " allowed by token\n",
+           counts->requests, counts->approvals, counts->several, counts->automatic, counts->break_glass,
+           counts->reviews, counts->overdue, counts->policies, counts->locks, counts->denied, counts->offboarded,
+           counts->eligibilities, counts->campaigns, counts->tokens, counts->token_checks);
 }
 
 int main(int argc, char **argv)

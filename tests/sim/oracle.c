@@ -35,6 +35,7 @@ struct oracle {
     struct grants_model *grants;
     struct clock_model clock;
     struct chain_model *chain;
+    struct governance_model *governance;
 
     struct history_command *commands;
     size_t n_commands, commands_max;
@@ -60,6 +61,7 @@ struct oracle *oracle_new(struct sim *sim)
     oracle->sim = sim;
     oracle->grants = grants_model_new(sim);
     oracle->chain = chain_model_new(sim);
+    oracle->governance = governance_model_new(sim);
     clock_model_init(&oracle->clock, sim);
     sim->points_oracle = points_model_new(sim, &oracle->clock);
     return oracle;
@@ -72,6 +74,7 @@ void oracle_free(struct oracle *oracle)
     }
     grants_model_free(oracle->grants);
     chain_model_free(oracle->chain);
+    governance_model_free(oracle->governance);
     points_model_free(oracle->sim->points_oracle);
     free(oracle->commands);
     free(oracle->event_hashes);
@@ -229,6 +232,7 @@ void oracle_event(struct oracle *oracle, uint32_t place, uint64_t epoch, const s
     oracle->event_hashes[oracle->n_events++] = hash;
     grants_model_event(oracle->grants, event);
     points_model_event(oracle->sim->points_oracle, event);
+    governance_model_event(oracle->governance, event);
 }
 
 uint64_t oracle_revision(const struct oracle *oracle)
@@ -354,6 +358,7 @@ void oracle_applied(struct oracle *oracle, uint32_t place, uint64_t index, const
     }
     if (cursor->next == oracle->n_commands) {
         first_application(oracle, applied, command, outcome, time_ms);
+        governance_model_first(oracle->governance, place, command, outcome, store);
     } else {
         const struct history_command *known = &oracle->commands[cursor->next];
         if (known->index != index || known->hash != applied.hash) {
@@ -365,6 +370,7 @@ void oracle_applied(struct oracle *oracle, uint32_t place, uint64_t index, const
             sim_fail(oracle->sim, "G2", "node %u has another digest after entry %" PRIu64, place + 1, index);
         }
     }
+    governance_model_applied(oracle->governance, place, command, outcome, store);
     cursor->next++;
 }
 
@@ -458,6 +464,12 @@ void oracle_allowed(struct oracle *oracle, const struct oracle_read *read, const
     }
 }
 
+void oracle_allowed_here(struct oracle *oracle, const struct store *store, const struct grant_query *query,
+                         const struct grant *grant, int64_t time_ms)
+{
+    governance_model_allowed(oracle->governance, store, query, grant, time_ms);
+}
+
 /* --- The end --- */
 
 bool oracle_has_converged(const struct oracle *oracle)
@@ -506,4 +518,9 @@ void oracle_counts(const struct oracle *oracle, struct oracle_counts *counts)
     *counts = oracle->counts;
     counts->commands = oracle->n_commands;
     counts->revisions = oracle->n_events;
+}
+
+void oracle_governance_counts(const struct oracle *oracle, struct governance_counts *counts)
+{
+    governance_model_counts(oracle->governance, counts);
 }

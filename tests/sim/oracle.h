@@ -6,6 +6,7 @@
  *   oracle_clock.c    G3: cluster time against true time
  *   oracle_points.c   G5, G6: enforcement points (with oracle_barriers.c and oracle_locks.c)
  *   oracle_chain.c    G9: one audit chain
+ *   oracle_governance.c, oracle_access.c   what 0012-governance.md says of policies, approvals, locks, reviews, ...
  *
  * The oracle stands outside of the cluster: it sees all nodes at once, and true time. */
 #ifndef LAPSE_SIM_ORACLE_H
@@ -48,6 +49,9 @@ void oracle_read_done(struct oracle *oracle, const struct oracle_read *read, con
                       int64_t time_ms);
 /* A check after such a read said that `grant` allows at `time_ms`. */
 void oracle_allowed(struct oracle *oracle, const struct oracle_read *read, const struct grant *grant, int64_t time_ms);
+/* The same, asked of this store with this query. */
+void oracle_allowed_here(struct oracle *oracle, const struct store *store, const struct grant_query *query,
+                         const struct grant *grant, int64_t time_ms);
 
 /* --- For subscribers. --- */
 
@@ -70,5 +74,7 @@ struct oracle_counts {
     uint64_t commands, revisions, acknowledged, reads, elections, snapshots;
 };
 void oracle_counts(const struct oracle *oracle, struct oracle_counts *counts);
+
+void oracle_governance_counts(const struct oracle *oracle, struct governance_counts *counts);
 
 #endif

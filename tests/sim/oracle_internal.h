@@ -18,6 +18,23 @@ bool grants_model_ended(const struct grants_model *model, struct grant_id id, ui
 /* The earliest deadline of an active grant; INT64_MAX when there is none. */
 int64_t grants_model_next_deadline(const struct grants_model *model);
 
+/* --- oracle_governance.c, oracle_access.c --- */
+
+struct governance_model;
+struct governance_model *governance_model_new(struct sim *sim);
+void governance_model_free(struct governance_model *model);
+/* The next event of the history. */
+void governance_model_event(struct governance_model *model, const struct store_event *event);
+/* A node has applied a command, whose events were shown before; the first one that did. */
+void governance_model_applied(struct governance_model *model, uint32_t place, const struct command *command,
+                              const struct store_outcome *outcome, const struct store *store);
+void governance_model_first(struct governance_model *model, uint32_t place, const struct command *command,
+                            const struct store_outcome *outcome, const struct store *store);
+/* A check on this store said so. */
+void governance_model_allowed(struct governance_model *model, const struct store *store,
+                              const struct grant_query *query, const struct grant *grant, int64_t time_ms);
+void governance_model_counts(const struct governance_model *model, struct governance_counts *counts);
+
 /* --- oracle_chain.c --- */
 
 struct chain_model;

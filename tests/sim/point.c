@@ -8,6 +8,7 @@
 #include "base/check.h"
 #include "tests/sim/node.h"
 #include "tests/sim/oracle_points.h"
+#include "tests/sim/workload_governance.h"
 
 /* How often a point looks around: pings, sessions, silence, and decisions in between. */
 #define TURN_US (60 * SIM_MILLISECOND)
@@ -49,7 +50,7 @@ bool point_permits(const struct sim_point *point, const struct point_grant *gran
     if (!point->up || guard_state_phase(&point->state, now_us) != GUARD_DECIDING) {
         return false;
     }
-    if (point_locks_deny(&point->locks, grant)) {
+    if (point_locks_deny(&point->locks, grant) && point->sim->broken != BREAK_LOCK) {
         return false;
     }
     int64_t time_ms = guard_state_time_ms(&point->state, now_us);
@@ -232,9 +233,6 @@ static void take_lock(struct sim_point *point, const struct point_message *messa
                  point->state.revision, message->revision);
         return;
     }
-    if (point->sim->broken == BREAK_LOCK && sim_chance(point->sim, 300000)) {
-        return;
-    }
     locks_take(&point->locks, &message->lock);
     if (!message->lock.lifted) {
         sessions_end_locked(point, message->revision, message->revision);
@@ -296,7 +294,7 @@ static void take_ended(struct sim_point *point, enum lease_end why)
     } else if (point->sim->healed && !is_twin(point)) {
         /* By a twin that is gone, whose registration was still under way. Somebody looks after it. */
         sim_after(point->sim, 10 * SIM_MILLISECOND, start_again, point, point->incarnation);
-    } else if (point->sim->profile->governance_ppm >= 100000 && !is_twin(point)) {
+    } else if (governance_is_heavy(point->sim) && !is_twin(point)) {
         /* By a lock, which may be over when somebody starts it again. */
         sim_after(point->sim, sim_around(point->sim, SIM_SECOND), start_again, point, point->incarnation);
     }

@@ -16,7 +16,7 @@ static const struct profile profiles[] = {
         .ring_events = 512,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -37,7 +37,7 @@ static const struct profile profiles[] = {
         .ring_events = 128,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -62,7 +62,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -84,7 +84,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.05),
     },
     {
@@ -105,7 +105,7 @@ static const struct profile profiles[] = {
         .ring_events = 128,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -128,7 +128,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -150,7 +150,7 @@ static const struct profile profiles[] = {
         .ring_events = 256,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -173,7 +173,7 @@ static const struct profile profiles[] = {
         .ring_events = 64,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.01),
     },
     {
@@ -191,7 +191,7 @@ static const struct profile profiles[] = {
         .ring_events = 64,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -213,7 +213,7 @@ static const struct profile profiles[] = {
         .newcomers = 2,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.02),
     },
     {
@@ -247,7 +247,7 @@ static const struct profile profiles[] = {
         .ring_events = 64,
         .points = 2,
         .point_lease_ms = 1500,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.015),
     },
     {
@@ -277,7 +277,7 @@ static const struct profile profiles[] = {
         .ring_events = 128,
         .points = 5,
         .point_lease_ms = 2000,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.03),
     },
     {
@@ -303,7 +303,7 @@ static const struct profile profiles[] = {
         .newcomers = 1,
         .points = 6,
         .point_lease_ms = 3000,
-        .governance_ppm = 15000,
+        .governance_ppm = 8000,
         .think_us = SECONDS(0.03),
     },
     {
@@ -328,7 +328,7 @@ static const struct profile profiles[] = {
         .ring_events = 128,
         .points = 3,
         .point_lease_ms = 1500,
-        .governance_ppm = 250000,
+        .governance_ppm = 150000,
         .think_us = SECONDS(0.02),
     },
 };

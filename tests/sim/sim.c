@@ -268,6 +268,7 @@ static void report(const struct sim *sim, struct sim_result *result)
                                   .lapsed = points.receipts[RECEIPT_LAPSED],
                                   .failed_receipts = points.receipts[RECEIPT_FAILED],
                                   .virtual_us = sim->now_us};
+    oracle_governance_counts(sim->oracle, &result->governance);
     memcpy(result->failure, sim->failure, sizeof(result->failure));
 }
 

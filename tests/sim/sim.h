@@ -96,6 +96,13 @@ struct sim {
     char failure[1024];
 };
 
+/* What governance had to do with. */
+struct governance_counts {
+    uint64_t requests, approvals, several /* with another one before */, automatic, break_glass;
+    uint64_t policies, locks, denied /* questions about what is locked */, offboarded, eligibilities, campaigns;
+    uint64_t reviews, overdue, tokens, token_checks;
+};
+
 struct sim_result {
     bool failed;
     char failure[1024];
@@ -103,6 +110,7 @@ struct sim_result {
     uint64_t trace_hash;
     uint64_t n_events, commands, revisions, acknowledged, reads, elections, snapshots, resyncs;
     uint64_t promises, permits, barriers, told, lapsed, failed_receipts;
+    struct governance_counts governance;
     int64_t virtual_us;
 };
 

@@ -169,7 +169,7 @@ static void revoke_matching(struct workload *workload, struct workload_op *op)
 static void decide(struct workload *workload, struct workload_op *op, const struct known_grant *known)
 {
     struct sim *sim = workload->sim;
-    uint64_t ball = sim->profile->governance_ppm == 0 ? 0 : sim_below(sim, 100);
+    uint64_t ball = governance_is_heavy(sim) ? sim_below(sim, 100) : 0;
     if (ball < 75) {
         act_as(op, "user:app", sim_below(sim, 3));
     } else if (ball < 85) {
@@ -284,7 +284,7 @@ void workload_fill(struct workload *workload, struct workload_op *op, int64_t no
     } else {
         terms->duration_ms = draw_duration_ms(sim);
     }
-    terms->break_glass = sim->profile->governance_ppm > 0 && sim_chance(sim, 120000);
+    terms->break_glass = sim_chance(sim, governance_is_heavy(sim) ? 60000 : 10000);
     if (!terms->break_glass && sim_chance(sim, 150000)) {
         terms->not_before_ms = now_ms + sim_between(sim, 10, 4000);
     }

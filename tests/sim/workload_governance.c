@@ -18,6 +18,11 @@
 
 #define PICK(sim, table) (table)[sim_below(sim, ARRAY_LEN(table))]
 
+bool governance_is_heavy(const struct sim *sim)
+{
+    return sim->profile->governance_ppm >= 100000;
+}
+
 /* --- What to do --- */
 
 static enum command_type draw_kind(struct sim *sim)
@@ -25,10 +30,10 @@ static enum command_type draw_kind(struct sim *sim)
     static const struct {
         enum command_type type;
         uint32_t weight;
-    } kinds[] = {{COMMAND_LOCK, 18},         {COMMAND_UNLOCK, 14},          {COMMAND_OFFBOARD, 2},
+    } kinds[] = {{COMMAND_LOCK, 12},         {COMMAND_UNLOCK, 20},          {COMMAND_OFFBOARD, 2},
                  {COMMAND_APPLY_POLICY, 16}, {COMMAND_REMOVE_POLICY, 4},    {COMMAND_PUT_ELIGIBILITY, 12},
                  {COMMAND_CERTIFY, 6},       {COMMAND_REMOVE_ELIGIBILITY, 2}, {COMMAND_START_CAMPAIGN, 4},
-                 {COMMAND_CLOSE_CAMPAIGN, 1}, {COMMAND_CLOSE_REVIEW, 12},   {COMMAND_SET_TOKEN, 12},
+                 {COMMAND_CLOSE_CAMPAIGN, 1}, {COMMAND_CLOSE_REVIEW, 25},   {COMMAND_SET_TOKEN, 12},
                  {COMMAND_SET_ROLES, 4}};
     uint32_t total = 0;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
@@ -94,7 +99,7 @@ static enum lock_kind draw_lock(struct sim *sim, struct workload_op *op)
         draw_person(sim, op);
         return LOCK_SUBJECT;
     }
-    bool point = ball < 60 && sim->profile->points > 0 && sim->profile->governance_ppm >= 100000;
+    bool point = ball < 60 && sim->profile->points > 0 && governance_is_heavy(sim);
     if (point) {
         snprintf(op->member, sizeof(op->member), "ep%" PRIu64, sim_below(sim, sim->profile->points));
         return LOCK_POINT;
@@ -103,12 +108,24 @@ static enum lock_kind draw_lock(struct sim *sim, struct workload_op *op)
     return LOCK_RESOURCE;
 }
 
-static void name_lock(struct sim *sim, struct workload_op *op)
+static void put_lock_name(enum lock_kind kind, const char *target, char out[48])
 {
     char name[LOCK_NAME_SIZE];
-    enum lock_kind kind = draw_lock(sim, op);
-    bool fits = slice_to_cstr(lock_name(kind, slice_str(op->member), name), op->name, sizeof(op->name));
+    bool fits = slice_to_cstr(lock_name(kind, slice_str(target), name), out, 48);
     CHECK(fits);
+}
+
+/* Mostly one that was set lately. */
+static void name_lock(struct governance *governance, struct workload_op *op)
+{
+    struct sim *sim = governance->sim;
+    uint64_t n = governance->n_locks < KNOWN_LOCKS ? governance->n_locks : KNOWN_LOCKS;
+    if (n > 0 && sim_chance(sim, 900000)) {
+        memcpy(op->name, governance->locks[sim_below(sim, n)], sizeof(op->name));
+    } else {
+        enum lock_kind kind = draw_lock(sim, op);
+        put_lock_name(kind, op->member, op->name);
+    }
     op->command.name = slice_str(op->name);
 }
 
@@ -124,19 +141,20 @@ static void close_review(struct sim *sim, struct workload_op *op, const struct g
     }
 }
 
-static void name_what(struct sim *sim, struct workload_op *op)
+static void name_what(struct governance *governance, struct workload_op *op)
 {
+    struct sim *sim = governance->sim;
     struct command *command = &op->command;
     switch (command->type) {
     case COMMAND_UNLOCK:
-        name_lock(sim, op);
+        name_lock(governance, op);
         break;
     case COMMAND_OFFBOARD:
         command->member = draw_person(sim, op);
         op->wait = draw_wait(sim);
         break;
     case COMMAND_REMOVE_POLICY:
-        command->name = sim_chance(sim, 100000) ? slice_str("base") : name_object(op, "p", sim_below(sim, POLICIES));
+        command->name = governance_is_heavy(sim) && sim_chance(sim, 100000) ? slice_str("base") : name_object(op, "p", sim_below(sim, POLICIES));
         break;
     case COMMAND_REMOVE_ELIGIBILITY:
     case COMMAND_CERTIFY:
@@ -156,6 +174,9 @@ void governance_next(struct governance *governance, struct workload_op *op, cons
     struct command *command = &op->command;
     command->type = governance->based ? draw_kind(sim) : COMMAND_APPLY_POLICY;
     bool of_grant = command->type == COMMAND_CLOSE_REVIEW || command->type == COMMAND_SET_TOKEN;
+    if (!governance_is_heavy(sim) && command->type == COMMAND_OFFBOARD) {
+        command->type = COMMAND_UNLOCK;
+    }
     if (of_grant && (grant == NULL || (command->type == COMMAND_CLOSE_REVIEW && !grant->break_glass))) {
         command->type = COMMAND_LOCK;
     }
@@ -174,7 +195,7 @@ void governance_next(struct governance *governance, struct workload_op *op, cons
         op->lock_kind = draw_lock(sim, op);
         op->wait = op->lock_kind == LOCK_POINT ? 0 : draw_wait(sim);
     } else {
-        name_what(sim, op);
+        name_what(governance, op);
     }
 }
 
@@ -192,8 +213,8 @@ static void end_value(struct workload_op *op, struct buf *out, lapse_result enco
 static void fill_lock(struct sim *sim, struct workload_op *op, int64_t now_ms)
 {
     struct lock lock = {.kind = op->lock_kind, .target = slice_str(op->member), .reason = slice_str("an incident")};
-    if (lock.kind == LOCK_POINT || sim_chance(sim, 600000)) {
-        lock.until_ms = now_ms + sim_between(sim, 20, 1500);
+    if (lock.kind == LOCK_POINT || !governance_is_heavy(sim) || sim_chance(sim, 800000)) {
+        lock.until_ms = now_ms + sim_between(sim, 20, 800);
     }
     op->command.text = (struct slice){0};
     struct buf out;
@@ -301,7 +322,7 @@ static void draft_base(struct sim *sim, struct draft *draft)
     struct policy_rule *emergency = add_rule(draft, "emergency", "*");
     emergency->break_glass = true;
     emergency->automatic = sim_chance(sim, 500000);
-    emergency->review_within_ms = sim_between(sim, 1000, 5000);
+    emergency->review_within_ms = sim_between(sim, 1000, governance_is_heavy(sim) ? 5000 : 60000);
     add_rule(draft, "ordinary", "*");
 }
 
@@ -404,6 +425,9 @@ void governance_succeeded(struct governance *governance, const struct workload_o
     governance->based = governance->based || op->command.type == COMMAND_APPLY_POLICY;
     if (op->command.type == COMMAND_SET_TOKEN) {
         memcpy(governance->tokens[governance->n_tokens++ % KNOWN_TOKENS].sha256, op->value, 32);
+    } else if (op->command.type == COMMAND_LOCK || op->command.type == COMMAND_OFFBOARD) {
+        enum lock_kind kind = op->command.type == COMMAND_LOCK ? op->lock_kind : LOCK_SUBJECT;
+        put_lock_name(kind, op->member, governance->locks[governance->n_locks++ % KNOWN_LOCKS]);
     }
 }
 

@@ -7,16 +7,22 @@
 #include "tests/sim/workload.h"
 
 #define KNOWN_TOKENS 8u
+#define KNOWN_LOCKS 8u
 
 struct known_token {
     uint8_t sha256[32];
 };
+
+/* Whether the profile is about governance. Elsewhere it must leave the others' work alone, mostly. */
+bool governance_is_heavy(const struct sim *sim);
 
 struct governance {
     struct sim *sim;
     bool based; /* the policy that leaves everybody something to ask for has been applied */
     struct known_token tokens[KNOWN_TOKENS];
     uint64_t n_tokens;
+    char locks[KNOWN_LOCKS][48]; /* names */
+    uint64_t n_locks;
 };
 
 /* Of the grant that the operation may be about. */

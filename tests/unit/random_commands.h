@@ -23,7 +23,7 @@ uint32_t random_pick(struct random_commands *world, uint32_t n);
 bool random_chance(struct random_commands *world, uint32_t percent);
 /* The next one; valid until the one after it. */
 struct command random_command(struct random_commands *world);
-/* APPLY_POLICY, likewise. */
+/* An APPLY_POLICY, likewise. */
 struct command random_policy(struct random_commands *world);
 /* To be told of each that took effect: REQUESTs are remembered, and others are made about them. */
 void random_command_done(struct random_commands *world, const struct command *command);

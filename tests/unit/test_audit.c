@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/check.h"
@@ -399,7 +400,8 @@ Test(audit, a_head_that_comes_back_is_compared_with_what_is_here)
     audit_node_tell(node, 500);
     AUDIT_EVENTUALLY(has_all(node, 500));
     cr_expect_eq(check(node, &claim, 400), AUDIT_AGREES);
-    cr_expect_eq(check(node, &claim, claim.revision), AUDIT_ROLLBACK, "it was signed at or above the registration");
+    cr_expect_eq(check(node, &claim, claim.revision), AUDIT_AGREES);
+    cr_expect_eq(check(node, &claim, claim.revision - 1), AUDIT_ROLLBACK, "it was signed, and is not here any more");
     other = claim;
     other.hash[5] ^= 1;
     cr_expect_eq(check(node, &other, 400), AUDIT_FORGED);
@@ -518,5 +520,113 @@ Test(audit, the_public_key_that_auditors_collect_is_that_of_the_key)
     (void)snprintf(command, sizeof command, "cd %s && openssl pkey -in audit.key -pubout | cmp - audit.pub",
                    world->nodes[0].dir);
     cr_assert_eq(system(command), 0, "audit.pub is not that of audit.key");
+    audit_world_free(world);
+}
+
+/* ---- What must not be believed */
+
+/* The revision of the head that a tail to record 50 ends with. */
+static uint64_t signed_now(struct audit_node *node)
+{
+    struct audit_job job;
+    audit_job_init(&job, AUDIT_TAIL);
+    job.page = 100;
+    job.cursor = 1;
+    job.last = job.upto = 50;
+    audit_node_ask(node, &job);
+    cr_assert_eq(job.error.code, LAPSE_OK, "%s", job.error.message);
+    audit_job_clear(&job);
+    return job.revision;
+}
+
+/* Somebody with the disk of a node that is down puts a record behind the others. The log has never said it: the node
+ * must not sign it. */
+Test(audit, signs_no_record_of_an_earlier_life_before_the_log_has_said_it)
+{
+    struct audit_world *world = world_with(200);
+    audit_node_start(world, 0, 0);
+    audit_node_tell(&world->nodes[0], 200);
+    AUDIT_EVENTUALLY(has_all(&world->nodes[0], 200));
+    audit_node_stop(&world->nodes[0]);
+    audit_node_start(world, 0, 150);
+    audit_node_tell(&world->nodes[0], 160);
+    uint64_t signed_to = 0;
+    AUDIT_EVENTUALLY((signed_to = signed_now(&world->nodes[0])) >= 160);
+    cr_expect_eq(signed_to, 160u, "record %llu was signed", (unsigned long long)signed_to);
+    cr_expect_eq(audit_head_revision(world->nodes[0].audit), 0u);
+    audit_node_tell(&world->nodes[0], 200);
+    AUDIT_EVENTUALLY(signed_now(&world->nodes[0]) == 200);
+    audit_world_free(world);
+}
+
+Test(audit, a_node_that_makes_ever_new_keys_does_not_push_out_those_of_others)
+{
+    struct audit_world *world = world_with(20);
+    audit_node_start(world, 0, 0);
+    audit_node_tell(&world->nodes[0], 20);
+    AUDIT_EVENTUALLY(has_all(&world->nodes[0], 20));
+    audit_node_stop(&world->nodes[0]);
+    struct audit_db *db = NULL;
+    struct lapse_error error;
+    struct audit_db_key keys[LIMIT_AUDIT_KEYS];
+    uint8_t key[AUDIT_KEY_BYTES] = {0};
+    uint32_t n = 0;
+    cr_assert(lapse_is_ok(audit_db_open(world->nodes[0].dir, AUDIT_DB_WRITE, &db, &error)), "%s", error.message);
+    for (uint32_t i = 0; i < 200; i++) {
+        key[0] = (uint8_t)i;
+        cr_assert(lapse_is_ok(audit_db_put_key(db, 2, key, &error)));
+    }
+    key[1] = 1;
+    cr_assert(lapse_is_ok(audit_db_put_key(db, 3, key, &error)));
+    cr_assert(lapse_is_ok(audit_db_keys(db, keys, &n, &error)));
+    cr_expect_eq(n, LIMIT_AUDIT_KEYS_PER_NODE + 1);
+    cr_expect_eq(keys[n - 1].node_id, 3u);
+    audit_db_close(db);
+    audit_world_free(world);
+}
+
+/* An older copy of the file, as of a backup: what is missing comes from the others, what is there is compared. */
+Test(audit, a_file_that_was_set_back_is_filled_again)
+{
+    struct audit_world *world = world_with(400);
+    char command[256];
+    audit_node_start(world, 0, 0);
+    audit_node_tell(&world->nodes[0], 100);
+    AUDIT_EVENTUALLY(has_all(&world->nodes[0], 100));
+    audit_node_stop(&world->nodes[0]);
+    (void)snprintf(command, sizeof command, "cp %s/audit.db %s/old", world->nodes[0].dir, world->nodes[0].dir);
+    cr_assert_eq(system(command), 0);
+    audit_node_start(world, 0, 100);
+    audit_node_tell(&world->nodes[0], 300);
+    AUDIT_EVENTUALLY(has_all(&world->nodes[0], 300));
+    audit_node_stop(&world->nodes[0]);
+    (void)snprintf(command, sizeof command, "cd %s && mv old audit.db && rm -f audit.db-wal audit.db-shm",
+                   world->nodes[0].dir);
+    cr_assert_eq(system(command), 0);
+    audit_node_start(world, 0, 250);
+    audit_node_tell(&world->nodes[0], 400);
+    AUDIT_EVENTUALLY(audit_now(&world->nodes[0]).newest == 400);
+    cr_expect_eq(audit_now(&world->nodes[0]).revision, 100u, "what lies between is known to be missing");
+    audit_node_start(world, 1, 0);
+    audit_node_tell(&world->nodes[1], 400);
+    audit_connect(world);
+    AUDIT_EVENTUALLY(has_all(&world->nodes[0], 400));
+    cr_expect_eq(audit_now(&world->nodes[0]).corrupt, 0u);
+    audit_world_free(world);
+}
+
+/* Something else stands where the file must: what happens goes on, and is written when it is gone. */
+Test(audit, a_directory_in_the_place_of_the_file_is_waited_out)
+{
+    struct audit_world *world = world_with(100);
+    char path[128];
+    (void)snprintf(path, sizeof path, "%s/audit.db", world->nodes[0].dir);
+    cr_assert_eq(mkdir(path, 0700), 0);
+    audit_node_start(world, 0, 0);
+    audit_node_tell(&world->nodes[0], 100);
+    cr_expect_eq(audit_now(&world->nodes[0]).newest, 0u);
+    cr_expect(!audit_is_durable(world->nodes[0].audit, 100), "the log must not be dropped");
+    cr_assert_eq(rmdir(path), 0);
+    AUDIT_EVENTUALLY(has_all(&world->nodes[0], 100));
     audit_world_free(world);
 }

@@ -593,6 +593,7 @@ Test(audit_verify, refuses_what_hides_behind_a_zero)
     char text[256];
     int len = snprintf(text, sizeof text, "{\"key\":{\"node_id\":1,\"public_key\":\"%064d\"}}", 7);
     memcpy(text + len, "\0hidden\n", 8);
+    file_write("");
     FILE *file = fopen(path, "w");
     cr_assert_eq(fwrite(text, 1, (size_t)len + 8, file), (size_t)len + 8);
     fclose(file);

@@ -120,9 +120,9 @@ def check_reflection(channel, message, version):
     names = [service.name for service in services.list_services_response.service]
     assert "lapse.v1.Grants" in names and f"{package}.ServerReflection" in names, names
     files = [descriptor_pb2.FileDescriptorProto.FromString(b) for b in symbol.file_descriptor_response.file_descriptor_proto]
-    assert [f.name for f in files] == ["lapse/v1/grants.proto", "lapse/v1/grant.proto"]
+    assert [f.name for f in files] == ["lapse/v1/grants.proto", "lapse/v1/grant.proto", "lapse/v1/objects.proto"]
     assert any(m.name == "Watch" and m.server_streaming for m in files[0].service[0].method)
-    assert len(file.file_descriptor_response.file_descriptor_proto) == 1
+    assert len(file.file_descriptor_response.file_descriptor_proto) == 2
     assert nothing.error_response.error_code == grpc.StatusCode.NOT_FOUND.value[0]
 
 
