@@ -124,7 +124,7 @@ class LockGuarantee(WithProbes):
         self.assert_denied_since(grant, returned_ns, probes)
         for probe in probes:
             probe.wait_permits(grant, returned_ns)
-            change = next(c for c in probe.changes(grant, returned_ns) if c["permit"])
+            change = probe.wait_for("change", returned_ns, name=grant.id, permit=True)
             # Cluster time may be behind real time by what Get took, never ahead of it by more than the clocks' 1 %.
             self.assertGreaterEqual(change["began_ns"] - began_ns, int(3.9 * SECOND), "it ended too early")
 
