@@ -212,12 +212,12 @@ def can_mount():
 
 
 class DiskFull(unittest.TestCase):
-    SIZE_MIB = 48
+    SIZE_MIB = 64
 
     def setUp(self):
         if not can_mount():
             self.skipTest("needs the right to mount a tmpfs")
-        self.cluster = Cluster(settings={"raft-snapshot-bytes": "4MiB", "raft-segment-bytes": "4MiB", "raft-disk-reserve-bytes": "16MiB"})
+        self.cluster = Cluster(settings={"raft-snapshot-bytes": "4MiB", "raft-segment-bytes": "4MiB", "raft-disk-reserve-bytes": "16MiB", "audit-reserve-bytes": "4MiB"})
         self.victim = self.cluster.nodes[0]
         self.victim.dir.mkdir(mode=0o700)
         run("mount", "-t", "tmpfs", "-o", f"size={self.SIZE_MIB}m,mode=0700", "tmpfs", self.victim.dir)
@@ -249,7 +249,7 @@ class DiskFull(unittest.TestCase):
             self.fill(leave=0)
             n = 0
             while victim.process.poll() is None and n < 20000:
-                calls = [self.write_on_full_disk(cluster, n + k) for k in range(64)]
+                calls = [self.write_on_full_disk(cluster, keep, n + k) for k in range(64)]
                 n += len(calls)
                 for call in calls:
                     call.exception()
@@ -280,11 +280,10 @@ class DiskFull(unittest.TestCase):
             pass
         return cluster.leader() is node
 
-    def write_on_full_disk(self, cluster, n):
-        """Roles may change on a full disk, and write a record each."""
-        return cluster.stub("operator", "Cluster", self.victim).SetRoles.future(messages("cluster").SetRolesRequest(
-            request_id=f"full-{n}", binding={"member": f"spiffe://example.org/user/{'x' * 200}", "roles": ["auditor"] if n % 2 else []}),
-            timeout=5)
+    def write_on_full_disk(self, cluster, grant, n):
+        """Revocations are taken on a full disk, and each is written, also one that comes too late."""
+        return cluster.stub("operator", "Grants", self.victim).Revoke.future(messages("grants").EndRequest(
+            request_id=f"full-{n}", grant_id=grant.id, reason="x" * 500), timeout=5)
 
 
 if __name__ == "__main__":

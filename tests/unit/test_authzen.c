@@ -128,7 +128,7 @@ Test(authzen, a_token_is_its_prefix_and_43_characters)
                                       TOKEN "A",
                                       "lps_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh+",
                                       "lpt_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8",
-                                      " " TOKEN};
+                                      (" " TOKEN)};
     memset(hash, 0, sizeof hash);
     for (size_t i = 0; i < ARRAY_LEN(bad); i++)
         cr_assert_not(token_hash(slice_str(bad[i]), hash), "%s", bad[i]);
