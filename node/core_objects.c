@@ -22,8 +22,9 @@ static uint32_t first_of(const struct core_call *call)
 
 static bool in_list(const struct core_call *call, const struct object *object)
 {
-    return object != NULL && object->name.len >= call->prefix.len &&
-           memcmp(object->name.data, call->prefix.data, call->prefix.len) == 0;
+    size_t len = call->prefix.len;
+    return object != NULL && object->name.len >= len &&
+           slice_equal(slice_of(object->name.data, len), call->prefix);
 }
 
 /* Adds a page. `last` is the name of its last object if there is more behind it, empty otherwise. */
