@@ -357,10 +357,11 @@ static void print_totals(const struct totals *totals, double seconds)
     printf("  governance: %" PRIu64 " requests, %" PRIu64 " approvals (%" PRIu64 " after others, %" PRIu64
            " automatic), %" PRIu64 " break-glass, %" PRIu64 " reviews (%" PRIu64 " overdue), %" PRIu64
            " policies, %" PRIu64 " locks, %" PRIu64 " looks at what is locked, %" PRIu64 " offboarded, %" PRIu64
-           " eligibilities, %" PRIu64 " campaigns, %" PRIu64 " tokens, %" PRIu64 " allowed by token\n",
+           " eligibilities, %" PRIu64 " campaigns, %" PRIu64 " tokens, %" PRIu64 " allowed by token, %" PRIu64
+           " sweeps for policies\n",
            counts->requests, counts->approvals, counts->several, counts->automatic, counts->break_glass,
            counts->reviews, counts->overdue, counts->policies, counts->locks, counts->denied, counts->offboarded,
-           counts->eligibilities, counts->campaigns, counts->tokens, counts->token_checks);
+           counts->eligibilities, counts->campaigns, counts->tokens, counts->token_checks, counts->disallowed);
 }
 
 int main(int argc, char **argv)

@@ -240,7 +240,8 @@ static void on_send(void *arg, uint64_t to, struct slice frame)
     }
 }
 
-/* --break chain: this node's chain leaves the event out, or another byte of it was hashed. `head` is the store's own. */
+/* --break chain: this node's chain leaves the event out, or another byte of it was hashed. `head` is the store's own.
+ */
 static void break_chain(struct sim_node *node, const struct chain_head *head)
 {
     struct chain_head *broken = (struct chain_head *)(uintptr_t)head;

@@ -22,6 +22,8 @@ struct history_key {
     struct request_key key;
     uint64_t revision;
     int64_t time_ms;
+    bool unchanged;    /* what it asked for was there already, since `revision`: the store doesn't remember the key */
+    bool acknowledged; /* and its caller was told so */
 };
 
 struct cursor {
@@ -286,19 +288,35 @@ static struct history_key *find_key(const struct oracle *oracle, struct request_
     return NULL;
 }
 
+/* As long as its caller waits for an answer it may find that something has changed meanwhile, and take effect. */
+static void note_unchanged_again(struct oracle *oracle, struct history_key *known, const struct store_outcome *outcome)
+{
+    known->revision = outcome->revision;
+    known->unchanged = outcome->repeated;
+    if (known->acknowledged && !known->unchanged) {
+        sim_fail(oracle->sim, "G4", "a call that was answered, since all was as it asks for, takes effect later");
+    }
+}
+
 /* A key takes effect once, however often it is sent, while it is remembered. */
-static void note_key(struct oracle *oracle, struct request_key key, const struct store_outcome *outcome,
+static void note_key(struct oracle *oracle, const struct command *command, const struct store_outcome *outcome,
                      int64_t time_ms)
 {
     static const struct request_key none;
+    struct request_key key = command->key;
     if (memcmp(&key, &none, sizeof(key)) == 0 || outcome->error.code != LAPSE_OK) {
         return;
     }
     struct history_key *known = find_key(oracle, key);
+    if (known != NULL && known->unchanged) {
+        note_unchanged_again(oracle, known, outcome);
+        return;
+    }
     if (known != NULL && !outcome->repeated && time_ms - known->time_ms >= LIMIT_REQUEST_ID_WINDOW_MS) {
         known = NULL;
     }
-    if (outcome->repeated != (known != NULL)) {
+    bool unchanged = known == NULL && outcome->repeated && command->type == COMMAND_APPLY_POLICY;
+    if (!unchanged && outcome->repeated != (known != NULL)) {
         sim_fail(oracle->sim, "G4", "a request key %s",
                  known != NULL ? "took effect twice" : "is called a repetition of nothing");
         return;
@@ -310,7 +328,8 @@ static void note_key(struct oracle *oracle, struct request_key key, const struct
         oracle->keys_max = oracle->keys_max == 0 ? 256 : oracle->keys_max * 2;
         oracle->keys = mem_realloc(oracle->keys, oracle->keys_max * sizeof(*oracle->keys));
     }
-    oracle->keys[oracle->n_keys++] = (struct history_key){key, outcome->revision, time_ms};
+    oracle->keys[oracle->n_keys++] =
+        (struct history_key){.key = key, .revision = outcome->revision, .time_ms = time_ms, .unchanged = unchanged};
 }
 
 static void history_append(struct oracle *oracle, struct history_command command)
@@ -336,7 +355,7 @@ static void first_application(struct oracle *oracle, struct history_command appl
     }
     oracle->applied_time_ms = time_ms;
     history_append(oracle, applied);
-    note_key(oracle, command->key, outcome, time_ms);
+    note_key(oracle, command, outcome, time_ms);
     points_model_applied(oracle->sim->points_oracle, command, outcome);
     if (command->type != COMMAND_INIT) {
         clock_model_at_least(&oracle->clock, time_ms);
@@ -399,13 +418,14 @@ void oracle_leadership(struct oracle *oracle, uint32_t place, enum replica_state
 
 void oracle_acknowledged(struct oracle *oracle, struct request_key key, const struct store_outcome *outcome)
 {
-    const struct history_key *known = find_key(oracle, key);
+    struct history_key *known = find_key(oracle, key);
     if (known == NULL || known->revision != outcome->revision) {
         sim_fail(oracle->sim, "G1", "a write is acknowledged at revision %" PRIu64 " that no node has applied%s",
                  outcome->revision, known == NULL ? "" : " there");
         return;
     }
     oracle->counts.acknowledged++;
+    known->acknowledged = true;
     if (outcome->revision > oracle->visible_revision) {
         oracle->visible_revision = outcome->revision;
     }

@@ -69,9 +69,10 @@ static bool covers(const struct policy_rule *rule, struct slice resource)
 
 static bool denies(const struct policy_rule *rule, const struct grant *grant)
 {
-    return rule->deny && (any_matches(&rule->requesters, grant->requester) || any_matches(&rule->requesters, grant->subject)) &&
-           (rule->subjects.n == 0 || any_matches(&rule->subjects, grant->subject)) &&
-           overlaps(rule, grant->resource) && shares_action(rule, grant);
+    return rule->deny &&
+           (any_matches(&rule->requesters, grant->requester) || any_matches(&rule->requesters, grant->subject)) &&
+           (rule->subjects.n == 0 || any_matches(&rule->subjects, grant->subject)) && overlaps(rule, grant->resource) &&
+           shares_action(rule, grant);
 }
 
 static const struct policy *find_policy(const struct governance_model *model, struct slice name)
@@ -217,6 +218,35 @@ static void requested(struct governance_model *model, const struct store_event *
     }
 }
 
+/* --- end_disallowed --- */
+
+/* No rule of the policy is about it any more: the least that there is to say. */
+static bool is_disallowed(const struct policy *policy, const struct governed_grant_seen *seen)
+{
+    struct slice requester = slice_str(seen->requester), subject = slice_str(seen->subject);
+    for (uint32_t i = 0; i < policy->n_rules; i++) {
+        const struct policy_rule *rule = &policy->rules[i];
+        if (!rule->deny && rule->break_glass == seen->break_glass && any_matches(&rule->requesters, requester) &&
+            any_matches(&rule->subjects, subject) && covers(rule, slice_str(seen->resource))) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void access_swept(struct governance_model *model, const struct store_event *event)
+{
+    const struct policy *policy = find_policy(model, event->sweep->filter.policy);
+    for (uint32_t i = 0; policy != NULL && i < model->n_grants; i++) {
+        const struct governed_grant_seen *seen = &model->grants[i];
+        if (slice_equal(slice_str(seen->policy), policy->name) && seen->policy_version < policy->version &&
+            !is_over(model, seen, event->time_ms) && is_disallowed(policy, seen)) {
+            fail(model, event, "a grant under an earlier version is left that no rule is about any more");
+        }
+    }
+    model->counts.disallowed++;
+}
+
 /* --- Approvals --- */
 
 static const char *check_approver(const struct governance_model *model, const struct store_event *event)
@@ -237,8 +267,11 @@ static const char *check_approver(const struct governance_model *model, const st
             return "somebody approves twice";
         }
     }
-    bool locked = is_locked(model, event, grant->subject, grant->resource) ||
-                  is_locked(model, event, last->approver, none);
+    bool locked =
+        is_locked(model, event, grant->subject, grant->resource) || is_locked(model, event, grant->requester, none);
+    for (uint32_t i = 0; i < grant->n_approvals; i++) {
+        locked = locked || is_locked(model, event, grant->approvals[i].approver, none);
+    }
     return locked ? "it is locked" : NULL;
 }
 
@@ -314,7 +347,8 @@ static void token_set(struct governance_model *model, const struct store_event *
             fail(model, event, "another live grant has that token");
         }
     }
-    if (event->grant->token_rule == TOKEN_RULE_FORBIDDEN || is_locked(model, event, event->grant->subject, event->grant->resource)) {
+    if (event->grant->token_rule == TOKEN_RULE_FORBIDDEN ||
+        is_locked(model, event, event->grant->subject, event->grant->resource)) {
         fail(model, event, "its rule, or a lock, says no token");
     }
     seen->has_token = true;
@@ -329,7 +363,10 @@ static struct governed_grant_seen *see(struct governance_model *model, const str
     if (seen == NULL) {
         model->grants = model_grown(model->grants, model->n_grants, &model->grants_max, sizeof(*model->grants));
         seen = &model->grants[model->n_grants++];
-        *seen = (struct governed_grant_seen){.id = grant->id, .parent = grant->parent};
+        *seen = (struct governed_grant_seen){.id = grant->id,
+                                             .parent = grant->parent,
+                                             .policy_version = grant->policy_version,
+                                             .break_glass = grant->break_glass};
         bool fits = slice_to_cstr(grant->subject, seen->subject, TEXT) &&
                     slice_to_cstr(grant->requester, seen->requester, TEXT) &&
                     slice_to_cstr(grant->resource, seen->resource, TEXT) &&

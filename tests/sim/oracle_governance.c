@@ -251,7 +251,8 @@ static void campaign_ended(struct governance_model *model, const struct store_ev
     }
     for (uint32_t i = 0; i < model->n_eligibilities; i++) {
         const struct live_eligibility *live = &model->eligibilities[i];
-        bool in_scope = campaign.n_resources == 0 || resource_overlaps(campaign.resources[0], slice_str(live->resource));
+        bool in_scope =
+            campaign.n_resources == 0 || resource_overlaps(campaign.resources[0], slice_str(live->resource));
         if (in_scope && live->revision < campaign.revision) {
             sim_fail(model->sim, G, "a campaign is over, and %s was neither certified nor ended", live->name);
         }
@@ -368,6 +369,9 @@ void governance_model_event(struct governance_model *model, const struct store_e
     }
     model->sweeps += event->type == STORE_EVENT_SWEEP_BEGAN;
     model->sweeps -= event->type == STORE_EVENT_SWEEP_ENDED;
+    if (event->type == STORE_EVENT_SWEEP_ENDED && event->sweep->filter.policy.len > 0) {
+        access_swept(model, event);
+    }
     if (event->grant != NULL) {
         access_event(model, event);
     }
@@ -413,8 +417,9 @@ static void check_denied(struct governance_model *model, uint32_t place, const s
     for (uint32_t i = from; i < model->n_grants; i++) {
         const struct governed_grant_seen *seen = &model->grants[i];
         char path[TEXT + 1];
-        struct grant_query query = {
-            .subject = slice_str(seen->subject), .resource = path_of(seen->resource, path), .action = slice_str("read")};
+        struct grant_query query = {.subject = slice_str(seen->subject),
+                                    .resource = path_of(seen->resource, path),
+                                    .action = slice_str("read")};
         struct grant grant;
         bool found;
         if (governed_lock(model, store_revision(store), time_ms, query.subject, query.resource) == NULL) {

@@ -36,6 +36,8 @@ struct governed_grant_seen {
     struct grant_id id, parent;
     char subject[TEXT], requester[TEXT], resource[TEXT], policy[TEXT];
     enum grant_state state;
+    uint64_t policy_version;
+    bool break_glass;
     int64_t deadline_ms, pending_until_ms;
     uint32_t n_approvals;
     bool has_token;
@@ -54,8 +56,8 @@ struct governance_model {
     uint32_t n_reviews, reviews_max;
     struct governed_grant_seen *grants;
     uint32_t n_grants, grants_max;
-    uint32_t sweeps;         /* at work: what they take is over, and not told yet */
-    bool awaits_review;      /* the next event must open the one of: */
+    uint32_t sweeps;    /* at work: what they take is over, and not told yet */
+    bool awaits_review; /* the next event must open the one of: */
     struct grant_id awaited;
     struct governance_counts counts;
 };
@@ -72,6 +74,8 @@ const struct lock_span *governed_lock(const struct governance_model *model, uint
 /* --- oracle_access.c --- */
 
 void access_event(struct governance_model *model, const struct store_event *event);
+/* A sweep for what the present version of a policy does not allow is over. */
+void access_swept(struct governance_model *model, const struct store_event *event);
 struct governed_grant_seen *access_find(const struct governance_model *model, struct grant_id id);
 
 #endif

@@ -42,6 +42,7 @@ void model_lock_event(struct points_model *model, const struct store_event *even
         sim_fail(model->sim, "G5", "a lock ends at revision %" PRIu64 " that is not there", event->revision);
     }
     known->revision = event->revision;
+    known->until_ms = lock.until_ms;
     if (event->type == STORE_EVENT_UNLOCKED) {
         known->since = 0;
         known->told = false;
@@ -54,9 +55,8 @@ void model_lock_event(struct points_model *model, const struct store_event *even
 bool model_lock_denies(const struct known_lock *lock, const struct known_grant *grant)
 {
     struct slice target = slice_str(lock->target);
-    return lock->since != 0 &&
-           ((lock->kind == LOCK_SUBJECT && principal_same(target, slice_str(grant->subject))) ||
-            (lock->kind == LOCK_RESOURCE && resource_overlaps(target, slice_str(grant->resource))));
+    return lock->since != 0 && ((lock->kind == LOCK_SUBJECT && principal_same(target, slice_str(grant->subject))) ||
+                                (lock->kind == LOCK_RESOURCE && resource_overlaps(target, slice_str(grant->resource))));
 }
 
 void model_check_locks(struct points_model *model, const struct known_instance *instance,

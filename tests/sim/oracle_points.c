@@ -256,7 +256,7 @@ static void point_registered(struct points_model *model, const struct store_even
         return;
     }
     const struct known_lock *lock = model_find_lock(model, LOCK_POINT, event->point->id);
-    if (lock != NULL && lock->since != 0) {
+    if (lock != NULL && lock->since != 0 && (lock->until_ms == 0 || event->time_ms < lock->until_ms)) {
         sim_fail(model->sim, "G5", "point %u is registered while its id is locked", instance->point->number);
     }
     instance->registered = event->revision;

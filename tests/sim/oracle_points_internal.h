@@ -28,6 +28,7 @@ struct known_lock {
     char target[32];
     uint64_t revision; /* of its latest event */
     uint64_t since;    /* in force from this revision on; 0: lifted */
+    int64_t until_ms;  /* 0: without an end. Nodes go by it, points wait for the event */
     bool told;         /* a caller was told that every point denies what it is about */
 };
 

@@ -226,19 +226,6 @@ static void take_event(struct sim_point *point, const struct point_message *mess
     }
 }
 
-static void take_lock(struct sim_point *point, const struct point_message *message)
-{
-    if (!guard_state_event(&point->state, message->epoch, message->revision)) {
-        sim_fail(point->sim, "G7", "point %u at revision %" PRIu64 " is sent a lock's event of %" PRIu64, point->number,
-                 point->state.revision, message->revision);
-        return;
-    }
-    locks_take(&point->locks, &message->lock);
-    if (!message->lock.lifted) {
-        sessions_end_locked(point, message->revision, message->revision);
-    }
-}
-
 /* What is missing in it ended at some time after the old cache's revision: what was enforced so far stays so, no more.
  */
 static void take_snapshot_end(struct sim_point *point, const struct point_message *message)
@@ -335,7 +322,7 @@ static void take(struct sim_point *point, const struct point_message *message)
         cache_set(&point->next, &message->grant);
         break;
     case MESSAGE_LOCK:
-        take_lock(point, message);
+        point_take_lock(point, message);
         break;
     case MESSAGE_SNAPSHOT_LOCK:
         locks_take(&point->next_locks, &message->lock);

@@ -153,6 +153,9 @@ void cache_free(struct point_cache *cache);
 
 /* --- point_locks.c --- */
 
+/* The event of a lock: what it denies is denied, and its sessions end, before more is acknowledged. */
+void point_take_lock(struct sim_point *point, const struct point_message *message);
+
 /* What an event or a snapshot says; what is known of that lock may be newer. */
 void locks_take(struct point_locks *locks, const struct point_lock *lock);
 bool point_locks_deny(const struct point_locks *locks, const struct point_grant *grant);

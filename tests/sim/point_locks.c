@@ -1,4 +1,5 @@
 /* The locks that a point keeps, by kind and target. What denies is lock_denies and nothing else. */
+#include <inttypes.h>
 #include <stdlib.h>
 
 #include "tests/sim/point.h"
@@ -6,8 +7,7 @@
 static uint32_t place_of(const struct point_locks *locks, const struct point_lock *lock)
 {
     uint32_t i = 0;
-    while (i < locks->n &&
-           (locks->locks[i].kind != lock->kind || strcmp(locks->locks[i].target, lock->target) != 0)) {
+    while (i < locks->n && (locks->locks[i].kind != lock->kind || strcmp(locks->locks[i].target, lock->target) != 0)) {
         i++;
     }
     return i;
@@ -65,4 +65,17 @@ void point_locks_free(struct point_locks *locks)
 {
     free(locks->locks);
     *locks = (struct point_locks){0};
+}
+
+void point_take_lock(struct sim_point *point, const struct point_message *message)
+{
+    if (!guard_state_event(&point->state, message->epoch, message->revision)) {
+        sim_fail(point->sim, "G7", "point %u at revision %" PRIu64 " is sent a lock's event of %" PRIu64, point->number,
+                 point->state.revision, message->revision);
+        return;
+    }
+    locks_take(&point->locks, &message->lock);
+    if (!message->lock.lifted) {
+        sessions_end_locked(point, message->revision, message->revision);
+    }
 }

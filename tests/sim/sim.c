@@ -31,10 +31,9 @@
 
 const char *sim_break_name(enum sim_break broken)
 {
-    static const char *const names[BREAK_COUNT] = {"nothing",    "durable",   "vote",        "order",      "ring",
-                                                   "expiry",     "read",      "lease-point", "lease-node", "lease-term",
-                                                   "lease-life", "admission", "ack",         "cache-back", "chain",
-                                                   "lock"};
+    static const char *const names[BREAK_COUNT] = {
+        "nothing",    "durable",    "vote",       "order",     "ring", "expiry",     "read",  "lease-point",
+        "lease-node", "lease-term", "lease-life", "admission", "ack",  "cache-back", "chain", "lock"};
     return names[broken];
 }
 

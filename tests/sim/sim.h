@@ -100,7 +100,7 @@ struct sim {
 struct governance_counts {
     uint64_t requests, approvals, several /* with another one before */, automatic, break_glass;
     uint64_t policies, locks, denied /* questions about what is locked */, offboarded, eligibilities, campaigns;
-    uint64_t reviews, overdue, tokens, token_checks;
+    uint64_t reviews, overdue, tokens, token_checks, disallowed /* sweeps for what a policy ends */;
 };
 
 struct sim_result {

@@ -30,10 +30,12 @@ static enum command_type draw_kind(struct sim *sim)
     static const struct {
         enum command_type type;
         uint32_t weight;
-    } kinds[] = {{COMMAND_LOCK, 12},         {COMMAND_UNLOCK, 20},          {COMMAND_OFFBOARD, 2},
-                 {COMMAND_APPLY_POLICY, 16}, {COMMAND_REMOVE_POLICY, 4},    {COMMAND_PUT_ELIGIBILITY, 12},
-                 {COMMAND_CERTIFY, 6},       {COMMAND_REMOVE_ELIGIBILITY, 2}, {COMMAND_START_CAMPAIGN, 4},
-                 {COMMAND_CLOSE_CAMPAIGN, 1}, {COMMAND_CLOSE_REVIEW, 25},   {COMMAND_SET_TOKEN, 12},
+    } kinds[] = {{COMMAND_LOCK, 12},          {COMMAND_UNLOCK, 20},
+                 {COMMAND_OFFBOARD, 2},       {COMMAND_APPLY_POLICY, 16},
+                 {COMMAND_REMOVE_POLICY, 4},  {COMMAND_PUT_ELIGIBILITY, 12},
+                 {COMMAND_CERTIFY, 6},        {COMMAND_REMOVE_ELIGIBILITY, 2},
+                 {COMMAND_START_CAMPAIGN, 4}, {COMMAND_CLOSE_CAMPAIGN, 1},
+                 {COMMAND_CLOSE_REVIEW, 25},  {COMMAND_SET_TOKEN, 12},
                  {COMMAND_SET_ROLES, 4}};
     uint32_t total = 0;
     for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
@@ -69,8 +71,8 @@ static struct slice name_object(struct workload_op *op, const char *prefix, uint
 /* Subjects, requesters and approvers under both of their names; never the operator, never a point's principal. */
 static struct slice draw_person(struct sim *sim, struct workload_op *op)
 {
-    static const char *const forms[] = {"user:sub", "user:sub", "user:sub", "user:req",
-                                        "user:app", "spiffe://sim.test/user/sub"};
+    static const char *const forms[] = {"user:sub", "user:sub", "user:sub",
+                                        "user:req", "user:app", "spiffe://sim.test/user/sub"};
     snprintf(op->member, sizeof(op->member), "%s%" PRIu64, PICK(sim, forms), sim_below(sim, 4));
     return slice_str(op->member);
 }
@@ -154,7 +156,9 @@ static void name_what(struct governance *governance, struct workload_op *op)
         op->wait = draw_wait(sim);
         break;
     case COMMAND_REMOVE_POLICY:
-        command->name = governance_is_heavy(sim) && sim_chance(sim, 100000) ? slice_str("base") : name_object(op, "p", sim_below(sim, POLICIES));
+        command->name = governance_is_heavy(sim) && sim_chance(sim, 100000)
+                            ? slice_str("base")
+                            : name_object(op, "p", sim_below(sim, POLICIES));
         break;
     case COMMAND_REMOVE_ELIGIBILITY:
     case COMMAND_CERTIFY:
@@ -299,10 +303,11 @@ static void draw_rule(struct sim *sim, struct draft *draft)
     rule->requesters = list(draft, PICK(sim, requesters));
     uint64_t ball = sim_below(sim, 10);
     if (ball == 0) {
+        static const char *const denied[] = {"db/r0", "db/r4/x", "db/r5/x", "db/r4/*"};
         *rule = (struct policy_rule){.name = rule->name,
                                      .deny = true,
-                                     .requesters = list(draft, "user:req3"),
-                                     .resources = rule->resources};
+                                     .requesters = list(draft, "user:req2 user:req3"),
+                                     .resources = list(draft, PICK(sim, denied))};
         return;
     }
     draw_approval(sim, draft, rule);
