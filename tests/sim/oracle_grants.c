@@ -10,8 +10,8 @@
 
 #include "tests/sim/network.h"
 
-/* A timer's command leaves within a loop's iteration. Then it takes a majority, to all of whom the links may be at their
- * slowest. */
+/* A timer's command leaves within a loop's iteration. Then it takes a majority, to all of whom the links may be at
+ * their slowest. */
 #define LATE_MS 20
 
 struct model_grant {
