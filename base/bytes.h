@@ -34,6 +34,11 @@ static inline bool slice_equal(struct slice a, struct slice b)
     return a.len == b.len && (a.len == 0 || memcmp(a.data, b.data, a.len) == 0);
 }
 
+static inline bool slice_starts_with(struct slice text, struct slice start)
+{
+    return text.len >= start.len && slice_equal(slice_of(text.data, start.len), start);
+}
+
 /* Like strcmp: by bytes, a prefix sorts first. */
 int slice_compare(struct slice a, struct slice b);
 

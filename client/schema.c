@@ -30,7 +30,7 @@ static const char *level_name(int value)
     return lapse_receipt_level_name((enum lapse_receipt_level)value);
 }
 
-static const char *wait_name(int value)
+const char *schema_wait_name(int value)
 {
     static const char *const names[] = {"COMMITTED", "RECEIVED", "ENFORCED"};
     return value >= 0 && (unsigned)value < ARRAY_LEN(names) ? names[value] : "UNKNOWN";
@@ -230,7 +230,7 @@ MESSAGE(schema_decision_args, "DecisionRequest");
 #define S struct lapse_end_args
 static const struct codec_field schema_end_args_fields[] = {
     F(STRING, 1, request_id),   F(STRING, 2, grant_id), F(STRING, 3, reason),
-    F_ENUM(4, wait, wait_name), F(UINT32, 5, wait_ms),
+    F_ENUM(4, wait, schema_wait_name), F(UINT32, 5, wait_ms),
 };
 MESSAGE(schema_end_args, "EndRequest");
 #undef S
@@ -282,7 +282,7 @@ static MESSAGE(filter, "Filter");
 #define S struct lapse_revoke_matching_args
 static const struct codec_field schema_revoke_matching_args_fields[] = {
     F(STRING, 1, request_id),   F_MESSAGE(2, filter, filter), F(STRING, 3, reason),
-    F_ENUM(4, wait, wait_name), F(UINT32, 5, wait_ms),
+    F_ENUM(4, wait, schema_wait_name), F(UINT32, 5, wait_ms),
 };
 MESSAGE(schema_revoke_matching_args, "RevokeMatchingRequest");
 #undef S

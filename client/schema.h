@@ -5,6 +5,9 @@
 #include "client/codec.h"
 #include "client/lapse_governance.h"
 
+/* Of lapse.v1.WaitLevel, for the tables. */
+const char *schema_wait_name(int value);
+
 extern const struct codec_message schema_grant;
 extern const struct codec_message schema_event;
 extern const struct codec_message schema_role_binding;

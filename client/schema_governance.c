@@ -22,12 +22,6 @@ static const char *token_rule_name(int value)
     return lapse_token_rule_name((enum lapse_token_rule)value);
 }
 
-static const char *wait_name(int value)
-{
-    static const char *const names[] = {"COMMITTED", "RECEIVED", "ENFORCED"};
-    return value >= 0 && (unsigned)value < ARRAY_LEN(names) ? names[value] : "UNKNOWN";
-}
-
 #define S struct lapse_approval_step
 static const struct codec_field approval_step_fields[] = {
     F(UINT32, 1, count),
@@ -170,7 +164,7 @@ MESSAGE(schema_apply_policy_args, "ApplyPolicyRequest");
 static const struct codec_field schema_lock_args_fields[] = {
     F(STRING, 1, request_id),
     F_MESSAGE(2, lock, schema_lock),
-    F_ENUM(3, wait, wait_name),
+    F_ENUM(3, wait, schema_wait_name),
     F(UINT32, 4, wait_ms),
 };
 MESSAGE(schema_lock_args, "LockRequest");
@@ -179,7 +173,7 @@ MESSAGE(schema_lock_args, "LockRequest");
 #define S struct lapse_offboard_args
 static const struct codec_field schema_offboard_args_fields[] = {
     F(STRING, 1, request_id),   F(STRING, 2, subject), F(STRING, 3, reason),
-    F_ENUM(4, wait, wait_name), F(UINT32, 5, wait_ms),
+    F_ENUM(4, wait, schema_wait_name), F(UINT32, 5, wait_ms),
 };
 MESSAGE(schema_offboard_args, "OffboardRequest");
 #undef S

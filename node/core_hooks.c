@@ -68,11 +68,8 @@ static uint64_t committed(const struct hook *hook, bool *known)
 {
     const struct object *object =
         store_object(replica_store(hook->core->replica), OBJECT_HOOK, slice_str(hook->options->name));
-    uint64_t revision = 0;
     *known = object != NULL;
-    for (size_t i = 0; object != NULL && i < object->value.len; i++)
-        revision = revision << 8 | object->value.data[i];
-    return revision;
+    return *known ? object_hook_revision(object) : 0;
 }
 
 /* What keeps a webhook from going on that isn't its receiver: said when it begins, and then every so often. */

@@ -1,5 +1,5 @@
-/* The core's answers about what governs: policies, locks, eligibility, campaigns, reviews, page by page in the order of their
- * names. They are kept as the bytes of the messages that a list consists of. */
+/* The core's answers about what governs: policies, locks, eligibility, campaigns, reviews, page by page in the order of
+ * their names. They are kept as the bytes of the messages that a list consists of. */
 #include "base/check.h"
 #include "node/core_internal.h"
 
@@ -22,9 +22,7 @@ static uint32_t first_of(const struct core_call *call)
 
 static bool in_list(const struct core_call *call, const struct object *object)
 {
-    size_t len = call->prefix.len;
-    return object != NULL && object->name.len >= len &&
-           slice_equal(slice_of(object->name.data, len), call->prefix);
+    return object != NULL && slice_starts_with(object->name, call->prefix);
 }
 
 /* Adds a page. `last` is the name of its last object if there is more behind it, empty otherwise. */
@@ -35,7 +33,8 @@ static lapse_result add_objects(struct core_call *call, struct slice *last)
     lapse_result result = lapse_ok();
     uint32_t i = first_of(call);
     *last = (struct slice){0};
-    for (uint32_t n = 0; lapse_is_ok(result) && in_list(call, object = store_object_at(store, call->kind, i)); n++, i++) {
+    for (uint32_t n = 0; lapse_is_ok(result) && in_list(call, object = store_object_at(store, call->kind, i));
+         n++, i++) {
         if (n == call->page || call->response.len >= LIMIT_PAGE_BYTES)
             return lapse_ok();
         result = proto_encode_objects_object(object->value, &call->response);

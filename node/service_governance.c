@@ -13,10 +13,6 @@
 #include "proto/lapse/v1/governance.pb.h"
 #include "store/lock.h"
 
-#define DECODE(type_, message_, bytes_, error_)                                                                        \
-    type_ *message_ = mem_calloc(1, sizeof *(message_));                                                               \
-    lapse_result result = proto_decode(type_##_fields, (bytes_), (message_), (error_))
-
 /* Of ApplyPolicyRequest; generated code leaves it out. */
 enum { APPLY_POLICY = 2 };
 

@@ -9,11 +9,6 @@
 #include "proto/codec.h"
 #include "proto/convert.h"
 
-/* Decodes into a struct of its own, which lives until the question is filled. */
-#define DECODE(type_, message_, bytes_, error_)                                                                        \
-    type_ *message_ = mem_calloc(1, sizeof *(message_));                                                               \
-    lapse_result result = proto_decode(type_##_fields, (bytes_), (message_), (error_))
-
 static lapse_result prepare_request(struct edge *edge, struct slice bytes, struct core_call *call,
                                     struct lapse_error *error)
 {

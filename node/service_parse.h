@@ -3,8 +3,16 @@
 #ifndef LAPSE_NODE_SERVICE_PARSE_H
 #define LAPSE_NODE_SERVICE_PARSE_H
 
+#include "base/check.h"
 #include "node/core_call.h"
+#include "proto/codec.h"
 #include "proto/lapse/v1/grants.pb.h"
+
+/* Decodes into a struct of its own, which the caller frees: messages are too large for a stack. Declares both `message_` and
+ * `result`. */
+#define DECODE(type_, message_, bytes_, error_)                                                                        \
+    type_ *message_ = mem_calloc(1, sizeof *(message_));                                                               \
+    lapse_result result = proto_decode(type_##_fields, (bytes_), (message_), (error_))
 
 /* Completes the command (principal, request key, grant id unless `grant_id` is NULL), validates it and encodes it into
  * the call. An empty request_id gets a random key: such a call can't be repeated by its caller, but still by this node.

@@ -39,12 +39,6 @@ struct eligibility_book {
 
 /* --- keys --------------------------------------------------------------------------------------------------------- */
 
-static bool begins(struct slice text, const char *start)
-{
-    size_t len = strlen(start);
-    return text.len >= len && memcmp(text.data, start, len) == 0;
-}
-
 /* Of "spiffe://DOMAIN/...": from the slash behind the domain on; empty when there is none. */
 static struct slice path_of(struct slice spiffe)
 {
@@ -56,17 +50,19 @@ static struct slice path_of(struct slice spiffe)
 static struct slice user_of(struct slice principal)
 {
     static const char user[] = "user:", path[] = "/user/";
-    if (begins(principal, user))
+    if (slice_starts_with(principal, slice_str(user)))
         return slice_of(principal.data + strlen(user), principal.len - strlen(user));
-    struct slice behind = begins(principal, scheme) ? path_of(principal) : (struct slice){0};
-    return begins(behind, path) ? slice_of(behind.data + strlen(path), behind.len - strlen(path)) : (struct slice){0};
+    struct slice behind = slice_starts_with(principal, slice_str(scheme)) ? path_of(principal) : (struct slice){0};
+    return slice_starts_with(behind, slice_str(path)) ? slice_of(behind.data + strlen(path), behind.len - strlen(path))
+                                                      : (struct slice){0};
 }
 
 static struct key key_of_member(struct slice member)
 {
     if (member.data[member.len - 1] == '*') {
         struct slice stem = slice_of(member.data, member.len - 1);
-        return begins(stem, scheme) ? (struct key){KEY_PATH_PREFIX, path_of(stem)} : (struct key){KEY_PREFIX, stem};
+        return slice_starts_with(stem, slice_str(scheme)) ? (struct key){KEY_PATH_PREFIX, path_of(stem)}
+                                                          : (struct key){KEY_PREFIX, stem};
     }
     struct slice user = user_of(member);
     return (struct key){KEY_MEMBER, user.len > 0 ? user : member};
@@ -232,6 +228,6 @@ void eligibility_each_of(const struct store *store, struct slice principal, elig
         return;
     }
     show_prefixes(&search, KEY_PREFIX, principal);
-    if (begins(principal, scheme))
+    if (slice_starts_with(principal, slice_str(scheme)))
         show_prefixes(&search, KEY_PATH_PREFIX, path_of(principal));
 }

@@ -28,4 +28,14 @@ struct object {
     int64_t due_ms;     /* when its module has something to do; 0: never */
 };
 
+/* A webhook's revision. */
+#define OBJECT_HOOK_BYTES 8
+static inline uint64_t object_hook_revision(const struct object *hook)
+{
+    uint64_t revision = 0;
+    for (int i = 0; i < OBJECT_HOOK_BYTES; i++)
+        revision = revision << 8 | hook->value.data[i];
+    return revision;
+}
+
 #endif

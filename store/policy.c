@@ -17,11 +17,6 @@
 #define SCHEME "spiffe://"
 #define USER_PATH "/user/"
 
-static bool starts_with(struct slice text, struct slice start)
-{
-    return text.len >= start.len && (start.len == 0 || memcmp(text.data, start.data, start.len) == 0);
-}
-
 static struct slice behind(struct slice text, size_t n)
 {
     return slice_of(text.data + n, text.len - n);
@@ -38,7 +33,7 @@ static struct slice path_of(struct slice text)
 
 struct policy_principal policy_principal_of(struct slice principal)
 {
-    struct policy_principal parts = {.text = principal, .spiffe = starts_with(principal, slice_str(SCHEME))};
+    struct policy_principal parts = {.text = principal, .spiffe = slice_starts_with(principal, slice_str(SCHEME))};
     struct slice name = principal_name(principal);
     if (name.len < principal.len)
         parts.user = name;
@@ -50,26 +45,27 @@ static bool some_domain_starts(struct slice start, struct slice name)
 {
     struct slice scheme = slice_str(SCHEME), user_path = slice_str(USER_PATH);
     if (start.len <= scheme.len)
-        return starts_with(scheme, start);
-    if (!starts_with(start, scheme) || start.data[scheme.len] == '/')
+        return slice_starts_with(scheme, start);
+    if (!slice_starts_with(start, scheme) || start.data[scheme.len] == '/')
         return false;
     struct slice path = path_of(start);
     if (path.len <= user_path.len)
-        return starts_with(user_path, path);
-    return starts_with(path, user_path) && starts_with(name, behind(path, user_path.len));
+        return slice_starts_with(user_path, path);
+    return slice_starts_with(path, user_path) && slice_starts_with(name, behind(path, user_path.len));
 }
 
 static bool starts_any_name(struct slice start, const struct policy_principal *principal)
 {
     struct slice user = slice_str("user:");
-    if (starts_with(principal->text, start))
+    if (slice_starts_with(principal->text, start))
         return true;
     if (principal->user.len == 0)
         return false;
     if (!principal->spiffe)
         return some_domain_starts(start, principal->user);
-    return start.len <= user.len ? starts_with(user, start)
-                                 : starts_with(start, user) && starts_with(principal->user, behind(start, user.len));
+    return start.len <= user.len
+               ? slice_starts_with(user, start)
+               : slice_starts_with(start, user) && slice_starts_with(principal->user, behind(start, user.len));
 }
 
 bool policy_principal_is(struct slice pattern, const struct policy_principal *principal)

@@ -47,11 +47,6 @@ static struct slice stem(const struct roles *roles, const struct role_prefix *pr
     return slice_of(member.data, member.len - 1);
 }
 
-static bool starts_with(struct slice text, struct slice start)
-{
-    return text.len >= start.len && memcmp(text.data, start.data, start.len) == 0;
-}
-
 /* The longest of the first `n` prefixes that `text` starts with, as index + 1. The greatest stem not above `text`
  * either is it, or has it among its own prefixes. */
 static uint32_t longest_prefix(const struct roles *roles, uint32_t n, struct slice text)
@@ -64,7 +59,7 @@ static uint32_t longest_prefix(const struct roles *roles, uint32_t n, struct sli
         else
             high = middle;
     }
-    while (low != 0 && !starts_with(text, stem(roles, &roles->prefixes[low - 1])))
+    while (low != 0 && !slice_starts_with(text, stem(roles, &roles->prefixes[low - 1])))
         low = roles->prefixes[low - 1].up;
     return low;
 }

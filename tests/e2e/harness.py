@@ -288,6 +288,11 @@ class Cluster:
         assert code is None or done.returncode == code, f"lapse {' '.join(map(str, args))} exited {done.returncode}, not {code}:\n{done.stdout}{done.stderr}"
         return done
 
+    def said(self, user, *args, code=0, node=None):
+        """What `lapse` printed, or, when it has to fail, what it said; against `node` alone if one is named."""
+        done = self.lapse(user, *args, *(["--endpoints", node.endpoint] if node else []), code=code)
+        return done.stdout if code == 0 else done.stderr
+
     # --- gRPC
 
     def channel(self, user, node):

@@ -59,10 +59,8 @@ class Approvals(unittest.TestCase):
     def tearDown(self):
         self.cluster.assert_one_history()
 
-    def lapse(self, user, *args, code=0):
-        """What it printed, or, when it has to fail, what it said."""
-        done = self.cluster.lapse(user, *args, code=code)
-        return done.stdout if code == 0 else done.stderr
+    def lapse(self, user, *args, **how):
+        return self.cluster.said(user, *args, **how)
 
     def request(self, user="dev1", resource="db/prod/orders", code=0, *flags):
         return self.lapse(user, "request", "--resource", resource, "--action", "read", "--duration", "10m",

@@ -48,10 +48,8 @@ class BreakGlass(unittest.TestCase):
     def tearDown(self):
         self.cluster.assert_one_history()
 
-    def lapse(self, user, *args, code=0):
-        """What it printed, or, when it has to fail, what it said."""
-        done = self.cluster.lapse(user, *args, code=code)
-        return done.stdout if code == 0 else done.stderr
+    def lapse(self, user, *args, **how):
+        return self.cluster.said(user, *args, **how)
 
     def request(self, user, *flags, resource="db/prod/orders", why="the orders are lost", code=0):
         return self.lapse(user, "request", "--resource", resource, "--action", "read", "--duration", "10m", "--justification", why,

@@ -31,11 +31,8 @@ class Eligibility(unittest.TestCase):
         for name in self.lapse("operator", "campaign", "list", "--output", "id").split():
             self.lapse("operator", "campaign", "close", name)
 
-    def lapse(self, user, *args, code=0, node=None):
-        """What it printed, or, when it has to fail, what it said."""
-        at = ["--endpoints", node.endpoint] if node else []
-        done = self.cluster.lapse(user, *args, *at, code=code)
-        return done.stdout if code == 0 else done.stderr
+    def lapse(self, user, *args, **how):
+        return self.cluster.said(user, *args, **how)
 
     def put(self, name, member="dev1", resource="db/prod/*", expires="+30d", by="operator", **kwargs):
         member = principal(member) if "*" not in member else member

@@ -22,11 +22,8 @@ class Tokens(unittest.TestCase):
         cls.cluster.__enter__()
         cls.addClassCleanup(cls.cluster.__exit__, None, None, None)
 
-    def lapse(self, user, *args, code=0, node=None):
-        """What it printed, or, when it has to fail, what it said."""
-        at = ["--endpoints", node.endpoint] if node else []
-        done = self.cluster.lapse(user, *args, *at, code=code)
-        return done.stdout if code == 0 else done.stderr
+    def lapse(self, user, *args, **how):
+        return self.cluster.said(user, *args, **how)
 
     def active(self, *flags, resource="db/prod/orders", duration="10m"):
         grant = self.lapse("dev1", "request", "--resource", resource, "--action", "read", "--duration", duration,
