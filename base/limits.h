@@ -53,7 +53,7 @@
 #define LIMIT_ROLE_BINDINGS 4096u
 /* Due timers handled, or grants of a sweep ended, by one ADVANCE command, so that a million of them never hold the loop: 2
  * ms in the store, 10 ms with all that their events set in motion (ring, audit) where three nodes share two cores. Twice
- * as many make others' writes wait twice as long and are done no sooner. */
+ * as many make others' writes wait twice as long and are done no sooner. How many one really takes, raft/pace.h decides. */
 #define LIMIT_ADVANCE_BATCH 1000u
 /* A cluster's name and unique id. */
 #define LIMIT_CLUSTER 128

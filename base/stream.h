@@ -39,6 +39,7 @@ struct stream_ops {
     size_t (*pending)(const struct stream *stream);
     void (*pause_reading)(struct stream *stream, bool paused);
     void (*close)(struct stream *stream, const struct lapse_error *why);
+    lapse_result (*send)(struct stream *stream, struct slice bytes); /* NULL: as write */
 };
 
 struct stream {
@@ -59,6 +60,12 @@ static inline void stream_set_handler(struct stream *stream, struct stream_handl
 static inline LAPSE_MUST_USE lapse_result stream_write(struct stream *stream, struct slice bytes)
 {
     return stream->ops->write(stream, bytes);
+}
+/* The same, but on their way when this returns, without a copy, unless others are queued before them: for a caller that
+ * has collected what belongs together. */
+static inline LAPSE_MUST_USE lapse_result stream_send(struct stream *stream, struct slice bytes)
+{
+    return (stream->ops->send != NULL ? stream->ops->send : stream->ops->write)(stream, bytes);
 }
 /* Bytes queued and not yet taken by the kernel. */
 static inline size_t stream_pending(const struct stream *stream)

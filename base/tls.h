@@ -81,6 +81,9 @@ lapse_result tls_connect(uv_loop_t *loop, const char *host, uint16_t port, const
                          struct stream_handler handler, void *owner, struct stream **stream,
                          struct lapse_error *error) LAPSE_MUST_USE;
 
+/* In on_close of a stream that was dialled: whether the server's machine answered that nobody listens there. */
+bool tls_stream_was_refused(const struct stream *stream);
+
 /* Whether the peer of an open TLS stream still verifies under `identity`: chain, dates, trust domain, deny list. Costs
  * two signature checks (0.2 ms): spread many over several turns of the loop. */
 bool tls_stream_still_valid(const struct stream *stream, const struct tls_identity *identity);

@@ -17,6 +17,7 @@ struct tls_dial {
     struct sockaddr_storage addresses[ADDRESSES_MAX];
     unsigned count;
     unsigned next;
+    unsigned refused;
     bool timed_out;
     uv_connect_t connect;
     char *expect; /* may be NULL */
@@ -75,6 +76,8 @@ static void on_connect(uv_connect_t *request, int status)
     /* Closing: the deadline or the owner was faster. */
     if (stream->state != TLS_CONNECTING || uv_is_closing((uv_handle_t *)&stream->tcp))
         return;
+    dial->refused += status == UV_ECONNREFUSED;
+    stream->refused = dial->refused == dial->count;
     if (status == 0)
         tls_stream_start(stream);
     else if (dial->next < dial->count)
@@ -93,6 +96,11 @@ void tls_dial_timed_out(struct tls_stream *stream)
         tls_stream_abort(stream, LAPSE_UNAVAILABLE, "%s did not answer within %u ms",
                          stream->state == TLS_RESOLVING ? "the resolver" : stream->peer.address,
                          stream->settings.connect_timeout_ms);
+}
+
+bool tls_stream_was_refused(const struct stream *stream)
+{
+    return ((const struct tls_stream *)stream)->refused;
 }
 
 /* One SYN and one retry at most; the connect deadline is usually earlier. */

@@ -64,6 +64,7 @@ struct tls_stream {
     uv_shutdown_t shutdown;
     struct stream_peer peer;
     struct lapse_error why;
+    bool refused; /* by the machine, at every address */
 
     /* Reading. */
     struct slice input; /* ciphertext that OpenSSL may take now; only set during a call into it */

@@ -85,6 +85,13 @@ static void on_shutdown(uv_shutdown_t *request, int status)
     (void)request, (void)status; /* the other side's FIN, a reset or the deadline ends the wait */
 }
 
+/* Before a call into OpenSSL: what is left there would pass for its own. To look costs less than to clear. */
+static void forget_errors(void)
+{
+    if (ERR_peek_error() != 0)
+        ERR_clear_error();
+}
+
 /* ---- sending ---- */
 
 struct write_request {
@@ -195,15 +202,15 @@ static bool kernel_is_full(const struct tls_stream *stream)
 }
 
 /* Encrypts and sends one batch; false when the stream failed. */
-static bool send_batch(struct tls_stream *stream, size_t len)
+static bool send_batch(struct tls_stream *stream, const uint8_t *bytes, size_t len)
 {
     size_t written = 0;
-    ERR_clear_error();
-    if (SSL_write_ex(stream->ssl, stream->plain.data + stream->plain_start, len, &written) != 1) {
+    forget_errors();
+    if (SSL_write_ex(stream->ssl, bytes, len, &written) != 1) {
         fail_tls(stream);
         return false;
     }
-    stream->plain_start += written;
+    CHECK(written == len); /* our BIO takes all */
     send_output(stream);
     return stream->state != TLS_CLOSED;
 }
@@ -213,7 +220,9 @@ static void flush(struct tls_stream *stream)
     size_t budget = LIMIT_STREAM_TURN;
     while (plain_len(stream) > 0 && budget > 0 && !kernel_is_full(stream)) {
         size_t len = plain_len(stream) < TLS_WRITE_BYTES ? plain_len(stream) : TLS_WRITE_BYTES;
-        if (!send_batch(stream, len))
+        const uint8_t *bytes = stream->plain.data + stream->plain_start;
+        stream->plain_start += len;
+        if (!send_batch(stream, bytes, len))
             return;
         budget -= len < budget ? len : budget;
     }
@@ -234,16 +243,22 @@ static void compact(struct tls_stream *stream)
     }
 }
 
+static lapse_result may_write(const struct tls_stream *stream, size_t len)
+{
+    size_t pending = tls_pending(&stream->stream);
+    if (stream->state != TLS_OPEN)
+        return lapse_failed(LAPSE_FAILED_PRECONDITION);
+    if (pending >= stream->settings.send_max || len > stream->settings.send_max - pending)
+        return lapse_failed(LAPSE_RESOURCE_EXHAUSTED);
+    return lapse_ok();
+}
+
 static lapse_result tls_write(struct stream *stream, struct slice bytes)
 {
     struct tls_stream *tls = (struct tls_stream *)stream;
-    size_t pending = tls_pending(stream);
-    if (tls->state != TLS_OPEN)
-        return lapse_failed(LAPSE_FAILED_PRECONDITION);
-    if (pending >= tls->settings.send_max || bytes.len > tls->settings.send_max - pending)
-        return lapse_failed(LAPSE_RESOURCE_EXHAUSTED);
-    if (bytes.len == 0)
-        return lapse_ok();
+    lapse_result allowed = may_write(tls, bytes.len);
+    if (!lapse_is_ok(allowed) || bytes.len == 0)
+        return allowed;
     compact(tls);
     /* The bound above is the smaller one: the buffer has room for the dead part, too. */
     lapse_result result = buf_append(&tls->plain, bytes.data, bytes.len);
@@ -251,6 +266,20 @@ static lapse_result tls_write(struct stream *stream, struct slice bytes)
         return result;
     tls->above_mark = tls->above_mark || tls_pending(stream) >= LIMIT_STREAM_LOW_WATER;
     tls_loop_mark(tls);
+    return lapse_ok();
+}
+
+/* Nothing waits: straight into OpenSSL. Should the stream fail over it, on_close tells, as for a queued write. */
+static lapse_result tls_send(struct stream *stream, struct slice bytes)
+{
+    struct tls_stream *tls = (struct tls_stream *)stream;
+    lapse_result allowed = may_write(tls, bytes.len);
+    if (!lapse_is_ok(allowed) || bytes.len == 0)
+        return allowed;
+    if (plain_len(tls) > 0 || kernel_is_full(tls) || bytes.len > TLS_WRITE_BYTES)
+        return tls_write(stream, bytes);
+    if (send_batch(tls, bytes.data, bytes.len))
+        tls->above_mark = tls->above_mark || tls_pending(stream) >= LIMIT_STREAM_LOW_WATER;
     return lapse_ok();
 }
 
@@ -277,7 +306,7 @@ static void read_records(struct tls_stream *stream)
 {
     while (stream->state == TLS_OPEN && !stream->paused) {
         size_t len = 0;
-        ERR_clear_error();
+        forget_errors();
         if (SSL_read_ex(stream->ssl, stream->loop->record, TLS_RECORD_BYTES, &len) == 1) {
             send_output(stream);
             deliver(stream, len);
@@ -590,7 +619,7 @@ static void tls_close(struct stream *stream, const struct lapse_error *why)
     }
 }
 
-static const struct stream_ops tls_ops = {tls_write, tls_pending, tls_pause_reading, tls_close};
+static const struct stream_ops tls_ops = {tls_write, tls_pending, tls_pause_reading, tls_close, tls_send};
 
 struct tls_stream *tls_stream_new(uv_loop_t *loop, struct tls_identity *identity, const struct tls_settings *settings,
                                   bool server)

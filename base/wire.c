@@ -26,9 +26,15 @@ static size_t tag_encode(uint32_t field, enum wire_type type, uint8_t out[VARINT
     return varint_encode((uint64_t)field << 3 | (uint64_t)type, out);
 }
 
-/* A tag and the varint behind it, in one piece. */
+/* A tag and the varint behind it, in one piece: straight into place where there is room for the longest. */
 static void put_head(struct wire_writer *writer, uint32_t field, enum wire_type type, uint64_t value)
 {
+    struct buf *out = writer->out;
+    if (!writer->failed && out->capacity - out->len >= 2 * VARINT_BYTES_MAX) {
+        out->len += tag_encode(field, type, out->data + out->len);
+        out->len += varint_encode(value, out->data + out->len);
+        return;
+    }
     uint8_t bytes[2 * VARINT_BYTES_MAX];
     size_t n = tag_encode(field, type, bytes);
     n += varint_encode(value, bytes + n);
@@ -82,7 +88,7 @@ void wire_end(struct wire_writer *writer, size_t mark)
     memcpy(writer->out->data + mark, length, n);
 }
 
-static bool read_varint(struct wire_reader *reader, uint64_t *value)
+static bool read_long_varint(struct wire_reader *reader, uint64_t *value)
 {
     uint64_t result = 0;
     for (unsigned shift = 0; shift < 70; shift += 7) {
@@ -98,6 +104,15 @@ static bool read_varint(struct wire_reader *reader, uint64_t *value)
         }
     }
     return false;
+}
+
+/* Tags, lengths and small numbers have one byte. */
+static inline bool read_varint(struct wire_reader *reader, uint64_t *value)
+{
+    if (reader->at == reader->end || *reader->at >= 0x80)
+        return read_long_varint(reader, value);
+    *value = *reader->at++;
+    return true;
 }
 
 static bool read_fixed(struct wire_reader *reader, size_t size, uint64_t *value)

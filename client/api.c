@@ -1,10 +1,8 @@
 /* lapse.h's calls: typed faces of the one core (call.c). One line a call. */
 #include "client/api_internal.h"
 
-#include <openssl/rand.h>
-#include <stdio.h>
-
 #include "base/check.h"
+#include "base/random.h"
 
 #define CLUSTER "/lapse.v1.Cluster/"
 #define ENFORCEMENT "/lapse.v1.Enforcement/"
@@ -146,10 +144,16 @@ const char *lapse_receipt_level_name(enum lapse_receipt_level level)
 
 void lapse_request_id_make(char id[LAPSE_REQUEST_ID_SIZE])
 {
+    static const char digits[] = "0123456789abcdef";
     unsigned char b[16];
-    CHECK(RAND_bytes(b, sizeof b) == 1);
+    random_bytes(b, sizeof b);
     b[6] = (b[6] & 0x0F) | 0x40; /* version 4 */
     b[8] = (b[8] & 0x3F) | 0x80; /* the RFC's variant */
-    snprintf(id, LAPSE_REQUEST_ID_SIZE, "%02x%02x%02x%02x-%02x%02x-%02x%02x-%02x%02x-%02x%02x%02x%02x%02x%02x", b[0],
-             b[1], b[2], b[3], b[4], b[5], b[6], b[7], b[8], b[9], b[10], b[11], b[12], b[13], b[14], b[15]);
+    for (size_t i = 0; i < sizeof b; i++) {
+        if (i == 4 || i == 6 || i == 8 || i == 10)
+            *id++ = '-';
+        *id++ = digits[b[i] >> 4];
+        *id++ = digits[b[i] & 15];
+    }
+    *id = '\0';
 }

@@ -39,7 +39,7 @@ bool client_post(struct lapse_client *client, struct client_task *task)
         client->tasks_tail = &task->next;
     }
     pthread_mutex_unlock(&client->lock);
-    CHECK(uv_async_send(&client->wake) == 0);
+    wake_send(&client->wake);
     return fresh;
 }
 
@@ -187,7 +187,7 @@ static void on_link_closed(void *arg)
     bool stop;
     run_tasks(client, &stop);
     uv_close((uv_handle_t *)&client->timer, NULL);
-    uv_close((uv_handle_t *)&client->wake, NULL);
+    wake_close(&client->wake, NULL);
 }
 
 static const struct link_handler link_handler = {on_link_ready, on_link_failure, on_link_asks, on_link_closed};
@@ -207,11 +207,16 @@ static void end(struct lapse_client *client)
     link_close(client->link);
 }
 
-static void on_wake(uv_async_t *async)
+/* What the tasks have begun starts now, not with the next iteration. */
+static void on_wake(struct wake *wake)
 {
-    struct lapse_client *client = async->data;
+    struct lapse_client *client = CONTAINER_OF(wake, struct lapse_client, wake);
     bool stop;
     run_tasks(client, &stop);
+    if (!TAILQ_EMPTY(&client->waiting)) {
+        CHECK(uv_timer_stop(&client->timer) == 0);
+        client_look(client);
+    }
     if (stop && !client->ending)
         end(client);
 }
@@ -249,10 +254,10 @@ static lapse_result client_init(struct lapse_client *client, struct lapse_error 
     int failed = uv_loop_init(&client->loop);
     if (failed != 0)
         return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "can't start an event loop: %s", uv_strerror(failed));
-    CHECK(uv_async_init(&client->loop, &client->wake, on_wake) == 0);
+    CHECK(wake_init(&client->wake, &client->loop, on_wake));
     CHECK(uv_timer_init(&client->loop, &client->timer) == 0);
     CHECK(pthread_mutex_init(&client->lock, NULL) == 0);
-    client->wake.data = client->timer.data = client;
+    client->timer.data = client;
     client->tasks_tail = &client->tasks;
     TAILQ_INIT(&client->waiting);
     TAILQ_INIT(&client->watches);
@@ -294,7 +299,7 @@ void lapse_client_free(struct lapse_client *client)
     pthread_mutex_lock(&client->lock);
     client->stop = true;
     pthread_mutex_unlock(&client->lock);
-    CHECK(uv_async_send(&client->wake) == 0);
+    wake_send(&client->wake);
     CHECK(pthread_join(client->thread, NULL) == 0);
     client_release(client);
 }

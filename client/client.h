@@ -13,6 +13,7 @@
 #include <sys/queue.h>
 #include <uv.h>
 
+#include "base/wake.h"
 #include "client/lapse.h"
 #include "client/link.h"
 
@@ -50,7 +51,7 @@ TAILQ_HEAD(watch_list, lapse_watch);
 
 struct lapse_client {
     uv_loop_t loop;
-    uv_async_t wake;
+    struct wake wake;
     uv_timer_t timer; /* for the earliest moment at which something waiting has to be looked at */
     pthread_t thread;
     struct link *link;

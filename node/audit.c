@@ -109,15 +109,32 @@ void audit_replaced(struct audit *audit, const struct audit_place *place)
     audit->dropped = true;
 }
 
-void audit_flush(struct audit *audit)
+/* Under the lock. */
+static void hand_over(struct audit *audit)
 {
-    tell_of_dropped(audit);
-    if (audit->telling.first == NULL)
-        return;
-    CHECK(pthread_mutex_lock(&audit->lock) == 0);
     audit_items_move(&audit->queue, &audit->telling);
-    CHECK(pthread_cond_signal(&audit->work) == 0);
+    bool enough = atomic_load_explicit(&audit->queued_bytes, memory_order_relaxed) >= AUDIT_GATHER_BYTES;
+    if (audit->writer_sleeps == AUDIT_IDLE || (audit->writer_sleeps == AUDIT_GATHERING && enough))
+        CHECK(pthread_cond_signal(&audit->work) == 0);
+}
+
+/* The writer may have been interrupted, for long, with the lock in its hand: then it is left for the next time, which
+ * is soon. What it has written comes back to be freed here, since free() takes a lock that our malloc() needs. */
+bool audit_flush(struct audit *audit)
+{
+    struct audit_items written;
+    audit_items_init(&written);
+    tell_of_dropped(audit);
+    if (audit->telling.first == NULL && !atomic_load_explicit(&audit->gives_back, memory_order_relaxed))
+        return true;
+    if (pthread_mutex_trylock(&audit->lock) != 0)
+        return false;
+    hand_over(audit);
+    audit_items_move(&written, &audit->written);
+    atomic_store_explicit(&audit->gives_back, false, memory_order_relaxed);
     CHECK(pthread_mutex_unlock(&audit->lock) == 0);
+    audit_items_free(&written);
+    return true;
 }
 
 bool audit_is_durable(struct audit *audit, uint64_t revision)
@@ -173,6 +190,14 @@ void audit_get_status(const struct audit *audit, struct audit_status *status)
                                     .full = atomic_load_explicit(&audit->full, memory_order_relaxed)};
 }
 
+uint32_t audit_pressure(const struct audit *audit)
+{
+    uint64_t queued = atomic_load_explicit(&audit->queued_bytes, memory_order_relaxed);
+    if (atomic_load_explicit(&audit->stuck, memory_order_relaxed))
+        return 0;
+    return queued < LIMIT_AUDIT_QUEUE_BYTES ? (uint32_t)(queued * 100 / LIMIT_AUDIT_QUEUE_BYTES) : 100;
+}
+
 struct blob *audit_head(struct audit *audit)
 {
     CHECK(pthread_mutex_lock(&audit->lock) == 0);
@@ -209,6 +234,8 @@ bool audit_ask(struct audit *audit, struct audit_job *job)
         audit->jobs_last = &job->next;
         audit->n_jobs++;
         CHECK(pthread_cond_broadcast(&audit->asked) == 0);
+        if (audit->writer_sleeps == AUDIT_GATHERING)
+            CHECK(pthread_cond_signal(&audit->work) == 0);
     }
     CHECK(pthread_mutex_unlock(&audit->lock) == 0);
     return taken;
@@ -232,6 +259,7 @@ static void init_shared(struct audit *audit)
     clock_condition_init(&audit->asked);
     audit_items_init(&audit->telling);
     audit_items_init(&audit->queue);
+    audit_items_init(&audit->written);
     audit_items_init(&audit->writer.batch);
     inbox_init(&audit->for_writer);
     inbox_init(&audit->for_reader);
@@ -251,13 +279,14 @@ lapse_result audit_open(const struct audit_options *options, const struct audit_
     audit->key = key;
     audit->node_id = options->node_id;
     audit->reserve_bytes = options->reserve_bytes;
+    audit->gather_us = options->gather_us != 0 ? options->gather_us : AUDIT_GATHER_US;
     audit->handler = *handler;
     audit->handler_arg = arg;
     CHECK(slice_to_cstr(slice_str(options->dir), audit->dir, sizeof audit->dir));
     CHECK(slice_to_cstr(slice_str(options->cluster), audit->cluster, sizeof audit->cluster));
     init_shared(audit);
     audit_replaced(audit, &options->start);
-    audit_flush(audit);
+    (void)audit_flush(audit);
     CHECK(pthread_create(&audit->write_thread, NULL, audit_write_main, audit) == 0);
     CHECK(pthread_create(&audit->read_thread, NULL, audit_read_main, audit) == 0);
     *out = audit;
@@ -268,8 +297,9 @@ void audit_close(struct audit *audit)
 {
     if (audit == NULL)
         return;
-    audit_flush(audit);
+    tell_of_dropped(audit);
     CHECK(pthread_mutex_lock(&audit->lock) == 0);
+    hand_over(audit);
     audit->closing = true;
     CHECK(pthread_cond_broadcast(&audit->work) == 0);
     CHECK(pthread_cond_broadcast(&audit->asked) == 0);
@@ -278,6 +308,7 @@ void audit_close(struct audit *audit)
     CHECK(pthread_join(audit->read_thread, NULL) == 0);
     audit_items_free(&audit->telling);
     audit_items_free(&audit->queue);
+    audit_items_free(&audit->written);
     audit_items_free(&audit->writer.batch);
     inbox_free(&audit->for_writer);
     inbox_free(&audit->for_reader);

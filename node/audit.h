@@ -37,6 +37,7 @@ struct audit_options {
     const char *cluster; /* its id */
     uint64_t node_id;
     uint64_t reserve_bytes;
+    int64_t gather_us; /* how long records gather for one transaction; 0: 20 ms */
     struct audit_place start; /* of the store, before anything is applied in this life */
 };
 
@@ -55,10 +56,10 @@ void audit_close(struct audit *audit);
 
 /* --- the core loop ------------------------------------------------------------------------------------------------ */
 
-/* The event at `place`, right behind the last one that was told; its bytes are copied. Handed over by the next
- * audit_flush. */
+/* The event at `place`, right behind the last one that was told; its bytes are copied. Handed over by audit_flush. */
 void audit_event(struct audit *audit, const struct audit_place *place, struct slice event);
-void audit_flush(struct audit *audit);
+/* Never waits: false leaves it for the next time, which must come soon. */
+bool audit_flush(struct audit *audit);
 /* The store was replaced by a snapshot: what lies between is a gap. */
 void audit_replaced(struct audit *audit, const struct audit_place *place);
 /* Whether the log may be dropped up to `revision`: everything up to it is on the disk, but for gaps. False asks the
@@ -82,6 +83,9 @@ struct audit_status {
     bool full;           /* the disk is: only what ends or denies access should be done */
 };
 void audit_get_status(const struct audit *audit, struct audit_status *status);
+/* How full the queue is, in percent: whoever makes events should slow down before it is full on all nodes. 0 while the
+ * database can't be written at all: then waiting doesn't help. */
+uint32_t audit_pressure(const struct audit *audit);
 
 /* The newest signed head of this node as the bytes of a lapse.v1.SignedHead, and a reference for the caller; NULL:
  * there is none yet. Never waits for the database. audit_head_revision() is 0 until there is one and changes with it.

@@ -1,12 +1,14 @@
 /* Statements are prepared once and named by an enum; whoever needs one of its own (queries) brings its text.
  *
  * Records go into the table in the order of their revisions, which is the order of the file; what they are found by has
- * partial indexes, since most records lack something. synchronous is NORMAL: in WAL mode a commit then is atomic and in
+ * partial indexes, since most records lack something. An index over all records by text would have each new one on
+ * another page, all of which each transaction writes; those by stretch have them on the few that the last one wrote. synchronous is NORMAL: in WAL mode a commit then is atomic and in
  * order, but on the disk only with the next checkpoint. One durable commit syncs all that came before it. */
 #include "node/audit_db.h"
 
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,21 +21,32 @@
 #define STEPS_BETWEEN_LOOKS 10000
 #define BUSY_MS 5000
 
+#define VERSION_2 "PRAGMA user_version = 2;"
+_Static_assert(AUDIT_STRETCH_BITS == 14, "AUDIT_DB_STRETCH says the same");
+#define INDEXES_BY_STRETCH                                                                                             \
+    "CREATE INDEX records_subject ON records(" AUDIT_DB_STRETCH ", subject) WHERE subject IS NOT NULL;"                \
+    "CREATE INDEX records_resource ON records(" AUDIT_DB_STRETCH ", resource) WHERE resource IS NOT NULL;"             \
+    "CREATE INDEX records_actor ON records(" AUDIT_DB_STRETCH ", actor) WHERE actor IS NOT NULL;"
+
 static const char schema[] =
     "CREATE TABLE records(revision INTEGER PRIMARY KEY, epoch INTEGER NOT NULL, time_ms INTEGER NOT NULL,"
     " type INTEGER NOT NULL, actor TEXT, grant_id BLOB, subject TEXT, resource TEXT, event BLOB NOT NULL, hash BLOB "
     "NOT NULL);"
     "CREATE INDEX records_grant ON records(grant_id) WHERE grant_id IS NOT NULL;"
-    "CREATE INDEX records_subject ON records(subject) WHERE subject IS NOT NULL;"
-    "CREATE INDEX records_resource ON records(resource) WHERE resource IS NOT NULL;"
-    "CREATE INDEX records_actor ON records(actor) WHERE actor IS NOT NULL;"
+    INDEXES_BY_STRETCH
     "CREATE INDEX records_sweep ON records(revision) WHERE type = 20;"
     "CREATE TABLE links(id INTEGER NOT NULL, revision INTEGER NOT NULL, PRIMARY KEY(id, revision)) WITHOUT ROWID;"
     "CREATE TABLE gaps(first INTEGER PRIMARY KEY, last INTEGER NOT NULL, hash BLOB NOT NULL);"
     "CREATE TABLE heads(revision INTEGER PRIMARY KEY, head BLOB NOT NULL);"
     "CREATE TABLE keys(node_id INTEGER NOT NULL, key BLOB NOT NULL, PRIMARY KEY(node_id, key)) WITHOUT ROWID;"
     "CREATE TABLE durable(id INTEGER PRIMARY KEY, times INTEGER NOT NULL);"
-    "PRAGMA user_version = 1;";
+    VERSION_2;
+
+/* Files of version 1 have them over all revisions. */
+static const char to_version_2[] =
+    "DROP INDEX records_subject; DROP INDEX records_resource; DROP INDEX records_actor;" INDEXES_BY_STRETCH VERSION_2;
+
+#define VERSION 2
 
 enum text {
     SQL_BEGIN,
@@ -144,11 +157,11 @@ static lapse_result read_version(struct audit_db *db, int *version, struct lapse
 }
 
 /* A file that was begun and not finished has version 0 and no table: the schema is one transaction. */
-static lapse_result make_schema(struct audit_db *db, struct lapse_error *error)
+static lapse_result change_schema(struct audit_db *db, const char *sql, struct lapse_error *error)
 {
     lapse_result result = execute(db, "BEGIN IMMEDIATE", error);
     if (lapse_is_ok(result))
-        result = execute(db, schema, error);
+        result = execute(db, sql, error);
     return lapse_is_ok(result) ? execute(db, "COMMIT", error) : result;
 }
 
@@ -160,17 +173,18 @@ static lapse_result set_up(struct audit_db *db, enum audit_db_use use, struct la
     if (use == AUDIT_DB_WRITE)
         result =
             execute(db,
-                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 8192;"
+                    "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 1000;"
                     "PRAGMA journal_size_limit = 67108864; PRAGMA cache_size = -32768; PRAGMA trusted_schema = OFF",
                     error);
     if (lapse_is_ok(result))
         result = read_version(db, &version, error);
-    if (lapse_is_ok(result) && version == 0 && use == AUDIT_DB_WRITE)
-        return make_schema(db, error);
-    if (lapse_is_ok(result) && version != 1)
-        result = lapse_fail(error, version == 0 ? LAPSE_UNAVAILABLE : LAPSE_DATA_LOSS, AUDIT_DB_NAME ": version %d",
-                            version);
-    return result;
+    if (!lapse_is_ok(result) || version == VERSION)
+        return result;
+    /* Who only reads waits for the writer. */
+    bool is_ours = version == 0 || version == 1;
+    if (!is_ours || use != AUDIT_DB_WRITE)
+        return lapse_fail(error, is_ours ? LAPSE_UNAVAILABLE : LAPSE_DATA_LOSS, AUDIT_DB_NAME ": version %d", version);
+    return change_schema(db, version == 0 ? schema : to_version_2, error);
 }
 
 static lapse_result prepare_all(struct audit_db *db, struct lapse_error *error)
@@ -182,9 +196,17 @@ static lapse_result prepare_all(struct audit_db *db, struct lapse_error *error)
     return lapse_ok();
 }
 
+/* Before SQLite is used first: figures about its memory that nobody asks for cost a lock at each allocation. */
+static void tune_sqlite(void)
+{
+    (void)sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 lapse_result audit_db_open(const char *dir, enum audit_db_use use, struct audit_db **out, struct lapse_error *error)
 {
+    static pthread_once_t tuned = PTHREAD_ONCE_INIT;
     char path[AUDIT_DB_PATH_SIZE];
+    CHECK(pthread_once(&tuned, tune_sqlite) == 0);
     struct audit_db *db = mem_calloc(1, sizeof *db);
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | (use == AUDIT_DB_WRITE ? SQLITE_OPEN_CREATE : 0);
     lapse_result result = lapse_ok();

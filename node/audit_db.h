@@ -12,6 +12,11 @@
 
 #define AUDIT_DB_NAME "audit.db"
 #define AUDIT_DB_PATH_SIZE 600
+/* Subjects, resources and actors are indexed stretch by stretch of so many revisions, so that adding a record touches what
+ * lies in the cache, however many there are. Who looks for one names the stretch, too: AUDIT_DB_STRETCH = number. */
+#define AUDIT_STRETCH_BITS 14
+#define AUDIT_STRETCH (UINT64_C(1) << AUDIT_STRETCH_BITS)
+#define AUDIT_DB_STRETCH "revision >> 14"
 
 struct audit_db;
 struct sqlite3;

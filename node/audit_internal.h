@@ -98,6 +98,7 @@ struct audit_writer {
     struct audit_fetch fetch;
     struct audit_heads heads;
     int64_t retry_us; /* the disk failed: nothing before */
+    int64_t gather_us; /* records gather until then */
     int64_t space_us; /* when to look at free space next */
     bool reserve_there;
     bool complained; /* about the disk, since it last worked */
@@ -105,10 +106,22 @@ struct audit_writer {
     uint32_t n_peers;
 };
 
+/* What a writer that sleeps waits for. */
+enum audit_sleep {
+    AUDIT_AWAKE = 0,
+    AUDIT_IDLE,     /* anything */
+    AUDIT_GATHERING /* enough records, or somebody who waits for them */
+};
+/* A transaction writes a page for each index, whole, and costs as much as hundreds of records in one: what comes right
+ * behind one gathers for so long, unless there is enough of it or somebody waits for it. */
+#define AUDIT_GATHER_US (20ll * 1000)
+#define AUDIT_GATHER_BYTES (512u * 1024)
+
 struct audit {
     char dir[512];
     char cluster[LIMIT_CLUSTER + 1];
     uint64_t node_id, reserve_bytes;
+    int64_t gather_us;
     struct audit_handler handler;
     void *handler_arg;
     struct audit_key *key;
@@ -122,6 +135,7 @@ struct audit {
     pthread_cond_t work;  /* for the writer */
     pthread_cond_t asked; /* for the reader */
     struct audit_items queue;
+    struct audit_items written; /* for the core to free */
     struct audit_inbox for_writer, for_reader;
     struct audit_job *jobs, **jobs_last;
     uint32_t n_jobs;
@@ -129,6 +143,7 @@ struct audit {
     struct blob *head;
     uint64_t peers[LIMIT_PEERS];
     uint32_t n_peers;
+    enum audit_sleep writer_sleeps;
     bool closing;
 
     pthread_mutex_t file; /* guards `reading`: held by the reader while it works, by the writer to put the file aside */
@@ -140,7 +155,9 @@ struct audit {
     _Atomic(uint64_t) whole, newest, head_revision;
     _Atomic(uint64_t) gaps_total, corrupt;
     _Atomic(int64_t) time_ms;
+    _Atomic(bool) gives_back; /* `written` is not empty */
     _Atomic(bool) full;
+    _Atomic(bool) stuck; /* the last transaction failed */
 
     struct audit_writer writer;
     pthread_t write_thread, read_thread;

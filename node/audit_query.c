@@ -48,10 +48,19 @@ static void add_types(uint64_t types, char *sql)
     strcat(sql, ")");
 }
 
+/* Whether it is found by an index that is kept stretch by stretch; that of grants is better, and over everything. */
+static bool is_by_stretch(const struct audit_filter *filter)
+{
+    return !has_grant(filter) && (filter->subject.len > 0 || filter->actor.len > 0 ||
+                                  (filter->resource.len > 0 && !is_subtree(filter->resource)));
+}
+
 /* A subtree is looked through (the +): its records lie anywhere, and would have to be sorted. */
 static void write_sql(const struct audit_filter *filter, bool descending, char sql[SQL_SIZE])
 {
     (void)snprintf(sql, SQL_SIZE, "SELECT " AUDIT_DB_ROW " FROM records WHERE revision BETWEEN ?1 AND ?2");
+    if (is_by_stretch(filter))
+        strcat(sql, " AND " AUDIT_DB_STRETCH " = ?8");
     if (has_grant(filter))
         strcat(sql, " AND grant_id = ?3");
     if (filter->subject.len > 0)
@@ -64,12 +73,6 @@ static void write_sql(const struct audit_filter *filter, bool descending, char s
         strcat(sql, " AND actor = ?7");
     add_types(filter->types, sql);
     strcat(sql, descending ? " ORDER BY revision DESC" : " ORDER BY revision");
-}
-
-static bool is_indexed(const struct audit_filter *filter)
-{
-    return has_grant(filter) || filter->subject.len > 0 || filter->actor.len > 0 ||
-           (filter->resource.len > 0 && !is_subtree(filter->resource));
 }
 
 static void bind_text(sqlite3_stmt *statement, int at, struct slice text)
@@ -168,6 +171,18 @@ static lapse_result put_rows(struct audit_db *db, struct sqlite3_stmt *statement
     return lapse_ok();
 }
 
+/* What lies in one stretch. */
+static struct range next_stretch(const struct range *rest, bool descending)
+{
+    struct range slice = *rest;
+    uint64_t begin = rest->last & ~(AUDIT_STRETCH - 1), end = rest->first | (AUDIT_STRETCH - 1);
+    if (descending && slice.first < begin)
+        slice.first = begin;
+    else if (!descending && slice.last > end)
+        slice.last = end;
+    return slice;
+}
+
 static struct range next_slice(const struct range *rest, bool descending, uint64_t size)
 {
     struct range slice = *rest;
@@ -192,7 +207,8 @@ static lapse_result fill(struct audit_db *db, struct page *page, struct range *r
 {
     struct audit_job *job = page->job;
     char sql[SQL_SIZE];
-    uint64_t size = is_indexed(&job->filter) ? UINT64_C(50) * SLICE : SLICE;
+    bool by_stretch = is_by_stretch(&job->filter);
+    uint64_t size = by_stretch || has_grant(&job->filter) ? UINT64_C(50) * SLICE : SLICE;
     uint64_t looks = 0, looks_max = size * (LIMIT_AUDIT_LOOKS / SLICE);
     int64_t until_us = clock_boot_us() + PAGE_US;
     lapse_result result = lapse_ok();
@@ -203,10 +219,13 @@ static lapse_result fill(struct audit_db *db, struct page *page, struct range *r
     bind_filter(statement, &job->filter);
     while (lapse_is_ok(result) && rest->first <= rest->last && !page->full && looks < looks_max &&
            clock_boot_us() < until_us) {
-        struct range slice = next_slice(rest, job->descending, size);
+        struct range slice =
+            by_stretch ? next_stretch(rest, job->descending) : next_slice(rest, job->descending, size);
         (void)sqlite3_reset(statement);
         CHECK(sqlite3_bind_int64(statement, 1, (int64_t)slice.first) == SQLITE_OK &&
               sqlite3_bind_int64(statement, 2, (int64_t)slice.last) == SQLITE_OK);
+        if (by_stretch)
+            CHECK(sqlite3_bind_int64(statement, 8, (int64_t)(slice.first >> AUDIT_STRETCH_BITS)) == SQLITE_OK);
         result = put_rows(db, statement, page);
         if (lapse_is_ok(result) && !page->full && !audit_db_was_last(db))
             break;

@@ -19,6 +19,7 @@
 #include "base/check.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 
 #define IDLE_MS 100u
 #define RETRY_US (1000ll * 1000)
@@ -157,6 +158,7 @@ void audit_set_aside(struct audit *audit, const struct lapse_error *why)
 static void complain(struct audit *audit, const struct lapse_error *why)
 {
     audit->writer.retry_us = clock_boot_us() + RETRY_US;
+    atomic_store(&audit->stuck, true);
     if (audit->writer.complained)
         return;
     audit->writer.complained = true;
@@ -223,20 +225,34 @@ static bool wants_durable(const struct audit *audit)
     return wanted > atomic_load(&audit->durable) && audit->writer.told.revision >= wanted;
 }
 
+static void give_back(struct audit *audit, struct audit_items *written)
+{
+    CHECK(pthread_mutex_lock(&audit->lock) == 0);
+    audit_items_move(&audit->written, written);
+    atomic_store_explicit(&audit->gives_back, true, memory_order_relaxed);
+    CHECK(pthread_mutex_unlock(&audit->lock) == 0);
+}
+
 /* Items up to `end` are in the database. */
 static void drop_items(struct audit *audit, const struct audit_item *end)
 {
-    struct audit_items *batch = &audit->writer.batch;
+    struct audit_items *batch = &audit->writer.batch, written;
+    uint64_t bytes = 0;
+    audit_items_init(&written);
     while (batch->first != end) {
         struct audit_item *item = batch->first;
         batch->first = item->next;
+        item->next = NULL;
+        *written.last = item;
+        written.last = &item->next;
+        bytes += sizeof *item + item->len;
         if (item->place.revision >= audit->writer.told.revision)
             audit->writer.told = item->place;
-        atomic_fetch_sub_explicit(&audit->queued_bytes, sizeof *item + item->len, memory_order_relaxed);
-        free(item);
     }
     if (batch->first == NULL)
         batch->last = &batch->first;
+    atomic_fetch_sub_explicit(&audit->queued_bytes, bytes, memory_order_relaxed);
+    give_back(audit, &written);
 }
 
 /* Into one transaction: `*end` is the first item that is not in it. */
@@ -261,6 +277,7 @@ static void note_success(struct audit *audit, const struct audit_book *book)
         atomic_fetch_add(&audit->gaps_total, 1);
     writer->book = *book;
     writer->complained = false;
+    atomic_store(&audit->stuck, false);
     audit_publish(audit);
 }
 
@@ -279,6 +296,7 @@ static void write_batch(struct audit *audit, int64_t now_us)
     }
     drop_items(audit, end);
     note_success(audit, &book);
+    writer->gather_us = now_us + audit->gather_us;
     if (durable)
         atomic_store(&audit->durable, writer->told.revision);
 }
@@ -297,15 +315,45 @@ static void take_frame(struct audit *audit, struct audit_inbox_frame *inbox, int
     free(inbox);
 }
 
-/* Whether there is something to do at once. Under the lock. */
-static bool is_idle(const struct audit *audit)
+/* Under the lock: the reader has a question about what is not written yet, or the log waits to be dropped. */
+static bool somebody_waits(const struct audit *audit)
+{
+    if (atomic_load(&audit->durable_wanted) > atomic_load(&audit->durable))
+        return true;
+    for (const struct audit_job *job = audit->jobs; job != NULL; job = job->next)
+        if (job->upto > audit->published.newest)
+            return true;
+    return false;
+}
+
+/* Under the lock. */
+static bool is_gathering(const struct audit *audit, int64_t now_us)
+{
+    return now_us < audit->writer.gather_us && !audit->closing && !somebody_waits(audit) &&
+           atomic_load_explicit(&audit->queued_bytes, memory_order_relaxed) < AUDIT_GATHER_BYTES;
+}
+
+/* Whether there is nothing to do at once. Under the lock. */
+static bool is_idle(const struct audit *audit, bool gathering)
 {
     const struct audit_writer *writer = &audit->writer;
     bool broken = writer->db == NULL || writer->retry_us > clock_boot_us();
     if (audit->for_writer.n > 0)
         return false;
-    return broken || (audit->queue.first == NULL && writer->batch.first == NULL && !wants_durable(audit) &&
-                      audit_verify_is_over(&writer->verify));
+    return broken || ((gathering || audit->queue.first == NULL) && writer->batch.first == NULL &&
+                      !wants_durable(audit) && audit_verify_is_over(&writer->verify));
+}
+
+/* Until woken, or until something may have fallen due. Under the lock. */
+static void sleep_a_while(struct audit *audit, bool gathering)
+{
+    int64_t left_ms = gathering ? (audit->writer.gather_us - clock_boot_us()) / 1000 + 1 : IDLE_MS;
+    left_ms = left_ms < 1 ? 1 : left_ms > IDLE_MS ? IDLE_MS : left_ms;
+    struct timespec until = clock_moment_after((uint32_t)left_ms);
+    audit->writer_sleeps = gathering ? AUDIT_GATHERING : AUDIT_IDLE;
+    int status = pthread_cond_timedwait(&audit->work, &audit->lock, &until);
+    CHECK(status == 0 || status == ETIMEDOUT);
+    audit->writer_sleeps = AUDIT_AWAKE;
 }
 
 /* False at the end: everything is written, or can't be. */
@@ -313,12 +361,10 @@ static bool take(struct audit *audit, struct audit_inbox_frame **frame)
 {
     struct audit_writer *writer = &audit->writer;
     CHECK(pthread_mutex_lock(&audit->lock) == 0);
-    if (is_idle(audit) && !audit->closing) {
-        struct timespec until = clock_moment_after(IDLE_MS);
-        int status = pthread_cond_timedwait(&audit->work, &audit->lock, &until);
-        CHECK(status == 0 || status == ETIMEDOUT);
-    }
-    if (writer->batch.first == NULL)
+    bool gathering = is_gathering(audit, clock_boot_us());
+    if (is_idle(audit, gathering) && !audit->closing)
+        sleep_a_while(audit, gathering);
+    if (writer->batch.first == NULL && !is_gathering(audit, clock_boot_us()))
         audit_items_move(&writer->batch, &audit->queue);
     *frame = audit_inbox_take(&audit->for_writer);
     memcpy(writer->peers, audit->peers, sizeof writer->peers);
@@ -342,6 +388,7 @@ void *audit_write_main(void *arg)
 {
     struct audit *audit = arg;
     struct audit_inbox_frame *frame = NULL;
+    thread_give_way();
     audit->writer.reserve_there = has_reserve(audit);
     while (take(audit, &frame)) {
         int64_t now_us = clock_boot_us();

@@ -19,6 +19,8 @@
 #define STEP_DOWN_POLL_MS 10
 #define FLUSH_ROUNDS 4
 #define CORE_MAILBOX_MAX 65536u
+/* What a WatchResponse adds to an event, at most. */
+#define WATCH_EVENT_HEAD 32u
 
 /* --- what the replica asks for --------------------------------------------------------------------------------- */
 
@@ -29,13 +31,30 @@ static void io_clock(void *arg, struct replica_time *now)
     now->wall_ms = clock_wall_ms();
 }
 
+static void submit_jobs(struct core *core)
+{
+    while (core->jobs != NULL) {
+        struct storage_job *job = core->jobs;
+        core->jobs = job->next;
+        disk_thread_submit(core->disk_thread, job);
+    }
+    core->last_job = &core->jobs;
+}
+
+/* A leader's frames with new entries go out before its own disk is woken, which may take this thread's place: two
+ * followers, or one and this node, make a majority, and those have further to go. */
 static void io_storage(void *arg, struct storage_job *job)
 {
     struct core *core = arg;
-    if (core->closing)
+    if (core->closing) {
         storage_job_free(job); /* too late to be done: the node is past its last promise */
-    else
-        disk_thread_submit(core->disk_thread, job);
+        return;
+    }
+    job->next = NULL;
+    *core->last_job = job;
+    core->last_job = &job->next;
+    if (core->replica == NULL || !core_is_leader(core))
+        submit_jobs(core);
 }
 
 static void io_send(void *arg, uint64_t to, struct slice frame)
@@ -74,6 +93,7 @@ static void on_event(void *arg, const struct store_event *event)
         ring_set_epoch(core->ring, epoch);
     struct buf bytes;
     buf_init(&bytes, LIMIT_MESSAGE_OUT);
+    CHECK(lapse_is_ok(buf_reserve(&bytes, event->encoded.len + WATCH_EVENT_HEAD)));
     CHECK(lapse_is_ok(proto_encode_watch_event(epoch, event->encoded, &bytes)));
     ring_append(core->ring, ring_event_new(event, blob_new(buf_slice(&bytes))));
     buf_free(&bytes);
@@ -227,13 +247,20 @@ static void on_link(void *arg, uint64_t id, bool outgoing, bool up, const struct
                  LOG_STR("error", error != NULL ? error->message : "closed"));
 }
 
+static void on_gone(void *arg, uint64_t id)
+{
+    struct core *core = arg;
+    log_warn("peer's process is gone", LOG_U64("peer", id));
+    replica_peer_gone(core->replica, id);
+}
+
 static lapse_result on_home(void *arg, uint64_t id, uint64_t home, struct lapse_error *error)
 {
     struct core *core = arg;
     return homes_check(&core->homes, id, home, error);
 }
 
-static const struct peers_handler peers_handler = {.on_frame = on_frame, .on_link = on_link, .on_home = on_home};
+static const struct peers_handler peers_handler = {.on_frame = on_frame, .on_link = on_link, .on_gone = on_gone, .on_home = on_home};
 
 /* --- the loop --------------------------------------------------------------------------------------------------- */
 
@@ -295,22 +322,14 @@ static void on_check(uv_check_t *check)
     flush(core);
 }
 
-/* The work of one iteration is the time between two prepares, less what the poll slept. */
-static void measure_iteration(struct core *core)
-{
-    uint64_t now_ns = uv_hrtime(), idle_ns = uv_metrics_idle_time(core->loop);
-    if (core->iteration_ns != 0)
-        metric_max(METRIC_LOOP_US_MAX, (int64_t)(now_ns - core->iteration_ns - (idle_ns - core->idle_ns)) / 1000);
-    core->iteration_ns = now_ns;
-    core->idle_ns = idle_ns;
-}
-
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct core *core = prepare->data;
+    submit_jobs(core); /* TLS has written what the check left it */
     flush(core);
+    submit_jobs(core);
     arm_timer(core);
-    measure_iteration(core);
+    loop_meter_turn(&core->meter, uv_hrtime(), uv_metrics_idle_time(core->loop));
 }
 
 /* --- opening ---------------------------------------------------------------------------------------------------- */
@@ -398,6 +417,7 @@ static void open_handles(struct core *core)
     core->prepare.data = core->check.data = core->due.data = core->pulse.data = core->step_down.data = core;
     core_turns_init(core);
     core->handles = 6;
+    core->last_job = &core->jobs;
     core->watchdog_us = (int64_t)notify_watchdog_interval_us();
     mailbox_init(&core->mailbox, core->loop, CORE_MAILBOX_MAX);
 }
@@ -557,6 +577,7 @@ static void on_peers_closed(void *arg)
 
 void core_close(struct core *core, void (*closed)(void *arg), void *arg)
 {
+    submit_jobs(core);
     core->closing = true;
     core_hooks_close(core);
     core->closed = closed;

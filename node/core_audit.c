@@ -125,8 +125,9 @@ bool core_audit_may_drop(struct core *core, uint64_t revision)
 
 void core_audit_flush(struct core *core)
 {
+    replica_set_pressure(core->replica, audit_pressure(core->audit->audit));
     audit_set_time(core->audit->audit, core_time_ms(core));
-    audit_flush(core->audit->audit);
+    (void)audit_flush(core->audit->audit);
 }
 
 /* --- figures ------------------------------------------------------------------------------------------------------ */

@@ -41,9 +41,7 @@ enum core_op {
 };
 
 struct tracked;
-
-/* A caller's texts, owned: the filter and the query point into `text`. */
-#define CORE_CALL_TEXT_SIZE 2560
+struct core_text;
 
 struct core_call {
     struct mail mail;
@@ -77,8 +75,8 @@ struct core_call {
     uint32_t wait;         /* lapse.v1.WaitLevel; revocations only */
     int64_t wait_until_us; /* boot time at which the wait is over */
     bool open_ended;       /* its caller has set no deadline */
-    uint8_t text[CORE_CALL_TEXT_SIZE];
-    size_t text_len;
+    uint8_t *place;          /* SCAN_LOCKS: the room for `after` */
+    struct core_text *texts; /* the caller's, owned: the filter, the query and others point into them */
 
     /* The answer: `error.code` LAPSE_OK, or why not. */
     struct lapse_error error;
@@ -102,8 +100,9 @@ struct core_call {
     _Atomic(bool) abandoned;
 };
 
-/* Copies a NUL-terminated text into the call's own memory; an empty slice when it is empty. The texts of one message
- * always fit: CORE_CALL_TEXT_SIZE is checked against their limits in core_question.c. */
+/* Room of the call's own, as long as it lives. A watch is a call that lives for weeks: it keeps no more than it has to. */
+uint8_t *core_call_room(struct core_call *call, size_t len);
+/* Copies a text into such room; an empty slice when it is empty. */
 struct slice core_call_keep(struct core_call *call, const char *text, size_t len);
 
 /* Any thread, for a call that was asked and is not answered yet: nobody waits for it any more. If it waits for a

@@ -5,6 +5,7 @@
 #include <stdatomic.h>
 
 #include "node/core.h"
+#include "node/loop_meter.h"
 #include "proto/encode.h"
 #include "raft/disk_thread.h"
 #include "raft/homes.h"
@@ -20,6 +21,7 @@ struct core {
     struct disk *disk;
     struct log *log;
     struct disk_thread *disk_thread;
+    struct storage_job *jobs, **last_job; /* the leader's, until its frames are out */
     struct replica *replica;
     struct peers *peers;
     struct homes homes;
@@ -32,7 +34,7 @@ struct core {
     uv_check_t check;     /* after the poll: flushes what it brought */
     uv_timer_t due;       /* replica_next_due_us */
     uv_timer_t pulse;     /* gauges, readiness, disk space */
-    uint64_t iteration_ns, idle_ns; /* see measure_iteration */
+    struct loop_meter meter;
 
     struct mail *line_head, **line_tail; /* calls whose answers are long, in the order in which they came */
     uint32_t line_length;

@@ -8,15 +8,13 @@
 /* As of a slice of grants; one lock more always fits. */
 #define SLICE_BYTES_MAX (64u * 1024)
 
-_Static_assert(LIMIT_SCOPE + LIMIT_POINT_ID + LIMIT_OBJECT_NAME <= CORE_CALL_TEXT_SIZE,
-               "a point's question has room for the name at which its scan stands");
-
-/* In the call's own memory, behind its texts, where the one before stood. */
+/* In room of the call's own, where the one before stood. */
 static void keep_place(struct core_call *call, struct slice name)
 {
-    uint8_t *at = call->after.len > 0 ? (uint8_t *)(uintptr_t)call->after.data : call->text + call->text_len;
-    CHECK(at + name.len <= call->text + sizeof call->text);
+    uint8_t *at = call->place != NULL ? call->place : core_call_room(call, LIMIT_OBJECT_NAME);
+    CHECK(name.len <= LIMIT_OBJECT_NAME);
     memcpy(at, name.data, name.len);
+    call->place = at;
     call->after = slice_of(at, name.len);
 }
 

@@ -45,6 +45,9 @@ static void set_gauges(struct core *core)
     metric_set(METRIC_COMMIT_INDEX, (int64_t)status.commit_index);
     metric_set(METRIC_APPLIED_INDEX, (int64_t)status.applied_index);
     metric_set(METRIC_ELECTIONS, (int64_t)status.elections);
+    metric_set(METRIC_HINTS_TAKEN, (int64_t)status.hints.taken);
+    metric_set(METRIC_HINTS_BEGUN, (int64_t)status.hints.begun);
+    metric_set(METRIC_HINTS_WRONG, (int64_t)status.hints.wrong);
     metric_set(METRIC_SNAPSHOTS_TAKEN, (int64_t)status.snapshots_taken);
     metric_set(METRIC_SNAPSHOTS_INSTALLED, (int64_t)status.snapshots_installed);
     metric_set(METRIC_REVISION, (int64_t)store_revision(replica_store(core->replica)));

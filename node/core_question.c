@@ -5,6 +5,11 @@
 #include "base/check.h"
 #include "node/core_internal.h"
 
+struct core_text {
+    struct core_text *next;
+    uint8_t bytes[];
+};
+
 struct core_call *core_call_new(enum core_op op, const char *principal, int64_t timeout_ms)
 {
     struct core_call *call = mem_calloc(1, sizeof *call);
@@ -17,6 +22,15 @@ struct core_call *core_call_new(enum core_op op, const char *principal, int64_t 
     return call;
 }
 
+static void free_texts(struct core_text *text)
+{
+    while (text != NULL) {
+        struct core_text *next = text->next;
+        free(text);
+        text = next;
+    }
+}
+
 void core_call_free(struct core_call *call)
 {
     if (call == NULL)
@@ -24,25 +38,23 @@ void core_call_free(struct core_call *call)
     buf_free(&call->command);
     buf_free(&call->response);
     buf_free(&call->guards);
+    free_texts(call->texts);
     free(call);
 }
 
-/* The longest message that is kept: a List filter (subject, resource, requester, approver, ticket, policy) or a Check.
- */
-_Static_assert(CORE_CALL_TEXT_SIZE >=
-                   LIMIT_SUBJECT + LIMIT_RESOURCE + 4 * LIMIT_PRINCIPAL + LIMIT_TICKET + LIMIT_POLICY + LIMIT_LABEL_KEY + 1 +
-                       LIMIT_LABEL_VALUE,
-               "a filter fits");
-_Static_assert(CORE_CALL_TEXT_SIZE >= LIMIT_SUBJECT + LIMIT_RESOURCE + LIMIT_ACTION + LIMIT_PRINCIPAL + 32 + 64,
-               "a check fits");
+uint8_t *core_call_room(struct core_call *call, size_t len)
+{
+    struct core_text *text = mem_alloc(sizeof *text + len);
+    text->next = call->texts;
+    call->texts = text;
+    return text->bytes;
+}
 
 struct slice core_call_keep(struct core_call *call, const char *text, size_t len)
 {
     if (len == 0)
         return slice_of(NULL, 0);
-    CHECK(len <= sizeof call->text - call->text_len);
-    uint8_t *at = call->text + call->text_len;
-    memcpy(at, text, len);
-    call->text_len += len;
-    return slice_of(at, len);
+    uint8_t *room = core_call_room(call, len);
+    memcpy(room, text, len);
+    return slice_of(room, len);
 }

@@ -1,10 +1,10 @@
 #include "node/edge_internal.h"
 
-#include <openssl/rand.h>
 #include <stdlib.h>
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/random.h"
 #include "node/metrics.h"
 #include "proto/health.h"
 #include "proto/reflection.h"
@@ -34,7 +34,7 @@ struct grant_id edge_new_grant_id(const struct edge *edge)
 {
     uint8_t random[10];
     int64_t now_ms = core_time_ms(edge->core);
-    CHECK(RAND_bytes(random, sizeof random) == 1);
+    random_bytes(random, sizeof random);
     return grant_id_make(now_ms != 0 ? now_ms : clock_wall_ms(), random);
 }
 
@@ -125,14 +125,14 @@ static bool on_accept(void *arg, struct stream *stream, const char *address)
 /* --- the loop -------------------------------------------------------------------------------------------------------
  */
 
-static void on_ring_wake(uv_async_t *wake)
+static void on_ring_wake(struct wake *wake)
 {
-    feed_pump_all(wake->data);
+    feed_line_all_due(CONTAINER_OF(wake, struct edge, ring_wake));
 }
 
 static void on_tick(uv_timer_t *timer)
 {
-    feed_tick_all(timer->data);
+    feed_line_all_due(timer->data); /* each looks at the clock in its turn */
 }
 
 static void add_methods(struct edge *edge, const struct grpc_method *methods, size_t n)
@@ -163,9 +163,10 @@ static void collect_methods(struct edge *edge)
 static void open_handles(struct edge *edge)
 {
     mailbox_init(&edge->mailbox, edge->loop, EDGE_MAILBOX_MAX);
-    CHECK(uv_async_init(edge->loop, &edge->ring_wake, on_ring_wake) == 0);
+    feed_line_open(edge);
+    CHECK(wake_init(&edge->ring_wake, edge->loop, on_ring_wake));
     CHECK(uv_timer_init(edge->loop, &edge->tick) == 0);
-    edge->ring_wake.data = edge->tick.data = edge;
+    edge->tick.data = edge;
     CHECK(uv_timer_start(&edge->tick, on_tick, TICK_MS, TICK_MS) == 0);
 }
 
@@ -198,7 +199,7 @@ uint16_t edge_port(const struct edge *edge)
 
 void edge_wake(struct edge *edge)
 {
-    CHECK(uv_async_send(&edge->ring_wake) == 0);
+    wake_send(&edge->ring_wake);
 }
 
 struct mailbox *edge_mailbox(struct edge *edge)
@@ -240,8 +241,9 @@ void edge_drain(struct edge *edge, uint32_t grace_ms, void (*drained)(void *arg)
 void edge_close(struct edge *edge)
 {
     mailbox_close(&edge->mailbox);
+    feed_line_close(edge);
     health_free(edge->health);
-    uv_close((uv_handle_t *)&edge->ring_wake, NULL);
+    wake_close(&edge->ring_wake, NULL);
     uv_close((uv_handle_t *)&edge->tick, NULL);
 }
 

@@ -3,6 +3,7 @@
 #define LAPSE_NODE_EDGE_INTERNAL_H
 
 #include "node/edge.h"
+#include "node/feed_line.h"
 #include "proto/health.h"
 
 /* A call without a deadline of its own gets this one, and none gets more than the most. */
@@ -27,13 +28,13 @@ struct edge {
     struct tls_identity *identity;
     struct tls_listener *listener;
     struct mailbox mailbox;
-    uv_async_t ring_wake;
+    struct wake ring_wake;
     uv_timer_t tick; /* progress marks, revalidation of certificates */
     struct health *health;
     struct grpc_method *methods;
     size_t n_methods;
     struct edge_connection *connections;
-    struct feed *feeds; /* watches and enforcement points */
+    struct feed_line line; /* watches and enforcement points */
     bool draining;
     bool listener_closed;
     void (*drained)(void *arg);
@@ -59,9 +60,7 @@ const struct grpc_method *service_governance_methods(size_t *n);
 const struct grpc_method *service_enforcement_methods(size_t *n);
 const struct grpc_method *service_audit_methods(size_t *n);
 
-/* feed.c, called by the edge: the ring has grown; time passes; the node stops. */
-void feed_pump_all(struct edge *edge);
-void feed_tick_all(struct edge *edge);
+/* feed.c: the node stops. */
 void feed_end_all(struct edge *edge);
 
 /* service_unary.c: what every unary method shares. `prepare` decodes and validates the message into `call`; on failure

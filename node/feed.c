@@ -15,6 +15,7 @@
 
 static void send_blob(struct feed *feed, struct blob *message)
 {
+    feed_line_spend(&feed->edge->line, message->len);
     feed->writable = grpc_call_send(feed->grpc, message);
 }
 
@@ -41,9 +42,7 @@ void feed_mark(struct feed *feed, uint64_t revision,
 static void send_event(struct feed *feed, const struct ring_event *event)
 {
     send_blob(feed, event->payload);
-    feed->sent_ms = clock_boot_ms();
     feed->told = event->revision;
-    metric_add(METRIC_EVENTS_SENT, 1);
 }
 
 static void become_ended(struct feed *feed)
@@ -166,12 +165,19 @@ static bool changes_roles(uint32_t type)
  * that is asked anew), and leaves the cursor there. */
 static void send_batch(struct feed *feed, struct ring_event **events, uint32_t n, uint64_t before)
 {
+    uint32_t sent = 0;
     feed->revision = before;
     for (uint32_t i = 0; i < n && feed->writable && !feed->recheck; i++) {
         feed->revision = events[i]->revision;
         feed->recheck = feed->recheck || changes_roles(events[i]->type);
-        if (feed->handler->wants(feed, events[i]))
-            send_event(feed, events[i]);
+        if (!feed->handler->wants(feed, events[i]))
+            continue;
+        send_event(feed, events[i]);
+        sent++;
+    }
+    if (sent > 0) {
+        feed->sent_ms = clock_boot_ms();
+        metric_add(METRIC_EVENTS_SENT, sent);
     }
     for (uint32_t k = 0; k < n; k++)
         ring_event_unref(events[k]);
@@ -231,6 +237,8 @@ static void on_answer(struct feed *feed)
     const struct lapse_error *error = &feed->asked->error;
     if (feed->stage == FEED_ENDED)
         return;
+    if (error->code == LAPSE_OK && feed->handler->judged != NULL)
+        feed->handler->judged(feed);
     if (error->code != LAPSE_OK)
         feed_end(feed, error->code, error->message);
     else if (feed->stage == FEED_OPENING)
@@ -253,25 +261,6 @@ static void on_answer_mail(struct mail *mail)
 
 /* --- its life ----------------------------------------------------------------------------------------------------- */
 
-static void link_feed(struct feed *feed)
-{
-    struct edge *edge = feed->edge;
-    feed->next = edge->feeds;
-    if (feed->next != NULL)
-        feed->next->prev = feed;
-    edge->feeds = feed;
-}
-
-static void unlink_feed(struct feed *feed)
-{
-    if (feed->prev != NULL)
-        feed->prev->next = feed->next;
-    else
-        feed->edge->feeds = feed->next;
-    if (feed->next != NULL)
-        feed->next->prev = feed->prev;
-}
-
 lapse_result feed_init(struct feed *feed, struct grpc_call *grpc, enum core_op opening_op,
                        const struct feed_handler *handler, struct lapse_error *error)
 {
@@ -286,7 +275,7 @@ lapse_result feed_init(struct feed *feed, struct grpc_call *grpc, enum core_op o
     feed->asked->owner = feed;
     feed->asked->reply_to = &feed->edge->mailbox;
     feed->asked->answered = on_answered;
-    link_feed(feed);
+    feed_line_join(&feed->edge->line, feed);
     lapse_result result = admission_begin(feed->edge->admission, connection->entry, error);
     if (lapse_is_ok(result))
         feed->entry = connection->entry;
@@ -318,7 +307,7 @@ void feed_closed(struct feed *feed)
     become_ended(feed);
     if (feed->entry != NULL)
         admission_end(feed->edge->admission, feed->entry);
-    unlink_feed(feed);
+    feed_line_leave(&feed->edge->line, feed);
     feed->grpc = NULL;
     feed_release(feed);
 }
@@ -326,31 +315,31 @@ void feed_closed(struct feed *feed)
 /* --- for the edge --------------------------------------------------------------------------------------------------
  */
 
-void feed_pump_all(struct edge *edge)
-{
-    for (struct feed *feed = edge->feeds; feed != NULL; feed = feed->next)
-        feed_pump(feed);
-}
-
 static bool is_idle(const struct feed *feed, int64_t now_ms)
 {
     return feed->stage == FEED_STREAMING && feed->writable && !feed->waits &&
            now_ms - feed->sent_ms >= feed->progress_ms;
 }
 
-void feed_tick_all(struct edge *edge)
+static bool has_all(const struct feed *feed, const struct feed_news *news)
 {
-    int64_t now_ms = clock_boot_ms();
-    for (struct feed *feed = edge->feeds; feed != NULL; feed = feed->next) {
-        if (is_idle(feed, now_ms))
-            feed_mark(feed, feed->revision, proto_encode_watch_progress);
-        if (feed->stage != FEED_ENDED && feed->handler->tick != NULL)
-            feed->handler->tick(feed, now_ms);
-    }
+    return feed->stage == FEED_STREAMING && feed->revision == news->revision && feed->epoch == news->epoch &&
+           !feed->recheck;
+}
+
+void feed_turn(struct feed *feed, const struct feed_news *news)
+{
+    if (!has_all(feed, news))
+        feed_pump(feed);
+    if (is_idle(feed, news->now_ms))
+        feed_mark(feed, feed->revision, proto_encode_watch_progress);
+    if (feed->stage != FEED_ENDED && feed->handler->tick != NULL)
+        feed->handler->tick(feed, news->now_ms);
 }
 
 void feed_end_all(struct edge *edge)
 {
-    for (struct feed *feed = edge->feeds; feed != NULL; feed = feed->next)
+    struct feed *feed = NULL;
+    TAILQ_FOREACH (feed, &edge->line.feeds, in_line)
         feed_end(feed, LAPSE_UNAVAILABLE, feed->handler->farewell);
 }

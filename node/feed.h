@@ -30,6 +30,8 @@ struct feed;
 struct feed_handler {
     /* The opening question was answered (feed->asked): go on with feed_stream or feed_snapshot, now or later. */
     void (*opened)(struct feed *feed);
+    /* NULL, or: `asked` says (again) who asks and what they may see. */
+    void (*judged)(struct feed *feed);
     /* NULL, or: something is new in the ring, or the stream writable, while OPENING. */
     void (*opening)(struct feed *feed);
     /* Whether the subscriber gets this event; asked once for each event, in order. */
@@ -66,7 +68,8 @@ struct feed {
     uint32_t progress_ms; /* a mark after so long without an event */
     int64_t sent_ms;      /* when the last event or mark went out */
     uint32_t holds;       /* the stream, a question at the core, and whatever the service has under way */
-    struct feed *next, *prev;
+    uint64_t place; /* in the edge's line */
+    TAILQ_ENTRY(feed) in_line;
 };
 
 /* Begins with a stream's first message. RESOURCE_EXHAUSTED: its principal has too many; in any case the feed exists
@@ -90,6 +93,13 @@ void feed_mark(struct feed *feed, uint64_t revision,
 /* Any other message; `encoded` is what its encoder said about `bytes`, which are freed. Only small ones, which always
  * fit. */
 void feed_send(struct feed *feed, lapse_result encoded, struct buf *bytes);
+/* How far the ring is, and what time it is, for the feeds of one slice (feed_line.h). */
+struct feed_news {
+    uint64_t epoch, revision;
+    int64_t now_ms;
+};
+/* Its turn: sends what can be sent, and what is due by the clock. */
+void feed_turn(struct feed *feed, const struct feed_news *news);
 /* Sends what can be sent. */
 void feed_pump(struct feed *feed);
 /* Once; later calls do nothing. */

@@ -19,14 +19,14 @@ static void run_all(struct mailbox *mailbox)
     }
 }
 
-static void on_wake(uv_async_t *wake)
+static void on_wake(struct wake *wake)
 {
     run_all(CONTAINER_OF(wake, struct mailbox, wake));
 }
 
 void mailbox_init(struct mailbox *mailbox, uv_loop_t *loop, uint32_t max)
 {
-    CHECK(uv_async_init(loop, &mailbox->wake, on_wake) == 0);
+    CHECK(wake_init(&mailbox->wake, loop, on_wake));
     CHECK(pthread_mutex_init(&mailbox->lock, NULL) == 0);
     mailbox->head = NULL;
     mailbox->tail = &mailbox->head;
@@ -47,7 +47,7 @@ static bool post(struct mailbox *mailbox, struct mail *mail, bool bounded)
     }
     CHECK(pthread_mutex_unlock(&mailbox->lock) == 0);
     if (taken && first)
-        CHECK(uv_async_send(&mailbox->wake) == 0);
+        wake_send(&mailbox->wake);
     return taken;
 }
 
@@ -61,14 +61,14 @@ void mailbox_answer(struct mailbox *mailbox, struct mail *mail)
     CHECK(post(mailbox, mail, false));
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(struct wake *wake)
 {
-    struct mailbox *mailbox = CONTAINER_OF((uv_async_t *)handle, struct mailbox, wake);
+    struct mailbox *mailbox = CONTAINER_OF(wake, struct mailbox, wake);
     CHECK(pthread_mutex_destroy(&mailbox->lock) == 0);
 }
 
 void mailbox_close(struct mailbox *mailbox)
 {
     run_all(mailbox);
-    uv_close((uv_handle_t *)&mailbox->wake, on_closed);
+    wake_close(&mailbox->wake, on_closed);
 }

@@ -8,7 +8,8 @@
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <uv.h>
+
+#include "base/wake.h"
 
 struct mail {
     void (*run)(struct mail *mail); /* on the receiving loop */
@@ -16,7 +17,7 @@ struct mail {
 };
 
 struct mailbox {
-    uv_async_t wake;
+    struct wake wake;
     pthread_mutex_t lock;
     struct mail *head, **tail;
     uint32_t waiting, max;

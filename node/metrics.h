@@ -15,6 +15,9 @@
     X(METRIC_COMMIT_INDEX, gauge, "lapse_raft_commit_index", "Highest committed log index")                                 \
     X(METRIC_APPLIED_INDEX, gauge, "lapse_raft_applied_index", "Highest applied log index")                                 \
     X(METRIC_ELECTIONS, counter, "lapse_raft_elections_total", "Terms seen to begin since start")                           \
+    X(METRIC_HINTS_TAKEN, counter, "lapse_raft_early_given_up_total", "Leaders given up before the election timeout, since their process was gone") \
+    X(METRIC_HINTS_BEGUN, counter, "lapse_raft_early_elections_total", "Elections that this node began for that")            \
+    X(METRIC_HINTS_WRONG, counter, "lapse_raft_early_wrong_total", "Leaders given up so that turned out to live")            \
     X(METRIC_SNAPSHOTS_TAKEN, counter, "lapse_snapshots_taken_total", "Snapshots taken")                                    \
     X(METRIC_SNAPSHOTS_INSTALLED, counter, "lapse_snapshots_installed_total", "Snapshots received from a leader")           \
     X(METRIC_REVISION, gauge, "lapse_revision", "Revision of the store")                                                    \
@@ -65,6 +68,7 @@
     X(METRIC_PEERS_UP, gauge, "lapse_peers_up", "Peers with an outgoing link")                                              \
     X(METRIC_CLOCK_FAULTS, counter, "lapse_clock_faults_total", "Wall clocks found to disagree beyond the limit")           \
     X(METRIC_LOOP_US_MAX, gauge, "lapse_core_loop_us_max", "Longest iteration of the core loop since start, microseconds")  \
+    X(METRIC_LOOP_US_RECENT, gauge, "lapse_core_loop_us_recent", "The same in the last 10 to 20 seconds")                  \
     X(METRIC_LOW_ON_SPACE, gauge, "lapse_disk_low", "1 while the disk reserve is touched and new grants are refused")       \
     X(METRIC_READY, gauge, "lapse_ready", "1 when the node serves linearizable calls")
 

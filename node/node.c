@@ -11,6 +11,7 @@
 
 #include "base/check.h"
 #include "base/clock.h"
+#include "base/thread.h"
 #include "node/edge.h"
 #include "node/http.h"
 #include "node/http_evaluation.h"
@@ -238,6 +239,7 @@ static lapse_result open_edges(struct node *node, struct lapse_error *error)
 static void run_loop(void *arg)
 {
     uv_loop_t *loop = arg;
+    thread_take_short_turns();
     while (uv_run(loop, UV_RUN_DEFAULT) != 0)
         ;
     CHECK(uv_loop_close(loop) == 0);

@@ -2,26 +2,24 @@
 
 #include <arpa/inet.h>
 #include <inttypes.h>
-#include <openssl/evp.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/random.h"
+#include "base/sha256.h"
 #include "proto/convert.h"
+
+/* Most commands, and the grants in their answers, fit. */
+#define USUAL_BYTES 1000u
 
 /* SHA-256 over (principal, NUL, request_id), cut: nobody can use up, or guess at, another principal's keys. */
 struct request_key parse_request_key(const char *principal, const char *request_id)
 {
     struct request_key key;
-    uint8_t digest[EVP_MAX_MD_SIZE];
-    unsigned len = 0;
-    EVP_MD_CTX *context = EVP_MD_CTX_new();
-    CHECK(context != NULL && EVP_DigestInit_ex(context, EVP_sha256(), NULL) == 1);
-    CHECK(EVP_DigestUpdate(context, principal, strlen(principal) + 1) == 1);
-    CHECK(EVP_DigestUpdate(context, request_id, strlen(request_id)) == 1);
-    CHECK(EVP_DigestFinal_ex(context, digest, &len) == 1 && len >= sizeof key.bytes);
-    EVP_MD_CTX_free(context);
+    uint8_t digest[SHA256_BYTES];
+    const struct slice pieces[] = {slice_of(principal, strlen(principal) + 1), slice_str(request_id)};
+    sha256_of(pieces, ARRAY_LEN(pieces), digest);
     memcpy(key.bytes, digest, sizeof key.bytes);
     return key;
 }
@@ -29,7 +27,7 @@ struct request_key parse_request_key(const char *principal, const char *request_
 static struct request_key random_key(void)
 {
     struct request_key key;
-    CHECK(RAND_bytes(key.bytes, sizeof key.bytes) == 1);
+    random_bytes(key.bytes, sizeof key.bytes);
     return key;
 }
 
@@ -53,7 +51,10 @@ lapse_result parse_command(struct core_call *call, struct command *command, cons
         result = command_validate(command, error);
     if (!lapse_is_ok(result))
         return result;
-    /* What validates fits: LIMIT_COMMAND_BYTES is the sum of all limits. */
+    /* What validates fits: LIMIT_COMMAND_BYTES is the sum of all limits. The answer's room is made here, too: memory
+     * should be freed by the thread that took it. */
+    CHECK(lapse_is_ok(buf_reserve(&call->command, USUAL_BYTES)) &&
+          lapse_is_ok(buf_reserve(&call->response, USUAL_BYTES)));
     CHECK(lapse_is_ok(command_encode(command, &call->command)));
     return lapse_ok();
 }

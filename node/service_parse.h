@@ -12,7 +12,7 @@
  * `result`. */
 #define DECODE(type_, message_, bytes_, error_)                                                                        \
     type_ *message_ = mem_calloc(1, sizeof *(message_));                                                               \
-    lapse_result result = proto_decode(type_##_fields, (bytes_), (message_), (error_))
+    lapse_result result = proto_decode_zeroed(type_##_fields, (bytes_), (message_), (error_))
 
 /* Completes the command (principal, request key, grant id unless `grant_id` is NULL), validates it and encodes it into
  * the call. An empty request_id gets a random key: such a call can't be repeated by its caller, but still by this node.

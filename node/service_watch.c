@@ -17,6 +17,7 @@
 struct watch {
     struct feed feed;
     bool wants_snapshot;
+    bool wants_all; /* without a scope, by one who may see everything: most are, and need no look at each event */
 };
 
 static struct watch *watch_of(struct feed *feed)
@@ -26,9 +27,23 @@ static struct watch *watch_of(struct feed *feed)
 
 /* --- what it wants ------------------------------------------------------------------------------------------------ */
 
+static bool has_no_scope(const struct store_filter *filter)
+{
+    return filter->subject.len == 0 && filter->resource.len == 0 && filter->requester.len == 0 &&
+           filter->person.len == 0 && filter->states == 0 && grant_id_is_zero(filter->parent);
+}
+
+static void on_judged(struct feed *feed)
+{
+    watch_of(feed)->wants_all = has_no_scope(&feed->asked->filter) && core_call_sees_all(feed->asked);
+}
+
 static bool wants(struct feed *feed, const struct ring_event *event)
 {
-    const struct store_filter *filter = &feed->asked->filter;
+    if (watch_of(feed)->wants_all)
+        return true;
+    if (event->state == 0)
+        return false; /* about no grant */
     /* store_filter_matches decides, as it does for snapshots, on the members that a scope may have. */
     const struct grant grant = {.id = event->grant,
                                 .parent = event->parent,
@@ -36,11 +51,7 @@ static bool wants(struct feed *feed, const struct ring_event *event)
                                 .subject = event->subject,
                                 .resource = event->resource,
                                 .requester = event->requester};
-    if (event->state == 0)
-        return core_call_sees_all(feed->asked) && filter->subject.len == 0 && filter->resource.len == 0 &&
-               filter->requester.len == 0 && filter->person.len == 0 && filter->states == 0 &&
-               grant_id_is_zero(filter->parent);
-    return store_filter_matches(filter, &grant) && core_call_may_see(feed->asked, &grant);
+    return store_filter_matches(&feed->asked->filter, &grant) && core_call_may_see(feed->asked, &grant);
 }
 
 /* --- opening ------------------------------------------------------------------------------------------------------ */
@@ -75,6 +86,7 @@ static void free_watch(struct feed *feed)
 
 static const struct feed_handler watch_handler = {
     .opened = on_opened,
+    .judged = on_judged,
     .wants = wants,
     .ended = on_ended,
     .free = free_watch,

@@ -61,12 +61,13 @@ static bool message_is_text(const pb_msgdesc_t *type, const void *message, pb_si
     return true;
 }
 
-lapse_result proto_decode(const pb_msgdesc_t *type, struct slice bytes, void *message, struct lapse_error *error)
+static lapse_result decode(const pb_msgdesc_t *type, struct slice bytes, void *message, unsigned flags,
+                           struct lapse_error *error)
 {
     static const uint8_t nothing;
     pb_istream_t stream = pb_istream_from_buffer(bytes.len == 0 ? &nothing : bytes.data, bytes.len);
     pb_size_t bad_tag = 0;
-    if (!pb_decode(&stream, type, message))
+    if (!pb_decode_ex(&stream, type, message, flags))
         return lapse_fail(
             error, LAPSE_INVALID_ARGUMENT,
             "the message doesn't match its schema (%s): compare its fields and their lengths with lapse/v1/*.proto",
@@ -76,6 +77,18 @@ lapse_result proto_decode(const pb_msgdesc_t *type, struct slice bytes, void *me
                           "field %u of the message isn't text: send UTF-8 without control characters",
                           (unsigned)bad_tag);
     return lapse_ok();
+}
+
+lapse_result proto_decode(const pb_msgdesc_t *type, struct slice bytes, void *message, struct lapse_error *error)
+{
+    return decode(type, bytes, message, 0, error);
+}
+
+/* In proto3 nothing has another default than zero. */
+lapse_result proto_decode_zeroed(const pb_msgdesc_t *type, struct slice bytes, void *message,
+                                 struct lapse_error *error)
+{
+    return decode(type, bytes, message, PB_DECODE_NOINIT, error);
 }
 
 static bool append_to_buf(pb_ostream_t *stream, const pb_byte_t *bytes, size_t len)

@@ -13,6 +13,10 @@
 lapse_result proto_decode(const pb_msgdesc_t *type, struct slice bytes, void *message,
                           struct lapse_error *error) LAPSE_MUST_USE;
 
+/* The same into a message whose bytes are all zero: faster, since a large one is not cleared a second time. */
+lapse_result proto_decode_zeroed(const pb_msgdesc_t *type, struct slice bytes, void *message,
+                                 struct lapse_error *error) LAPSE_MUST_USE;
+
 /* Appends a message's bytes. RESOURCE_EXHAUSTED at the buffer's bound (`out` is then unchanged). */
 lapse_result proto_encode(const pb_msgdesc_t *type, const void *message, struct buf *out) LAPSE_MUST_USE;
 

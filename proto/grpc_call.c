@@ -227,6 +227,11 @@ bool grpc_call_send(struct grpc_call *call, struct blob *message)
     return more;
 }
 
+void grpc_call_flush(struct grpc_call *call)
+{
+    h2_turn_now(&call->connection->h2);
+}
+
 void grpc_call_reply(struct grpc_call *call, struct slice message)
 {
     if (!is_usable(call))

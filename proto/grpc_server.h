@@ -80,6 +80,9 @@ void *grpc_call_data(const struct grpc_call *call);
  * costs no copies). True while more may be queued; false when the queue is full now: wait for on_writable. A message
  * given is always queued, the caller stops at false. No-op on a call that ended. */
 bool grpc_call_send(struct grpc_call *call, struct blob *message);
+/* Sends what is queued now, not in the connection's next turn. Only from the loop, outside of all callbacks of the
+ * connection; callbacks may run, and the call may be gone behind it. */
+void grpc_call_flush(struct grpc_call *call);
 /* Ends the call with a status and, if not OK, a message (percent-encoded in the trailers). Messages queued before go
  * out first. Once. */
 void grpc_call_finish(struct grpc_call *call, enum lapse_code code, const char *message);

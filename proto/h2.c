@@ -11,6 +11,7 @@
 #include <stdio.h>
 
 #include "base/check.h"
+#include "proto/h2_memory.h"
 
 /* Collected on the stack and handed to the stream in pieces of this size: an idle connection holds no output buffer. */
 #define H2_OUTPUT_PIECE (16u * 1024)
@@ -28,6 +29,7 @@ _Static_assert(H2_OUTPUT_HIGH >= LIMIT_STREAM_LOW_WATER, "collecting resumes wit
 
 struct h2_output {
     size_t len;
+    size_t sent; /* in earlier pieces of this turn */
     uint8_t bytes[H2_OUTPUT_PIECE];
 };
 
@@ -149,7 +151,8 @@ static void output_flush(struct h2 *h2)
     struct h2_output *output = h2->output;
     if (output->len == 0)
         return;
-    lapse_result result = stream_write(h2->stream, slice_of(output->bytes, output->len));
+    lapse_result result = stream_send(h2->stream, slice_of(output->bytes, output->len));
+    output->sent += output->len;
     output->len = 0;
     /* Not open: on_close is on its way and tells why. */
     if (result.code == LAPSE_RESOURCE_EXHAUSTED) {
@@ -174,9 +177,15 @@ void h2_put(struct h2 *h2, struct slice bytes)
     }
 }
 
+/* The others on this loop have their turn, too. */
+static bool turn_is_over(const struct h2 *h2)
+{
+    return h2->output->sent + h2->output->len >= H2_OUTPUT_HIGH;
+}
+
 static bool output_is_full(const struct h2 *h2)
 {
-    return stream_pending(h2->stream) + h2->output->len >= H2_OUTPUT_HIGH;
+    return turn_is_over(h2) || stream_pending(h2->stream) + h2->output->len >= H2_OUTPUT_HIGH;
 }
 
 /* nghttp2 sends DATA after DATA in one call unless it is told to pause. */
@@ -213,10 +222,12 @@ static void collect_frames(struct h2 *h2)
 static void collect_output(struct h2 *h2)
 {
     struct h2_output output;
-    output.len = 0;
+    output.len = output.sent = 0;
     h2->output = &output;
     collect_frames(h2);
     output_flush(h2);
+    if (turn_is_over(h2))
+        h2_wake(h2);
     h2->output = NULL;
 }
 
@@ -235,8 +246,14 @@ static bool session_is_over(const struct h2 *h2)
 
 static void on_turn(uv_idle_t *idle)
 {
-    struct h2 *h2 = CONTAINER_OF(idle, struct h2, turn);
-    CHECK(uv_idle_stop(idle) == 0);
+    h2_turn_now(CONTAINER_OF(idle, struct h2, turn));
+}
+
+void h2_turn_now(struct h2 *h2)
+{
+    if (h2->state == H2_DOWN || !uv_is_active((uv_handle_t *)&h2->turn))
+        return;
+    CHECK(uv_idle_stop(&h2->turn) == 0);
     if (h2->state == H2_OPENING)
         return;
     h2->role->on_turn(h2);
@@ -364,8 +381,8 @@ static nghttp2_session *make_session(struct h2 *h2, const struct h2_config *conf
     nghttp2_session_callbacks_set_on_begin_frame_callback(callbacks, on_begin_frame);
     nghttp2_session_callbacks_set_on_frame_send_callback(callbacks, on_frame_send);
     h2->role->set_callbacks(callbacks);
-    CHECK((config->server ? nghttp2_session_server_new2 : nghttp2_session_client_new2)(&session, callbacks, h2,
-                                                                                       option) == 0);
+    CHECK((config->server ? nghttp2_session_server_new3 : nghttp2_session_client_new3)(&session, callbacks, h2, option,
+                                                                                       h2_memory()) == 0);
     nghttp2_session_callbacks_del(callbacks);
     nghttp2_option_del(option);
     return session;

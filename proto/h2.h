@@ -85,6 +85,9 @@ static inline int64_t h2_now(const struct h2 *h2)
 }
 /* Makes sure that a turn follows. Call after submitting anything to the session. */
 void h2_wake(struct h2 *h2);
+/* The turn that is due, if one is, at once: from the loop, outside of all callbacks of this connection. Who has something
+ * for thousands of connections sends it out one by one, while what belongs to each is at hand. */
+void h2_turn_now(struct h2 *h2);
 /* Makes sure that the timer fires at `due_ms` (of h2_now) at the latest. */
 void h2_timer_at(struct h2 *h2, int64_t due_ms);
 /* Ends the connection with a GOAWAY from the next turn on; the first call counts. `code` OK: an orderly end. Safe

@@ -1,5 +1,5 @@
 /* libraft's core behind a contract that can be kept: every call into libraft, and every byte that it owns, is in
- * consensus.c.
+ * consensus*.c.
  *
  *   what happened --> consensus_*() --> raft_step --> effects: vote, persist, send   (in this order, each to be carried
  * out so)
@@ -7,7 +7,7 @@
  * Three things are added to libraft 0.22.1, built as it is packaged, without its assertions:
  *   - what it asserts about its input is checked before (frames come from outside);
  *   - the entries themselves are kept here (raft/tail.h), since libraft tracks only their terms;
- *   - faults that we know of are worked around; each has its reason at the place ("libraft:" in consensus.c).
+ *   - faults that we know of are worked around; each has its reason at the place ("libraft:" in consensus*.c).
  *
  * Times are boot time in milliseconds and never go back. Not re-entrant: effects must not call back into the core. */
 #ifndef LAPSE_RAFT_CONSENSUS_H
@@ -57,6 +57,18 @@ lapse_result consensus_start(struct consensus *core, int64_t now_ms, struct log_
 /* When to call consensus_tick. */
 int64_t consensus_due_ms(const struct consensus *core);
 lapse_result consensus_tick(struct consensus *core, int64_t now_ms, struct lapse_error *error) LAPSE_MUST_USE;
+
+/* A hint, which may be wrong: the process of node `id` is gone. A follower of `id` gives it up and stands for election
+ * after a few milliseconds instead of the timeout, `spread_ms` (about what an election takes) behind each voter with a
+ * smaller id; hearing of the leader ends that. Not taken: of another node than the leader, or too soon after another.
+ */
+bool consensus_leader_gone(struct consensus *core, int64_t now_ms, uint64_t id, uint32_t spread_ms);
+struct consensus_hints {
+    uint64_t taken;
+    uint64_t begun; /* of these, those that made this node a candidate */
+    uint64_t wrong; /* and those after which the same leader was followed again */
+};
+struct consensus_hints consensus_hints(const struct consensus *core);
 
 /* A frame of type VOTE_REQUEST, VOTE, APPEND, APPEND_RESULT or TIMEOUT_NOW. INVALID_ARGUMENT, and nothing done, when it
  * is one that no correct node sends. */

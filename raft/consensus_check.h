@@ -1,4 +1,4 @@
-/* What libraft asserts about its input, as checks, and its messages in our words: for consensus.c only. Pure. */
+/* What libraft asserts about its input, as checks, and its messages in our words: for consensus*.c only. Pure. */
 #ifndef LAPSE_RAFT_CONSENSUS_CHECK_H
 #define LAPSE_RAFT_CONSENSUS_CHECK_H
 

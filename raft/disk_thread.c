@@ -1,6 +1,6 @@
 /* Two threads that do storage jobs, and the way back to the loop.
  *
- *   loop --submit--> queue of a lane --thread: storage_execute--> done list --uv_async--> loop: done(job)
+ *   loop --submit--> queue of a lane --thread: storage_execute--> done list --wake--> loop: done(job)
  *
  * A thread takes from its queue what one sync can cover: a run of adjacent APPENDs, or one other job. So while one sync
  * is on its way the next group gathers, and a job behind a slow one is not answered late because of a later one. The
@@ -8,10 +8,13 @@
  * that it ended, the loop joins them (at once, they have ended) and closes its handle; the last callback frees. */
 #include "raft/disk_thread.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/check.h"
+#include "base/thread.h"
+#include "base/wake.h"
 
 struct job_queue {
     struct storage_job *head;
@@ -34,7 +37,7 @@ struct disk_thread {
     struct log *log;
     disk_thread_done_cb done;
     void *arg;
-    uv_async_t async;
+    struct wake wake;
     struct lane lanes[2]; /* by enum storage_lane */
     pthread_mutex_t lock;
     bool stopping; /* under lock */
@@ -71,17 +74,23 @@ static struct storage_job *queue_take_run(struct job_queue *queue, struct storag
     return first;
 }
 
+/* The loop is woken without the lock in our hand: it runs at once, perhaps in our place, and asks for it. */
 static void lane_finish(struct lane *lane, struct storage_job *first, struct storage_job *last)
 {
+    pthread_mutex_lock(&lane->owner->lock);
     queue_put(&lane->finished, first, last);
-    int rc = uv_async_send(&lane->owner->async);
-    CHECK(rc == 0);
+    pthread_mutex_unlock(&lane->owner->lock);
+    wake_send(&lane->owner->wake);
 }
 
 static void *lane_main(void *arg)
 {
     struct lane *lane = arg;
     struct disk_thread *owner = lane->owner;
+    if (lane == &owner->lanes[STORAGE_LANE_LOG])
+        thread_take_short_turns(); /* acknowledgements wait for it */
+    else
+        thread_give_way();
     pthread_mutex_lock(&owner->lock);
     for (;;) {
         while (lane->waiting.head == NULL && !owner->stopping)
@@ -92,11 +101,11 @@ static void *lane_main(void *arg)
         struct storage_job *first = queue_take_run(&lane->waiting, &last);
         pthread_mutex_unlock(&owner->lock);
         storage_execute(owner->log, first);
-        pthread_mutex_lock(&owner->lock);
         lane_finish(lane, first, last);
+        pthread_mutex_lock(&owner->lock);
     }
     lane->ended = true;
-    (void)uv_async_send(&owner->async);
+    wake_send(&owner->wake);
     pthread_mutex_unlock(&owner->lock);
     return NULL;
 }
@@ -135,9 +144,9 @@ static void disk_thread_free(struct disk_thread *thread)
     free(thread);
 }
 
-static void on_closed(uv_handle_t *handle)
+static void on_closed(struct wake *wake)
 {
-    struct disk_thread *thread = handle->data;
+    struct disk_thread *thread = CONTAINER_OF(wake, struct disk_thread, wake);
     void (*closed)(void *arg) = thread->closed;
     void *arg = thread->closed_arg;
     disk_thread_free(thread);
@@ -145,17 +154,17 @@ static void on_closed(uv_handle_t *handle)
         closed(arg);
 }
 
-static void on_async(uv_async_t *async)
+static void on_wake(struct wake *wake)
 {
-    struct disk_thread *thread = async->data;
+    struct disk_thread *thread = CONTAINER_OF(wake, struct disk_thread, wake);
     bool ended = true;
     for (int i = 0; i < 2; i++)
         ended = lane_deliver(thread, &thread->lanes[i]) && ended;
-    if (!ended || uv_is_closing((uv_handle_t *)async))
+    if (!ended || wake_is_closing(wake))
         return;
     for (int i = 0; i < 2; i++)
         lane_join(&thread->lanes[i]);
-    uv_close((uv_handle_t *)async, on_closed);
+    wake_close(wake, on_closed);
 }
 
 static void stop_lanes(struct disk_thread *thread)
@@ -202,19 +211,17 @@ lapse_result disk_thread_start(uv_loop_t *loop, struct log *log, disk_thread_don
                                struct disk_thread **thread, struct lapse_error *error)
 {
     struct disk_thread *started = disk_thread_new(log, done, arg);
-    int rc = uv_async_init(loop, &started->async, on_async);
-    if (rc != 0) {
+    if (!wake_init(&started->wake, loop, on_wake)) {
         disk_thread_free(started);
-        return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "cannot watch the disk threads: %s", uv_strerror(rc));
+        return lapse_fail(error, LAPSE_RESOURCE_EXHAUSTED, "cannot watch the disk threads: %s", strerror(errno));
     }
-    started->async.data = started;
     lapse_result result = lanes_start(started, error);
     if (!lapse_is_ok(result)) {
         /* The handle belongs to the loop by now: it frees the rest when it runs next. */
         stop_lanes(started);
         for (int i = 0; i < 2; i++)
             lane_join(&started->lanes[i]);
-        uv_close((uv_handle_t *)&started->async, on_closed);
+        wake_close(&started->wake, on_closed);
         return result;
     }
     *thread = started;
@@ -227,8 +234,9 @@ void disk_thread_submit(struct disk_thread *thread, struct storage_job *job)
     struct lane *lane = &thread->lanes[storage_job_lane(job)];
     pthread_mutex_lock(&thread->lock);
     queue_put(&lane->waiting, job, job);
-    pthread_cond_signal(&lane->wake);
     pthread_mutex_unlock(&thread->lock);
+    /* Not with the lock in our hand: the lane runs at once, perhaps in our place, and asks for it. */
+    pthread_cond_signal(&lane->wake);
 }
 
 void disk_thread_close(struct disk_thread *thread, void (*closed)(void *arg), void *arg)

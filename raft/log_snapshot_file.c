@@ -12,11 +12,14 @@
 #include "base/limits.h"
 #include "raft/log_internal.h"
 
+/* Synced piece by piece: the log shares the disk, and its next sync would otherwise wait for all of it at once. */
+#define SYNC_BYTES (8u * 1024 * 1024)
+
 struct snapshot_writer {
     struct disk *disk;
     struct disk_file *file;
     struct buf out;
-    uint64_t offset;
+    uint64_t offset, synced;
     uint32_t chain;
     struct snapshot_end end;
 };
@@ -29,7 +32,10 @@ static lapse_result writer_put(struct snapshot_writer *writer, enum frame_kind k
         writer->disk->ops->write(writer->disk, writer->file, writer->offset, writer->out.data, writer->out.len, error);
     writer->offset += writer->out.len;
     buf_clear(&writer->out);
-    return result;
+    if (!lapse_is_ok(result) || writer->offset - writer->synced < SYNC_BYTES)
+        return result;
+    writer->synced = writer->offset;
+    return writer->disk->ops->sync(writer->disk, writer->file, error);
 }
 
 static lapse_result write_blocks(struct snapshot_writer *writer, struct store_view *view, struct lapse_error *error)

@@ -12,80 +12,27 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/queue.h>
 
 #include <openssl/rand.h>
 
 #include "base/check.h"
-#include "raft/peer_frame.h"
+#include "raft/peers_internal.h"
 
 #define ALPN "lapse-peer/1"
 #define QUEUE_MAX (32u * 1024 * 1024)
-#define RETRY_MS_MIN 20u
+#define RETRY_MS_MIN 4u
 #define RETRY_MS_MAX 500u
+/* A link that was up for so long is dialled again at once. */
+#define STEADY_MS 100u
 /* A heartbeat is due every few milliseconds: a connection that moves nothing for so long is dead. */
 #define STALL_MS 2000u
 /* A connection that has not said Hello by then, the TLS handshake included, is closed. */
 #define HELLO_MS 10000u
 #define SWEEP_MS 1000u
 #define REFUSAL_WINDOW_MS 10000u
-#define HOST_SIZE 256
-
-struct peer {
-    struct peers *peers;
-    uint64_t id;
-    char host[HOST_SIZE];
-    uint16_t port;
-    struct link *out; /* NULL: the retry timer runs */
-    uv_timer_t retry;
-    uint32_t retry_ms;
-    uint64_t dropped;
-    char last_error[LAPSE_ERROR_MESSAGE_SIZE]; /* reported already */
-    LIST_ENTRY(peer) entry;
-};
-
-struct link {
-    struct peers *peers;
-    struct peer *peer; /* outgoing, until the peer is removed */
-    bool outgoing;
-    uint64_t id; /* 0: not known yet */
-    struct stream *stream;
-    uint64_t born; /* uv_now */
-    bool up;
-    bool ending;
-    uint64_t instance;
-    char cluster[CLUSTER_ID_SIZE];
-    struct peer_frame_reader reader;
-    struct lapse_error why; /* ours; otherwise the stream's */
-    LIST_ENTRY(link) entry;
-};
-
-struct peers {
-    uv_loop_t *loop;
-    uint64_t node_id;
-    char cluster[CLUSTER_ID_SIZE];
-    uint64_t instance, home;
-    uint64_t random;
-    size_t queue_max;
-    uint32_t retry_ms_max;
-    struct tls_options tls;
-    struct tls_identity *identity;
-    struct tls_listener *listener;
-    uv_timer_t sweep;
-    struct peers_handler handler;
-    void *arg;
-    LIST_HEAD(, peer) peers;
-    LIST_HEAD(, link) links;
-    unsigned strangers; /* incoming links that are not up */
-    uint64_t refusal_window;
-    unsigned refusals;
-    bool closing;
-    unsigned alive; /* listener, timers and links that have yet to go */
-    void (*closed)(void *arg);
-    void *closed_arg;
-};
 
 static void dial(struct peer *peer);
+static void on_retry(uv_timer_t *timer);
 
 /* ---- small things ---- */
 
@@ -103,7 +50,7 @@ static void release(struct peers *peers)
         closed(arg);
 }
 
-static struct peer *find_peer(const struct peers *peers, uint64_t id)
+struct peer *peers_find(const struct peers *peers, uint64_t id)
 {
     struct peer *peer;
     LIST_FOREACH(peer, &peers->peers, entry)
@@ -112,7 +59,7 @@ static struct peer *find_peer(const struct peers *peers, uint64_t id)
     return NULL;
 }
 
-static struct link *find_incoming(const struct peers *peers, uint64_t id)
+struct link *peers_find_incoming(const struct peers *peers, uint64_t id)
 {
     struct link *link;
     LIST_FOREACH(link, &peers->links, entry)
@@ -130,13 +77,13 @@ static uint64_t next_random(struct peers *peers)
     return z ^ (z >> 31);
 }
 
-static void report(struct peers *peers, uint64_t id, bool outgoing, bool up, const struct lapse_error *error)
+void peers_report(struct peers *peers, uint64_t id, bool outgoing, bool up, const struct lapse_error *error)
 {
     if (!peers->closing && peers->handler.on_link != NULL)
         peers->handler.on_link(peers->arg, id, outgoing, up, error);
 }
 
-static void node_principal(const struct peers *peers, uint64_t id, char out[LIMIT_PRINCIPAL + 1])
+void peers_principal(const struct peers *peers, uint64_t id, char out[LIMIT_PRINCIPAL + 1])
 {
     (void)snprintf(out, LIMIT_PRINCIPAL + 1, "spiffe://%s/lapse/node/%llu", tls_identity_domain(peers->identity),
                    (unsigned long long)id);
@@ -169,7 +116,7 @@ static void link_free(struct link *link)
     release(peers);
 }
 
-static void link_end(struct link *link, enum lapse_code code, const char *text)
+void peers_link_end(struct link *link, enum lapse_code code, const char *text)
 {
     if (link->ending)
         return;
@@ -178,171 +125,14 @@ static void link_end(struct link *link, enum lapse_code code, const char *text)
     stream_close(link->stream, &link->why);
 }
 
-static void link_up(struct link *link)
+/* Who has just reached us can be reached. */
+void peers_dial_soon(struct peers *peers, uint64_t id)
 {
-    link->up = true;
-    link->reader.max = LIMIT_PEER_FRAME;
-    link->peers->strangers -= !link->outgoing;
-    if (link->peer != NULL) {
-        link->peer->retry_ms = 0;
-        link->peer->last_error[0] = '\0';
-    }
-    report(link->peers, link->id, link->outgoing, true, NULL);
-}
-
-static bool write_frame(struct link *link, struct slice payload)
-{
-    uint8_t header[PEER_FRAME_HEADER];
-    /* Both or none: half a frame would be the end of the link. */
-    if (stream_pending(link->stream) + sizeof header + payload.len > link->peers->queue_max)
-        return false;
-    peer_frame_header((uint32_t)payload.len, header);
-    if (!lapse_is_ok(stream_write(link->stream, slice_of(header, sizeof header))))
-        return false;
-    if (lapse_is_ok(stream_write(link->stream, payload)))
-        return true;
-    link_end(link, LAPSE_INTERNAL, "half a frame could be queued");
-    return false;
-}
-
-static void say_hello(struct link *link, const char *refusal)
-{
-    struct buf bytes;
-    struct peer_hello hello = {PEER_PROTOCOL_VERSION, slice_str(link->peers->cluster), link->peers->node_id,
-                               link->peers->instance, slice_str(refusal), link->peers->home};
-    buf_init(&bytes, LIMIT_PEER_HELLO);
-    lapse_result result = peer_hello_encode(&hello, &bytes);
-    CHECK(lapse_is_ok(result));
-    (void)write_frame(link, buf_slice(&bytes)); /* cannot be sent: the stream is ending and says so itself */
-    buf_free(&bytes);
-}
-
-/* Turns an incoming link away, and tells the other side why. */
-static void refuse(struct link *link, const struct lapse_error *why)
-{
-    say_hello(link, why->message);
-    link->ending = true;
-    link->why = *why;
-    stream_close(link->stream, NULL);
-}
-
-static lapse_result check_hello(const struct link *link, const struct peer_hello *hello, struct lapse_error *error)
-{
-    const struct peers *peers = link->peers;
-    unsigned long long node = hello->node, wanted = link->id;
-    if (hello->version != PEER_PROTOCOL_VERSION)
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION,
-                          "version %llu of the peer protocol meets our %d: upgrade one node at a time, and all of them",
-                          (unsigned long long)hello->version, PEER_PROTOCOL_VERSION);
-    if (hello->refusal.len > 0)
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "node %llu refused us: %.*s", wanted,
-                          (int)hello->refusal.len, (const char *)hello->refusal.data);
-    if (hello->node != link->id)
-        return lapse_fail(error, LAPSE_UNAUTHENTICATED, "says it is node %llu, but its certificate is node %llu's",
-                          node, wanted);
-    if (hello->cluster.len > 0 && peers->cluster[0] != '\0' && !slice_equal(hello->cluster, slice_str(peers->cluster)))
-        return lapse_fail(error, LAPSE_FAILED_PRECONDITION, "node %llu is of the cluster %.*s, we are of %s", node,
-                          (int)hello->cluster.len, (const char *)hello->cluster.data, peers->cluster);
-    return lapse_ok();
-}
-
-/* One live process per identity. The same process dialling again has lost its old link, whatever we believe. */
-static lapse_result check_single(struct link *link, const struct peer_hello *hello, struct lapse_error *error)
-{
-    struct link *first = find_incoming(link->peers, link->id);
-    if (link->id == link->peers->node_id)
-        return lapse_fail(error, LAPSE_ALREADY_EXISTS, "node %llu is this very node: two processes have its identity",
-                          (unsigned long long)link->id);
-    if (first == NULL)
-        return lapse_ok();
-    if (first->instance != hello->instance)
-        return lapse_fail(error, LAPSE_ALREADY_EXISTS, "another process is connected as node %llu: stop one of the two",
-                          (unsigned long long)link->id);
-    link_end(first, LAPSE_UNAVAILABLE, "the peer connected anew");
-    return lapse_ok();
-}
-
-/* Strangers are not looked at: a newcomer is not set yet, and who was removed is not any more. */
-static lapse_result check_home(const struct link *link, const struct peer_hello *hello, struct lapse_error *error)
-{
-    const struct peers *peers = link->peers;
-    if (peers->closing || peers->handler.on_home == NULL || find_peer(peers, link->id) == NULL)
-        return lapse_ok();
-    return peers->handler.on_home(peers->arg, link->id, hello->home, error);
-}
-
-static void take_hello(struct link *link, struct slice frame)
-{
-    struct peer_hello hello;
-    struct lapse_error error = {0};
-    lapse_result result = peer_hello_decode(frame, &hello, &error);
-    if (lapse_is_ok(result))
-        result = check_hello(link, &hello, &error);
-    if (lapse_is_ok(result))
-        result = check_home(link, &hello, &error);
-    if (lapse_is_ok(result) && !link->outgoing)
-        result = check_single(link, &hello, &error);
-    if (!lapse_is_ok(result)) {
-        if (link->outgoing)
-            link_end(link, error.code, error.message);
-        else
-            refuse(link, &error);
+    struct peer *peer = peers_find(peers, id);
+    if (peer == NULL || peer->out != NULL || peers->closing)
         return;
-    }
-    link->instance = hello.instance;
-    CHECK(slice_to_cstr(hello.cluster, link->cluster, sizeof link->cluster));
-    if (!link->outgoing)
-        say_hello(link, "");
-    link_up(link);
-}
-
-static bool on_frame(void *arg, struct slice frame)
-{
-    struct link *link = arg;
-    if (!link->up)
-        take_hello(link, frame);
-    else if (link->outgoing)
-        link_end(link, LAPSE_INVALID_ARGUMENT, "sent a frame on the connection that is ours to send on");
-    else if (link->peers->handler.on_frame != NULL)
-        link->peers->handler.on_frame(link->peers->arg, link->id, frame);
-    return !link->ending;
-}
-
-static void on_data(struct stream *stream, struct slice bytes)
-{
-    struct link *link = stream->owner;
-    struct lapse_error error;
-    if (link->ending)
-        return;
-    if (!lapse_is_ok(peer_frame_reader_feed(&link->reader, bytes, on_frame, link, &error)))
-        link_end(link, error.code, error.message);
-}
-
-/* The id in "spiffe://DOMAIN/lapse/node/ID", spelled as we spell it; 0: there is none. */
-static uint64_t node_of_principal(const struct peers *peers, const char *principal)
-{
-    char spelled[LIMIT_PRINCIPAL + 1];
-    const char *slash = strrchr(principal, '/');
-    uint64_t id = slash == NULL ? 0 : strtoull(slash + 1, NULL, 10);
-    node_principal(peers, id, spelled);
-    return strcmp(spelled, principal) == 0 ? id : 0;
-}
-
-static void on_open(struct stream *stream, const struct stream_peer *remote)
-{
-    struct link *link = stream->owner;
-    if (link->ending)
-        return;
-    if (link->outgoing) {
-        say_hello(link, "");
-        return;
-    }
-    link->id = node_of_principal(link->peers, remote->principal);
-    if (link->id == 0) {
-        char text[LAPSE_ERROR_MESSAGE_SIZE];
-        (void)snprintf(text, sizeof text, "%s is no node: this port is for nodes only", remote->principal);
-        link_end(link, LAPSE_PERMISSION_DENIED, text);
-    }
+    peer->retry_ms = 0;
+    CHECK(uv_timer_start(&peer->retry, on_retry, 0, 0) == 0);
 }
 
 /* ---- ends and retries ---- */
@@ -370,7 +160,7 @@ static void report_outgoing(struct link *link, const struct lapse_error *why)
         return;
     if (peer != NULL)
         CHECK(slice_to_cstr(slice_str(why->message), peer->last_error, sizeof peer->last_error));
-    report(link->peers, link->id, true, false, why);
+    peers_report(link->peers, link->id, true, false, why);
 }
 
 /* Strangers can fail as often as they like: the log gets a few of them. */
@@ -378,20 +168,42 @@ static void report_incoming(struct link *link, const struct lapse_error *why)
 {
     struct peers *peers = link->peers;
     uint64_t now = uv_now(peers->loop);
-    if (link->up && find_incoming(peers, link->id) != NULL)
+    if (link->up && peers_find_incoming(peers, link->id) != NULL)
         return; /* the peer connected anew: its link is up, and was reported so */
     if (now - peers->refusal_window >= REFUSAL_WINDOW_MS) {
         peers->refusal_window = now;
         peers->refusals = 0;
     }
     if (link->up || peers->refusals++ < LIMIT_PEER_REFUSALS)
-        report(peers, link->id, false, false, why);
+        peers_report(peers, link->id, false, false, why);
+}
+
+/* The first attempt after a loss comes at once: it tells a process that is gone from a link that broke. Not so when the
+ * link was up for a moment only, or both sides could do nothing else. */
+static void retry(struct peer *peer, bool lost)
+{
+    if (lost && uv_now(peer->peers->loop) - peer->up_at >= STEADY_MS)
+        CHECK(uv_timer_start(&peer->retry, on_retry, 0, 0) == 0);
+    else
+        retry_later(peer);
+}
+
+/* A process that lives keeps its links to us, or listens, or both. */
+static void look_whether_gone(struct peers *peers, uint64_t id)
+{
+    struct peer *peer = peers_find(peers, id);
+    if (peers->closing || peer == NULL || !peer->known || !peer->refused || peers_find_incoming(peers, id) != NULL)
+        return;
+    peer->known = false;
+    if (peers->handler.on_gone != NULL)
+        peers->handler.on_gone(peers->arg, id);
 }
 
 static void on_close(struct stream *stream, const struct lapse_error *why)
 {
     struct link *link = stream->owner;
     const struct lapse_error *reason = link->why.code != LAPSE_OK ? &link->why : why;
+    link->ending = true;
     if (link->outgoing)
         report_outgoing(link, reason);
     else
@@ -400,13 +212,16 @@ static void on_close(struct stream *stream, const struct lapse_error *why)
     struct peer *peer = link->peer;
     if (peer != NULL) {
         peer->out = NULL;
+        peer->refused = tls_stream_was_refused(stream);
         if (!link->peers->closing)
-            retry_later(peer);
+            retry(peer, link->up);
     }
+    if (link->id != 0)
+        look_whether_gone(link->peers, link->id);
     link_free(link);
 }
 
-static const struct stream_handler link_handler = {on_open, on_data, NULL, on_close};
+static const struct stream_handler link_handler = {peers_link_opened, peers_link_data, NULL, on_close};
 
 static void dial(struct peer *peer)
 {
@@ -414,7 +229,7 @@ static void dial(struct peer *peer)
     char expect[LIMIT_PRINCIPAL + 1];
     struct lapse_error error = {0};
     struct link *link = link_new(peers, peer);
-    node_principal(peers, peer->id, expect);
+    peers_principal(peers, peer->id, expect);
     if (lapse_is_ok(tls_connect(peers->loop, peer->host, peer->port, expect, peers->identity, &peers->tls, link_handler,
                                 link, &link->stream, &error))) {
         peer->out = link;
@@ -446,7 +261,7 @@ static void on_sweep(uv_timer_t *timer)
     struct link *link;
     LIST_FOREACH(link, &peers->links, entry)
     if (!link->up && !link->ending && link->stream != NULL && now - link->born > HELLO_MS)
-        link_end(link, LAPSE_DEADLINE_EXCEEDED, "no Hello came in time");
+        peers_link_end(link, LAPSE_DEADLINE_EXCEEDED, "no Hello came in time");
 }
 
 /* ---- what the owner calls ---- */
@@ -497,8 +312,8 @@ lapse_result peers_start(uv_loop_t *loop, const struct peers_options *options, s
     if (!lapse_is_ok(result))
         return result;
     struct peers *made = peers_new(loop, options, identity, handler, arg);
-    result = tls_listen(loop, options->listen_host, options->listen_port, TLS_PORT_ALONE, identity, &made->tls, on_accept, made,
-                        &made->listener, error);
+    result = tls_listen(loop, options->listen_host, options->listen_port, TLS_PORT_ALONE, identity, &made->tls,
+                        on_accept, made, &made->listener, error);
     if (!lapse_is_ok(result)) {
         tls_identity_unref(made->identity);
         free(made);
@@ -551,7 +366,7 @@ lapse_result peers_set(struct peers *peers, uint64_t id, const char *address, st
     lapse_result result = parse_address(address, host, &port, error);
     if (!lapse_is_ok(result) || id == peers->node_id || peers->closing)
         return result;
-    struct peer *peer = find_peer(peers, id);
+    struct peer *peer = peers_find(peers, id);
     if (peer != NULL && strcmp(peer->host, host) == 0 && peer->port == port)
         return result;
     if (peer == NULL)
@@ -560,7 +375,7 @@ lapse_result peers_set(struct peers *peers, uint64_t id, const char *address, st
     peer->port = port;
     peer->retry_ms = 0;
     if (peer->out != NULL) /* its end dials the new address */
-        link_end(peer->out, LAPSE_CANCELLED, "the peer's address has changed");
+        peers_link_end(peer->out, LAPSE_CANCELLED, "the peer's address has changed");
     else
         CHECK(uv_timer_start(&peer->retry, on_retry, 0, 0) == 0);
     return result;
@@ -579,19 +394,19 @@ static void peer_remove(struct peer *peer)
     LIST_REMOVE(peer, entry);
     if (peer->out != NULL) {
         peer->out->peer = NULL;
-        link_end(peer->out, LAPSE_CANCELLED, "the peer was removed");
+        peers_link_end(peer->out, LAPSE_CANCELLED, "the peer was removed");
     }
     uv_close((uv_handle_t *)&peer->retry, on_peer_closed);
 }
 
 void peers_remove(struct peers *peers, uint64_t id)
 {
-    struct peer *peer = find_peer(peers, id);
-    struct link *incoming = find_incoming(peers, id);
+    struct peer *peer = peers_find(peers, id);
+    struct link *incoming = peers_find_incoming(peers, id);
     if (peer != NULL)
         peer_remove(peer);
     if (incoming != NULL)
-        link_end(incoming, LAPSE_CANCELLED, "the peer was removed");
+        peers_link_end(incoming, LAPSE_CANCELLED, "the peer was removed");
 }
 
 static bool can_send(const struct peer *peer)
@@ -601,17 +416,17 @@ static bool can_send(const struct peer *peer)
 
 void peers_send(struct peers *peers, uint64_t to, struct slice frame)
 {
-    struct peer *peer = find_peer(peers, to);
+    struct peer *peer = peers_find(peers, to);
     CHECK(frame.len > 0 && frame.len <= LIMIT_PEER_FRAME);
     if (peer == NULL || peers->closing)
         return;
-    if (!can_send(peer) || !write_frame(peer->out, frame))
+    if (!can_send(peer) || !peers_link_write(peer->out, frame))
         peer->dropped++;
 }
 
 uint64_t peers_dropped(const struct peers *peers, uint64_t id)
 {
-    const struct peer *peer = find_peer(peers, id);
+    const struct peer *peer = peers_find(peers, id);
     return peer == NULL ? 0 : peer->dropped;
 }
 
@@ -621,7 +436,7 @@ void peers_set_cluster(struct peers *peers, const char *cluster)
     CHECK(slice_to_cstr(slice_str(cluster), peers->cluster, sizeof peers->cluster));
     LIST_FOREACH(link, &peers->links, entry)
     if (link->up && link->cluster[0] != '\0' && strcmp(link->cluster, cluster) != 0)
-        link_end(link, LAPSE_FAILED_PRECONDITION, "the peer is of another cluster than the one we joined");
+        peers_link_end(link, LAPSE_FAILED_PRECONDITION, "the peer is of another cluster than the one we joined");
 }
 
 void peers_set_identity(struct peers *peers, struct tls_identity *identity)
@@ -633,13 +448,13 @@ void peers_set_identity(struct peers *peers, struct tls_identity *identity)
     tls_listener_set_identity(peers->listener, identity);
     LIST_FOREACH(link, &peers->links, entry)
     if (link->up && !link->ending && !tls_stream_still_valid(link->stream, identity))
-        link_end(link, LAPSE_UNAUTHENTICATED, "the peer's certificate is not valid under our new identity");
+        peers_link_end(link, LAPSE_UNAUTHENTICATED, "the peer's certificate is not valid under our new identity");
 }
 
 bool peers_is_up(const struct peers *peers, uint64_t id, bool outgoing)
 {
-    const struct peer *peer = find_peer(peers, id);
-    return outgoing ? peer != NULL && can_send(peer) : find_incoming(peers, id) != NULL;
+    const struct peer *peer = peers_find(peers, id);
+    return outgoing ? peer != NULL && can_send(peer) : peers_find_incoming(peers, id) != NULL;
 }
 
 static void on_listener_closed(void *arg)
@@ -662,7 +477,7 @@ void peers_close(struct peers *peers, void (*closed)(void *arg), void *arg)
     while (!LIST_EMPTY(&peers->peers))
         peer_remove(LIST_FIRST(&peers->peers));
     LIST_FOREACH(link, &peers->links, entry)
-    link_end(link, LAPSE_CANCELLED, "this node is stopping");
+    peers_link_end(link, LAPSE_CANCELLED, "this node is stopping");
     tls_listener_close(peers->listener, on_listener_closed, peers);
     uv_close((uv_handle_t *)&peers->sweep, on_sweep_closed);
 }

@@ -6,10 +6,10 @@
  *
  *   4 bytes length (big-endian, of what follows) | payload (raft/message.h decides what is in it)
  *
- * The first frame each way is a Hello {protocol version, cluster id, node id, instance, home} (raft/peer_frame.h): another
- * cluster, another version, or an id that the certificate (spiffe://DOMAIN/lapse/node/ID) does not bear ends the
- * connection, with a reason for the log of both sides. Two live processes with one identity: the newcomer is refused
- * while the first one's connection lives; the same process dialling anew replaces its old connection.
+ * The first frame each way is a Hello {protocol version, cluster id, node id, instance, home} (raft/peer_frame.h):
+ * another cluster, another version, or an id that the certificate (spiffe://DOMAIN/lapse/node/ID) does not bear ends
+ * the connection, with a reason for the log of both sides. Two live processes with one identity: the newcomer is
+ * refused while the first one's connection lives; the same process dialling anew replaces its old connection.
  *
  * One thread: the loop's. No callback runs inside of a call; the handlers may call anything here, peers_close too. */
 #ifndef LAPSE_RAFT_PEERS_H
@@ -27,6 +27,9 @@ struct peers_handler {
      * most LIMIT_PEER_REFUSALS times in 10 s. An incoming link that replaces one of the same process is reported up
      * again, without a down. */
     void (*on_link)(void *arg, uint64_t id, bool outgoing, bool up, const struct lapse_error *error);
+    /* A peer's process is gone, by all signs: both links ended (or were never there), and its machine refuses ours at
+     * its port. Said once for each time that it was connected. NULL: nobody asks. */
+    void (*on_gone)(void *arg, uint64_t id);
     /* A peer that was set says which data directory it has (raft/homes.h): anything but OK turns it away. NULL: all are
      * welcome. May block for a small write; must not call anything here. */
     lapse_result (*on_home)(void *arg, uint64_t id, uint64_t home, struct lapse_error *error);
@@ -39,7 +42,7 @@ struct peers_options {
     const char *listen_host;
     uint16_t listen_port;  /* 0: any */
     size_t queue_max;      /* bytes a link may have queued before frames are dropped; 0: 32 MiB */
-    uint32_t retry_ms_max; /* reconnect back-off cap; 0: 500 (starts at 20, doubles, jitter) */
+    uint32_t retry_ms_max; /* reconnect back-off cap; 0: 500 (starts at 4, doubles, jitter) */
     uint64_t seed;         /* for the jitter */
     uint64_t home;         /* of our data directory */
 };

@@ -19,6 +19,8 @@
 #define DEFAULT_TRAILING_ENTRIES 8192ull
 #define DEFAULT_CLOCK_SKEW_MS 500u
 #define DEFAULT_WAITING 65536u
+/* Between the elections that voters begin when the leader's process is gone, where writing takes no time. */
+#define ELECTION_SPREAD_MS 12
 
 /* splitmix64: spreads a seed over ids that must differ from those of earlier lives. */
 static uint64_t mix(uint64_t x)
@@ -74,6 +76,7 @@ struct replica *replica_new(const struct replica_options *options, const struct 
                                           .seed = mix(options->seed ^ options->node_id)};
     replica->core = consensus_new(&consensus, &replica_effects, replica);
     cluster_clock_init(&replica->clock);
+    pace_init(&replica->pace);
     replica_writes_init(replica);
     replica_reads_init(replica);
     return replica;
@@ -387,6 +390,22 @@ void replica_storage_done(struct replica *replica, struct storage_job *job)
     storage_job_free(job);
 }
 
+/* An election takes two writes of a vote, one after the other, and two round trips; and the nodes have other work. */
+static uint32_t election_spread_ms(const struct replica *replica)
+{
+    int64_t ms = ELECTION_SPREAD_MS + 4 * replica->disk_us / 1000;
+    return ms < UINT32_MAX ? (uint32_t)ms : UINT32_MAX;
+}
+
+void replica_peer_gone(struct replica *replica, uint64_t id)
+{
+    if (!replica->started || replica->stopped)
+        return;
+    read_clock(replica);
+    if (consensus_leader_gone(replica->core, replica_now_ms(replica), id, election_spread_ms(replica)))
+        replica_watch(replica);
+}
+
 static void send_frame(void *arg, uint64_t to, struct slice frame)
 {
     struct replica *replica = arg;
@@ -427,10 +446,16 @@ void replica_set_low_on_space(struct replica *replica, bool low)
     replica->low_on_space = low;
 }
 
+void replica_set_pressure(struct replica *replica, uint32_t percent)
+{
+    pace_set_pressure(&replica->pace, percent);
+}
+
 void replica_get_status(const struct replica *replica, struct replica_status *status)
 {
     struct replica_time now;
     replica->io.clock(replica->arg, &now);
+    struct consensus_hints hints = consensus_hints(replica->core);
     int64_t upper = cluster_clock_upper(&replica->clock, now.boot_us);
     *status = (struct replica_status){
         .state = replica->state,
@@ -446,6 +471,7 @@ void replica_get_status(const struct replica *replica, struct replica_status *st
         .reads_waiting = replica->reads.lists[READ_NEW].n + replica->reads.lists[READ_ASKED].n +
                          replica->reads.lists[READ_APPLYING].n,
         .elections = replica->elections,
+        .hints = {hints.taken, hints.begun, hints.wrong},
         .snapshots_taken = replica->snapshots_taken,
         .snapshots_installed = replica->snapshots_installed,
     };

@@ -99,6 +99,9 @@ int64_t replica_next_due_us(struct replica *replica); /* boot time at which to c
 void replica_tick(struct replica *replica);           /* timeouts: raft, deadlines of grants, waiting operations */
 void replica_receive(struct replica *replica, uint64_t from, struct slice frame);
 void replica_storage_done(struct replica *replica, struct storage_job *job);
+/* A hint, which may be wrong: node `id`'s process is gone, since its links ended and its port refuses. If it leads, an
+ * election begins at once (raft/consensus_early.c). */
+void replica_peer_gone(struct replica *replica, uint64_t id);
 /* Once at the end of each loop iteration, after all input: batches waiting commands into entries, sends what is to be
  * sent, calls what is done. */
 void replica_flush(struct replica *replica);
@@ -182,6 +185,9 @@ const struct store *replica_store(const struct replica *replica);
 /* Refuses what makes new access (REQUEST, APPROVE, SET_TOKEN, eligibility, roles that add; taken here or forwarded here)
  * with RESOURCE_EXHAUSTED while set: the disk is low. What ends or denies access goes on. */
 void replica_set_low_on_space(struct replica *replica, bool low);
+/* How far what is derived from the log has fallen behind, in percent of what it can bear: slows a leader down
+ * (raft/pace.h). */
+void replica_set_pressure(struct replica *replica, uint32_t percent);
 
 struct replica_status {
     enum replica_state state;
@@ -189,6 +195,9 @@ struct replica_status {
     int64_t time_ms; /* estimate of cluster time, upper bound; 0: not known yet */
     uint64_t writes_waiting, reads_waiting;
     uint64_t elections; /* terms seen to begin since start */
+    struct {
+        uint64_t taken, begun, wrong; /* raft/consensus.h: struct consensus_hints */
+    } hints;                          /* that the leader's process is gone */
     uint64_t snapshots_taken, snapshots_installed;
 };
 void replica_get_status(const struct replica *replica, struct replica_status *status);

@@ -7,7 +7,9 @@
 
 #include "base/check.h"
 
-#define SLICE_COMMANDS 20000u
+/* Commands and the events that they lead to: less than a millisecond, with what listens to them. Frames of peers wait
+ * for no longer than that: a follower that is behind must still acknowledge what comes. */
+#define SLICE_WORK 256u
 #define SLICE_BYTES (4u * 1024 * 1024)
 
 static void on_event(void *arg, const struct store_event *event)
@@ -17,11 +19,29 @@ static void on_event(void *arg, const struct store_event *event)
         replica->observer.on_event(replica->arg, event);
 }
 
+static int64_t boot_us(const struct replica *replica)
+{
+    struct replica_time now;
+    replica->io.clock(replica->arg, &now);
+    return now.boot_us;
+}
+
+/* The one ADVANCE that this leader has in the log. */
+static void advanced(struct replica *replica, int64_t since_us)
+{
+    int64_t now_us = boot_us(replica);
+    replica->batch.advancing = false;
+    pace_advanced(&replica->pace, now_us, now_us - since_us,
+                  store_next_due_ms(replica->store) <= store_time_ms(replica->store));
+}
+
 static lapse_result apply_item(struct replica *replica, uint64_t index, const struct entry_item *item, int64_t time_ms,
-                               struct lapse_error *error)
+                               uint32_t *work, struct lapse_error *error)
 {
     struct command command;
     struct store_outcome outcome;
+    bool own_advance = item->node == 0 && item->sequence == replica->term;
+    int64_t since_us = own_advance ? boot_us(replica) : 0;
     lapse_result result = command_decode(item->command, &command);
     if (!lapse_is_ok(result))
         return lapse_fail(error, LAPSE_DATA_LOSS,
@@ -32,33 +52,32 @@ static lapse_result apply_item(struct replica *replica, uint64_t index, const st
         replica->observer.on_applied(replica->arg, index, &command, &outcome);
     if (item->node == replica->options.node_id)
         replica_write_applied(replica, item->sequence, &outcome);
-    else if (item->node == 0 && item->sequence == replica->term)
-        replica->batch.advancing = false;
+    else if (own_advance)
+        advanced(replica, since_us);
+    *work += 1 + outcome.n_events;
     return lapse_ok();
 }
 
 static lapse_result apply_commands(struct replica *replica, uint64_t index, const struct log_entry *entry,
-                                   uint32_t *commands, struct lapse_error *error)
+                                   uint32_t *work, struct lapse_error *error)
 {
     struct entry_reader reader;
     struct entry_item item;
     if (entry->data == NULL)
         return lapse_fail(error, LAPSE_DATA_LOSS, "entry %llu is empty", (unsigned long long)index);
     lapse_result result = entry_open(blob_slice(entry->data), &reader, error);
-    while (lapse_is_ok(result) && entry_next(&reader, &item)) {
-        result = apply_item(replica, index, &item, reader.time_ms, error);
-        ++*commands;
-    }
+    while (lapse_is_ok(result) && entry_next(&reader, &item))
+        result = apply_item(replica, index, &item, reader.time_ms, work, error);
     cluster_clock_applied(&replica->clock, store_time_ms(replica->store));
     return result;
 }
 
-static lapse_result apply_entry(struct replica *replica, uint64_t index, const struct log_entry *entry,
-                                uint32_t *commands, struct lapse_error *error)
+static lapse_result apply_entry(struct replica *replica, uint64_t index, const struct log_entry *entry, uint32_t *work,
+                                struct lapse_error *error)
 {
     switch (entry->type) {
     case RAFT_COMMAND:
-        return apply_commands(replica, index, entry, commands, error);
+        return apply_commands(replica, index, entry, work, error);
     case RAFT_CHANGE:
         blob_unref(replica->configuration);
         replica->configuration = blob_ref(entry->data);
@@ -73,7 +92,7 @@ void replica_apply(struct replica *replica)
 {
     const struct tail *tail = consensus_tail(replica->core);
     struct lapse_error error;
-    uint32_t commands = 0;
+    uint32_t work = 0;
     size_t bytes = 0;
     replica->more_to_apply = false;
     /* While a snapshot is being installed the commit index is ahead of what we hold. */
@@ -82,14 +101,14 @@ void replica_apply(struct replica *replica)
         uint64_t index = replica->applied + 1;
         const struct log_entry *entry = tail_at(tail, index);
         CHECK(entry != NULL);
-        if (commands >= SLICE_COMMANDS || bytes >= SLICE_BYTES) {
+        if (work >= SLICE_WORK || bytes >= SLICE_BYTES) {
             replica->more_to_apply = true;
             return;
         }
         bytes += entry->data == NULL ? 0 : entry->data->len;
         /* Whoever is called back while this entry is applied must already find it counted. */
         replica->applied = index;
-        lapse_result result = apply_entry(replica, index, entry, &commands, &error);
+        lapse_result result = apply_entry(replica, index, entry, &work, &error);
         (void)replica_survived(replica, result, &error);
     }
 }

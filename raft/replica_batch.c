@@ -2,7 +2,10 @@
  *
  *   forwarded by others --.
  *   taken here -----------+--> entries of up to LIMIT_ENTRY_COMMANDS, under one cluster time --> consensus
- *   deadlines passed -----'    (one ADVANCE at most in the log at a time)
+ *   deadlines passed -----'    (one ADVANCE at most in the log at a time, in an entry of its own behind the others, so
+ *                              that none of them waits for it)
+ *
+ * When, and how many deadlines at once: raft/pace.h.
  *
  * The store recognises repeated request keys; nothing is compared here. */
 #include "raft/replica_internal.h"
@@ -196,15 +199,17 @@ static void establish_time(struct replica *replica)
         check_cold_start(replica);
 }
 
-static bool advance_is_due(const struct replica *replica)
+static int64_t advance_due_us(const struct replica *replica)
 {
-    return replica_is_ready(replica) && !replica->batch.advancing &&
-           cluster_clock_when(&replica->clock, store_next_due_ms(replica->store)) <= replica->now.boot_us;
+    if (!replica_is_ready(replica) || replica->batch.advancing)
+        return INT64_MAX;
+    int64_t due_us = cluster_clock_when(&replica->clock, store_next_due_ms(replica->store));
+    return due_us > replica->pace.advance_us ? due_us : replica->pace.advance_us;
 }
 
 static void add_advance(struct replica *replica, struct entry_writer *writer)
 {
-    struct command command = {.type = COMMAND_ADVANCE, .count = LIMIT_ADVANCE_BATCH};
+    struct command command = {.type = COMMAND_ADVANCE, .count = replica->pace.slice};
     struct buf bytes;
     buf_init(&bytes, LIMIT_COMMAND_BYTES);
     lapse_result result = command_encode(&command, &bytes);
@@ -219,8 +224,6 @@ static void add_advance(struct replica *replica, struct entry_writer *writer)
 static uint32_t fill_entry(struct replica *replica, struct entry_writer *writer)
 {
     struct batch *batch = &replica->batch;
-    if (advance_is_due(replica))
-        add_advance(replica, writer);
     while (batch->first != NULL) {
         const struct forwarded *item = batch->first;
         if (!entry_add(writer, (struct entry_item){item->node, item->sequence, slice_of(item->bytes, item->len)}))
@@ -237,18 +240,12 @@ static uint32_t fill_entry(struct replica *replica, struct entry_writer *writer)
     return writer->n;
 }
 
-void replica_batch_flush(struct replica *replica)
+static uint32_t take_commands(struct replica *replica, int64_t time_ms, struct log_entry *entries, uint32_t max)
 {
-    struct log_entry entries[ENTRIES_PER_FLUSH];
     uint32_t n = 0;
-    if (replica->stopped || replica->state != REPLICA_LEADER)
-        return;
-    begin_term(replica);
-    establish_time(replica);
-    if (!may_batch(replica))
-        return;
-    int64_t time_ms = cluster_clock_stamp_ms(&replica->clock, replica->now.boot_us);
-    for (; n < ENTRIES_PER_FLUSH; n++) {
+    if (replica->now.boot_us < replica->pace.commands_us)
+        return 0;
+    for (; n < max; n++) {
         struct entry_writer writer;
         entry_begin(&writer, time_ms);
         if (fill_entry(replica, &writer) == 0) {
@@ -258,6 +255,34 @@ void replica_batch_flush(struct replica *replica)
         entries[n] = (struct log_entry){.type = RAFT_COMMAND, .data = entry_take(&writer)};
     }
     if (n > 0)
+        pace_took_commands(&replica->pace, replica->now.boot_us);
+    return n;
+}
+
+static uint32_t take_advance(struct replica *replica, int64_t time_ms, struct log_entry *entry)
+{
+    struct entry_writer writer;
+    if (advance_due_us(replica) > replica->now.boot_us)
+        return 0;
+    entry_begin(&writer, time_ms);
+    add_advance(replica, &writer);
+    *entry = (struct log_entry){.type = RAFT_COMMAND, .data = entry_take(&writer)};
+    return 1;
+}
+
+void replica_batch_flush(struct replica *replica)
+{
+    struct log_entry entries[ENTRIES_PER_FLUSH];
+    if (replica->stopped || replica->state != REPLICA_LEADER)
+        return;
+    begin_term(replica);
+    establish_time(replica);
+    if (!may_batch(replica))
+        return;
+    int64_t time_ms = cluster_clock_stamp_ms(&replica->clock, replica->now.boot_us);
+    uint32_t n = take_commands(replica, time_ms, entries, ENTRIES_PER_FLUSH - 1);
+    n += take_advance(replica, time_ms, &entries[n]);
+    if (n > 0)
         submit(replica, entries, n);
 }
 
@@ -265,9 +290,8 @@ int64_t replica_batch_due_us(const struct replica *replica)
 {
     if (!may_batch(replica))
         return INT64_MAX;
-    if (replica->batch.first != NULL || replica->writes.lists[WRITE_UNSENT].n > 0)
-        return 0;
-    if (!replica_is_ready(replica) || replica->batch.advancing)
-        return INT64_MAX;
-    return cluster_clock_when(&replica->clock, store_next_due_ms(replica->store));
+    int64_t due_us = advance_due_us(replica);
+    if (replica->batch.first == NULL && replica->writes.lists[WRITE_UNSENT].n == 0)
+        return due_us;
+    return due_us < replica->pace.commands_us ? due_us : replica->pace.commands_us;
 }

@@ -20,6 +20,7 @@
 #include "raft/evidence.h"
 #include "raft/message.h"
 #include "raft/outbox.h"
+#include "raft/pace.h"
 #include "raft/replica.h"
 #include "raft/sender.h"
 #include "raft/transfer.h"
@@ -140,6 +141,7 @@ struct replica {
     enum replica_state state;
     uint64_t leader, term;
     uint64_t elections;
+    int64_t disk_us; /* the slowest of the latest writes to the log */
 
     /* The leader's start: its own term's first entry must be applied before it reads or expires anything. */
     uint64_t term_entry; /* index; 0: not submitted yet */
@@ -153,6 +155,7 @@ struct replica {
     struct writes writes;
     struct reads reads;
     struct batch batch;
+    struct pace pace;
     struct loopback loopback;
 
     bool taking; /* SAVE, then COMMIT */

@@ -24,13 +24,28 @@ void replica_meta_free(struct snapshot_meta *meta)
     *meta = (struct snapshot_meta){0};
 }
 
+static void submit(struct replica *replica, struct storage_job *job)
+{
+    job->submitted_us = replica->now.boot_us;
+    replica->io.storage(replica->arg, job);
+}
+
+/* A slow write counts at once and is forgotten over the next dozens. */
+static void note_duration(struct replica *replica, const struct storage_job *job)
+{
+    int64_t took_us = replica->now.boot_us - job->submitted_us;
+    replica->disk_us -= replica->disk_us / 16;
+    if (took_us > replica->disk_us)
+        replica->disk_us = took_us;
+}
+
 void replica_persist_vote(struct replica *replica, uint64_t term, uint64_t voted_for)
 {
     struct storage_job *job = replica_job(STORAGE_VOTE);
     job->term = term;
     job->voted_for = voted_for;
     outbox_raise(&replica->outbox);
-    replica->io.storage(replica->arg, job);
+    submit(replica, job);
 }
 
 void replica_persist_entries(struct replica *replica, uint64_t index)
@@ -42,7 +57,7 @@ void replica_persist_entries(struct replica *replica, uint64_t index)
     job->index = index;
     job->n_entries = (uint32_t)n;
     job->entries = tail_copy(tail, index, job->n_entries);
-    replica->io.storage(replica->arg, job);
+    submit(replica, job);
 }
 
 static void entries_persisted(struct replica *replica, const struct storage_job *job)
@@ -61,9 +76,11 @@ void replica_log_done(struct replica *replica, struct storage_job *job)
         return;
     switch (job->type) {
     case STORAGE_VOTE:
+        note_duration(replica, job);
         outbox_pass(&replica->outbox);
         break;
     case STORAGE_APPEND:
+        note_duration(replica, job);
         entries_persisted(replica, job);
         break;
     case STORAGE_SNAPSHOT_COMMIT:

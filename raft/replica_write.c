@@ -8,6 +8,8 @@
 
 #include "base/check.h"
 
+/* Most commands fit. */
+#define USUAL_COMMAND_BYTES 512u
 #define RESEND_US (200ll * 1000)
 #define RESEND_DOUBLINGS 4u
 /* Who refuses because it is not the leader will not be it at once. */
@@ -133,7 +135,8 @@ void replica_write(struct replica *replica, struct replica_write *write, const s
     write->outcome = (struct store_outcome){.revision = store_revision(replica->store)};
     buf_init(&write->command, LIMIT_COMMAND_BYTES);
     lapse_result result = admit(replica, command, write->leader_only, &write->outcome.error);
-    if (lapse_is_ok(result) && !lapse_is_ok(command_encode(command, &write->command)))
+    if (lapse_is_ok(result) && (!lapse_is_ok(buf_reserve(&write->command, USUAL_COMMAND_BYTES)) ||
+                                !lapse_is_ok(command_encode(command, &write->command))))
         result = lapse_fail(&write->outcome.error, LAPSE_INVALID_ARGUMENT, "a command may have %u bytes at most",
                             LIMIT_COMMAND_BYTES);
     if (!lapse_is_ok(result)) {

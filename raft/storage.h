@@ -69,6 +69,7 @@ struct storage_job {
     /* for the submitter, untouched by the lanes */
     uint64_t tag;
     void *owner;
+    int64_t submitted_us;
     struct storage_job *next;
 };
 

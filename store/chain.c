@@ -1,32 +1,9 @@
 #include "store/chain.h"
 
-#include <openssl/evp.h>
-#include <pthread.h>
-
 #include "base/check.h"
+#include "base/sha256.h"
 
 static const char tag[] = "lapse.audit.1";
-
-/* Kept for the life of the thread: making a context costs more than hashing an event. */
-static _Thread_local EVP_MD_CTX *context;
-static pthread_key_t key; /* frees it with the thread */
-static pthread_once_t keyed = PTHREAD_ONCE_INIT;
-
-static void context_free(void *ended)
-{
-    EVP_MD_CTX_free(ended);
-}
-
-static void key_make(void)
-{
-    CHECK(pthread_key_create(&key, context_free) == 0);
-}
-
-static void context_make(void)
-{
-    context = EVP_MD_CTX_new();
-    CHECK(context != NULL && pthread_once(&keyed, key_make) == 0 && pthread_setspecific(key, context) == 0);
-}
 
 static void put_number(uint8_t out[8], uint64_t value)
 {
@@ -37,16 +14,10 @@ static void put_number(uint8_t out[8], uint64_t value)
 void chain_extend(struct chain_head *head, uint64_t epoch, struct slice event)
 {
     uint8_t number[8];
-    unsigned len = 0;
     put_number(number, epoch);
-    if (context == NULL)
-        context_make();
-    CHECK(EVP_DigestInit_ex2(context, EVP_sha256(), NULL) == 1 &&
-          EVP_DigestUpdate(context, tag, sizeof tag - 1) == 1 &&
-          EVP_DigestUpdate(context, head->hash, sizeof head->hash) == 1 &&
-          EVP_DigestUpdate(context, number, sizeof number) == 1 &&
-          EVP_DigestUpdate(context, event.data, event.len) == 1 &&
-          EVP_DigestFinal_ex(context, head->hash, &len) == 1 && len == sizeof head->hash);
+    const struct slice pieces[] = {slice_of(tag, sizeof tag - 1), slice_of(head->hash, sizeof head->hash),
+                                   slice_of(number, sizeof number), event};
+    sha256_of(pieces, ARRAY_LEN(pieces), head->hash);
 }
 
 bool chain_head_equal(const struct chain_head *a, const struct chain_head *b)

@@ -41,31 +41,37 @@ void grant_id_format(struct grant_id id, char text[GRANT_ID_TEXT_SIZE])
     text[ULID_TEXT_LEN] = '\0';
 }
 
-static int ulid_value(uint8_t c)
+/* What each character stands for, and one more, so that 0 means: it is none. Small letters count as capitals. */
+#define LETTER(capital, value) [capital] = (value) + 1, [(capital) + 'a' - 'A'] = (value) + 1
+static const uint8_t ulid_values[256] = {
+    ['0'] = 1,       ['1'] = 2,       ['2'] = 3,       ['3'] = 4,       ['4'] = 5,       ['5'] = 6,
+    ['6'] = 7,       ['7'] = 8,       ['8'] = 9,       ['9'] = 10,      LETTER('A', 10), LETTER('B', 11),
+    LETTER('C', 12), LETTER('D', 13), LETTER('E', 14), LETTER('F', 15), LETTER('G', 16), LETTER('H', 17),
+    LETTER('J', 18), LETTER('K', 19), LETTER('M', 20), LETTER('N', 21), LETTER('P', 22), LETTER('Q', 23),
+    LETTER('R', 24), LETTER('S', 25), LETTER('T', 26), LETTER('V', 27), LETTER('W', 28), LETTER('X', 29),
+    LETTER('Y', 30), LETTER('Z', 31)};
+
+static void store_big_endian(uint64_t value, uint8_t bytes[8])
 {
-    if (c >= 'a' && c <= 'z')
-        c = (uint8_t)(c - 'a' + 'A');
-    const char *at = c == '\0' ? NULL : strchr(ulid_alphabet, c);
-    return at == NULL ? -1 : (int)(at - ulid_alphabet);
+    value = htobe64(value);
+    memcpy(bytes, &value, sizeof value);
 }
 
 lapse_result grant_id_parse(struct slice text, struct grant_id *id)
 {
-    struct grant_id parsed = {{0}};
+    uint64_t high = 0, low = 0;
     /* 26 digits hold 130 bits: a first digit past 7 would overflow. */
-    if (text.len != ULID_TEXT_LEN || ulid_value(text.data[0]) > 7)
+    if (text.len != ULID_TEXT_LEN || ulid_values[text.data[0]] > 8)
         return lapse_failed(LAPSE_INVALID_ARGUMENT);
     for (int i = 0; i < ULID_TEXT_LEN; i++) {
-        int value = ulid_value(text.data[i]);
-        if (value < 0)
+        uint8_t value = ulid_values[text.data[i]];
+        if (value == 0)
             return lapse_failed(LAPSE_INVALID_ARGUMENT);
-        for (int bit = 0; bit < 5; bit++) {
-            int position = (ULID_TEXT_LEN - 1 - i) * 5 + bit;
-            if (position < 128)
-                parsed.bytes[15 - position / 8] |= (uint8_t)((value >> bit & 1) << (position % 8));
-        }
+        high = high << 5 | low >> 59;
+        low = low << 5 | (uint64_t)(value - 1);
     }
-    *id = parsed;
+    store_big_endian(high, id->bytes);
+    store_big_endian(low, id->bytes + 8);
     return lapse_ok();
 }
 

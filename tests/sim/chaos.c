@@ -236,6 +236,45 @@ static void transfer(struct sim *sim)
     sim_trace(sim, leader->id, "transfer", result.code, 0, 0);
 }
 
+static void hear_gone(void *arg, uint64_t id)
+{
+    struct sim_node *node = arg;
+    if (!node->sim->healed) {
+        node_hear_gone(node, id);
+    }
+}
+
+/* One is said to be gone, a few times: to all or some of the others, at about the same moment. */
+static void mislead(struct sim *sim)
+{
+    const struct sim_node *about = draw_victim(sim);
+    int64_t length_us = draw_length(sim);
+    for (uint64_t n = 1 + sim_below(sim, 8); n > 0; n--) {
+        int64_t at_us = sim_between(sim, 1, length_us);
+        for (uint32_t i = 0; i < sim->n_nodes; i++) {
+            if (i != about->place && sim_chance(sim, 700000)) {
+                sim_after(sim, at_us + sim_between(sim, 0, 3000), hear_gone, sim->nodes[i], about->id);
+            }
+        }
+    }
+}
+
+static void press(void *arg, uint64_t percent)
+{
+    struct sim_node *node = arg;
+    if (node->replica != NULL) {
+        replica_set_pressure(node->replica, (uint32_t)percent);
+    }
+}
+
+/* Its audit database does not keep up for a while. */
+static void fall_behind(struct sim *sim)
+{
+    struct sim_node *node = draw_victim(sim);
+    press(node, sim_below(sim, 101));
+    sim_after(sim, draw_length(sim), press, node, 0);
+}
+
 /* There stay as many voters as there were at the start. */
 static lapse_result change_member(struct sim *sim, struct replica *leader, uint64_t id, struct lapse_error *error)
 {
@@ -332,6 +371,12 @@ static void strike(struct sim *sim, enum fault fault)
         break;
     case FAULT_DISK_ROT:
         rot(sim);
+        break;
+    case FAULT_PRESSURE:
+        fall_behind(sim);
+        break;
+    case FAULT_FALSE_HINT:
+        mislead(sim);
         break;
     case FAULT_TRANSFER:
         transfer(sim);

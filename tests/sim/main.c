@@ -29,7 +29,7 @@ struct settings {
 
 struct totals {
     uint64_t runs, failures, unequal, first_caught;
-    uint64_t events, commands, acknowledged, reads, elections, snapshots, resyncs;
+    uint64_t events, commands, acknowledged, reads, elections, early_elections, wrong_hints, snapshots, resyncs;
     uint64_t promises, permits, barriers, told, lapsed, failed_receipts;
     struct governance_counts governance;
     int64_t virtual_us;
@@ -128,6 +128,8 @@ static void add_up(struct totals *totals, const struct sim_result *result)
     totals->acknowledged += result->acknowledged;
     totals->reads += result->reads;
     totals->elections += result->elections;
+    totals->early_elections += result->early_elections;
+    totals->wrong_hints += result->wrong_hints;
     totals->snapshots += result->snapshots;
     totals->resyncs += result->resyncs;
     totals->promises += result->promises;
@@ -215,6 +217,8 @@ static void merge(struct totals *into, const struct totals *from)
     into->acknowledged += from->acknowledged;
     into->reads += from->reads;
     into->elections += from->elections;
+    into->early_elections += from->early_elections;
+    into->wrong_hints += from->wrong_hints;
     into->snapshots += from->snapshots;
     into->resyncs += from->resyncs;
     into->promises += from->promises;
@@ -347,11 +351,12 @@ static double seconds_now(void)
 static void print_totals(const struct totals *totals, double seconds)
 {
     printf("%" PRIu64 " runs, %" PRIu64 " failed, in %.1f s: %" PRId64 " virtual s, %" PRIu64 " events, %" PRIu64
-           " commands, %" PRIu64 " acknowledged, %" PRIu64 " reads, %" PRIu64 " terms, %" PRIu64
-           " snapshots installed, %" PRIu64 " resyncs\n  points: %" PRIu64 " promises, %" PRIu64 " permits, %" PRIu64
+           " commands, %" PRIu64 " acknowledged, %" PRIu64 " reads, %" PRIu64 " terms (%" PRIu64
+           " early elections, %" PRIu64 " wrong hints), %" PRIu64 " snapshots installed, %" PRIu64 " resyncs\n  points: %" PRIu64 " promises, %" PRIu64 " permits, %" PRIu64
            " barriers done, %" PRIu64 " callers told, receipts: %" PRIu64 " lapsed, %" PRIu64 " failed\n",
            totals->runs, totals->failures, seconds, totals->virtual_us / SIM_SECOND, totals->events, totals->commands,
-           totals->acknowledged, totals->reads, totals->elections, totals->snapshots, totals->resyncs, totals->promises,
+           totals->acknowledged, totals->reads, totals->elections, totals->early_elections, totals->wrong_hints,
+           totals->snapshots, totals->resyncs, totals->promises,
            totals->permits, totals->barriers, totals->told, totals->lapsed, totals->failed_receipts);
     const struct governance_counts *counts = &totals->governance;
     printf("  governance: %" PRIu64 " requests, %" PRIu64 " approvals (%" PRIu64 " after others, %" PRIu64

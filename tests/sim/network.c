@@ -187,6 +187,23 @@ void network_break(struct network *network, uint32_t from, uint32_t to)
     link->last_us = 0;
 }
 
+static void hear_gone(void *arg, uint64_t id)
+{
+    node_hear_gone(arg, id);
+}
+
+void network_tell_gone(struct network *network, uint32_t gone, uint32_t to)
+{
+    struct sim *sim = network->sim;
+    const struct link *link = link_of(network, gone, to);
+    if (link->cut || link_of(network, to, gone)->cut) {
+        return;
+    }
+    int64_t at = sim->now_us + draw_delay(sim, link);
+    at = at > link->last_us ? at : link->last_us + 1;
+    sim_after(sim, at - sim->now_us, hear_gone, sim->nodes[to], sim->nodes[gone]->id);
+}
+
 void network_set_delay(struct network *network, uint32_t from, uint32_t to, int64_t delay_us)
 {
     struct link *link = link_of(network, from, to);

@@ -19,6 +19,8 @@ void network_mend(struct network *network, uint32_t from, uint32_t to);
 void network_break(struct network *network, uint32_t from, uint32_t to);
 /* The mean delay of a direction; 0: as it was at the start. */
 void network_set_delay(struct network *network, uint32_t from, uint32_t to, int64_t delay_us);
+/* The process at `gone` has ended, and `to` finds out: behind what was on its way, unless the network is cut. */
+void network_tell_gone(struct network *network, uint32_t gone, uint32_t to);
 void network_heal(struct network *network);
 /* An upper bound of what a frame may take on a link that is up and not slowed. */
 int64_t network_delay_max_us(const struct network *network);

@@ -206,6 +206,18 @@ bool node_call(struct sim_node *node, node_call_cb call, void *arg, uint64_t tag
     return true;
 }
 
+static void take_gone(struct sim_node *node, void *arg, uint64_t id)
+{
+    (void)arg;
+    sim_trace(node->sim, node->id, "peer-gone", id, 0, 0);
+    replica_peer_gone(node->replica, id);
+}
+
+void node_hear_gone(struct sim_node *node, uint64_t id)
+{
+    (void)node_call(node, take_gone, NULL, id);
+}
+
 void node_pause(struct sim_node *node)
 {
     node->paused = true;
@@ -427,6 +439,16 @@ static void inbox_drop(struct sim_node *node)
     node->inbox_tail = &node->inbox;
 }
 
+void node_count(struct sim_node *node)
+{
+    struct replica_status status;
+    if (node->up) {
+        replica_get_status(node->replica, &status);
+        node->sim->early_elections += status.hints.begun;
+        node->sim->wrong_hints += status.hints.wrong;
+    }
+}
+
 void node_end(struct sim_node *node, enum node_end how)
 {
     struct sim *sim = node->sim;
@@ -434,6 +456,7 @@ void node_end(struct sim_node *node, enum node_end how)
         return;
     }
     sim_trace(sim, node->id, how == NODE_KILLED ? "killed" : "power-lost", 0, 0, 0);
+    node_count(node);
     node->ending = true;
     lanes_end(node);
     inbox_drop(node);
@@ -456,6 +479,9 @@ void node_end(struct sim_node *node, enum node_end how)
     for (uint32_t i = 0; i < sim->n_nodes; i++) {
         if (i != node->place) {
             network_break(sim->network, i, node->place);
+        }
+        if (i != node->place && how == NODE_KILLED) {
+            network_tell_gone(sim->network, node->place, i);
         }
     }
 }

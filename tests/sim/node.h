@@ -75,6 +75,10 @@ void node_step_wall(struct sim_node *node, int64_t by_ms);
 
 /* A frame has arrived; the node takes its own reference. */
 void node_receive(struct sim_node *node, uint64_t from, struct blob *frame);
+/* The node finds, rightly or not, that the process of node `id` is gone. */
+void node_hear_gone(struct sim_node *node, uint64_t id);
+/* Adds up what the process's replica counts, before it ends. */
+void node_count(struct sim_node *node);
 /* Runs `call` on the node's loop; false when the process is down. A call whose process ends before is dropped. */
 typedef void (*node_call_cb)(struct sim_node *node, void *arg, uint64_t tag);
 bool node_call(struct sim_node *node, node_call_cb call, void *arg, uint64_t tag);

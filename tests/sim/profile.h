@@ -28,7 +28,9 @@ enum fault {
     FAULT_DISK_ROT, /* a bit flips while the process is down: it must refuse to start, or not need that bit. A minority
                        only */
     FAULT_MEMBERS,  /* neither: a node is added, promoted or removed */
-    FAULT_TRANSFER, /* not a fault: a leader is asked to hand over */
+    FAULT_PRESSURE, /* what is derived from a node's log is behind: it goes slowly as a leader */
+    FAULT_FALSE_HINT, /* nodes believe again and again that another one's process is gone */
+    FAULT_TRANSFER,   /* not a fault: a leader is asked to hand over */
     /* Enforcement points. */
     FAULT_POINT_PAUSE,   /* for longer than any lease now and then */
     FAULT_POINT_CRASH,   /* a new instance comes back */

@@ -258,6 +258,8 @@ static void report(const struct sim *sim, struct sim_result *result)
                                   .acknowledged = counts.acknowledged,
                                   .reads = counts.reads,
                                   .elections = counts.elections,
+                                  .early_elections = sim->early_elections,
+                                  .wrong_hints = sim->wrong_hints,
                                   .snapshots = counts.snapshots,
                                   .resyncs = subscribers_resyncs(sim->subscribers),
                                   .promises = points.promises,
@@ -287,6 +289,9 @@ void sim_run(const struct sim_options *options, struct sim_result *result)
     run_until(&sim, length_us);
     if (!sim.failed) {
         recover(&sim);
+    }
+    for (uint32_t i = 0; i < sim.n_nodes; i++) {
+        node_count(sim.nodes[i]);
     }
     report(&sim, result);
     destroy_world(&sim);

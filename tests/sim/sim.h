@@ -90,7 +90,7 @@ struct sim {
     uint64_t trace_hash; /* over everything that was traced */
     bool healed;         /* the eventful part is over: no more faults */
     int64_t quiet_at_us; /* from then on nothing excuses a delay: no faults, and a leader has been there for a while */
-    uint64_t n_events;
+    uint64_t n_events, early_elections, wrong_hints;
 
     bool failed;
     char failure[1024];
@@ -109,6 +109,7 @@ struct sim_result {
     const char *profile;
     uint64_t trace_hash;
     uint64_t n_events, commands, revisions, acknowledged, reads, elections, snapshots, resyncs;
+    uint64_t early_elections, wrong_hints; /* that a leader's process is gone */
     uint64_t promises, permits, barriers, told, lapsed, failed_receipts;
     struct governance_counts governance;
     int64_t virtual_us;

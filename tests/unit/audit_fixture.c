@@ -136,6 +136,7 @@ void audit_node_start(struct audit_world *world, uint32_t i, uint64_t revision)
                                           .cluster = "test-1",
                                           .node_id = node->id,
                                           .reserve_bytes = world->reserve_bytes,
+                                          .gather_us = world->gather_us,
                                           .start = world->chain.places[revision]};
     CHECK(lapse_is_ok(audit_open(&options, &handler, node, &audit, &error)));
     CHECK(pthread_mutex_lock(&world->lock) == 0);
@@ -161,7 +162,8 @@ void audit_node_tell(struct audit_node *node, uint64_t revision)
         node->told++;
         audit_event(node->audit, &chain->places[node->told], blob_slice(chain->events[node->told - 1]));
     }
-    audit_flush(node->audit);
+    while (!audit_flush(node->audit))
+        audit_nap();
 }
 
 void audit_connect(struct audit_world *world)

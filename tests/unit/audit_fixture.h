@@ -40,6 +40,7 @@ struct audit_world {
     _Atomic(uint64_t) liar; /* its records are changed on the way */
     _Atomic(uint64_t) frames;
     uint64_t reserve_bytes;
+    int64_t gather_us;
 };
 
 struct audit_world *audit_world_new(void);

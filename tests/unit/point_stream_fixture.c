@@ -232,6 +232,12 @@ void core_point_close(struct core_point *point)
 /* --- events ---------------------------------------------------------------------------------------------------------
  */
 
+struct feed *first_feed(void)
+{
+    CHECK(!TAILQ_EMPTY(&f.edge.line.feeds));
+    return TAILQ_FIRST(&f.edge.line.feeds);
+}
+
 struct grant_id some_grant(void)
 {
     static const uint8_t random[10] = {1, 2, 3};
@@ -255,7 +261,7 @@ uint64_t append(const struct store_event *terms)
     CHECK(lapse_is_ok(encode_watch_event(EPOCH, &message, &bytes)));
     ring_append(f.ring, ring_event_new(&event, blob_new(buf_slice(&bytes))));
     buf_free(&bytes);
-    feed_pump_all(&f.edge);
+    feed_line_all_due(&f.edge);
     return event.revision;
 }
 
@@ -286,6 +292,12 @@ void fixture_turn(void)
     (void)uv_run(&loop, UV_RUN_NOWAIT);
 }
 
+void fixture_tick(void)
+{
+    feed_line_all_due(&f.edge);
+    fixture_turn();
+}
+
 void fixture_run(void)
 {
     for (int i = 0; i < 100; i++)
@@ -310,6 +322,7 @@ void fixture_begin(void)
     CHECK(uv_loop_init(&loop) == 0);
     f.edge = (struct edge){.loop = &loop, .config = &config};
     mailbox_init(&f.edge.mailbox, &loop, 1024);
+    feed_line_open(&f.edge);
     f.edge.admission = admission_new(&admission_limits);
     server = (struct edge_connection){.edge = &f.edge};
     cr_assert(admission_answer(f.edge.admission));
@@ -330,12 +343,13 @@ void fixture_end(void)
         answer(f.asked[0], &f.write);
     fixture_run();
     cr_assert(channel_closed && server_closed);
-    cr_assert_null(f.edge.feeds, "no feed is left");
+    cr_assert(TAILQ_EMPTY(&f.edge.line.feeds), "no feed is left");
     cr_assert_eq(f.n_opened, f.n_closed, "every stream of the leases is closed, once");
     cr_assert_eq(metric_get(METRIC_POINT_STREAMS), 0);
     admission_leave(f.edge.admission, server.entry);
     admission_hang_up(f.edge.admission);
     admission_free(f.edge.admission);
+    feed_line_close(&f.edge);
     mailbox_close(&f.edge.mailbox);
     CHECK(uv_run(&loop, UV_RUN_DEFAULT) == 0);
     cr_assert_eq(uv_loop_close(&loop), 0);

@@ -71,6 +71,8 @@ void fixture_begin(void);
 /* Checks that everything was given back. */
 void fixture_end(void);
 void fixture_turn(void);
+/* Time has passed on the edge. */
+void fixture_tick(void);
 /* Until nothing moves. */
 void fixture_run(void);
 
@@ -86,6 +88,9 @@ void be_served(void);
 /* How many of a kind were seen, and the last one. */
 uint32_t count_seen(pb_size_t kind);
 const struct seen *last_seen(pb_size_t kind);
+
+/* The edge's one feed. */
+struct feed *first_feed(void);
 
 /* The core's side. */
 uint64_t append_event(enum store_event_type type, enum grant_state state, const char *resource);

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/check.h"
+#include "base/clock.h"
 #include "node/audit_db.h"
 #include "node/audit_sign.h"
 #include "tests/unit/audit_fixture.h"
@@ -78,6 +79,89 @@ Test(audit, the_log_may_be_dropped_once_everything_is_on_the_disk)
     audit_node_tell(node, 100);
     AUDIT_EVENTUALLY(audit_is_durable(node->audit, 100));
     cr_expect_eq(audit_number(node, "SELECT count(*) FROM records"), 100);
+    audit_world_free(world);
+}
+
+/* --- records gather ------------------------------------------------------------------------------------------------ */
+
+#define AN_HOUR_US (3600ll * 1000 * 1000)
+#define NAP_US 50000
+
+/* One record is there, and what is told now gathers for an hour, unless something ends that. */
+static struct audit_world *gathering_world(void)
+{
+    struct audit_world *world = world_with(5000);
+    world->gather_us = AN_HOUR_US;
+    audit_node_start(world, 0, 0);
+    audit_node_tell(&world->nodes[0], 1);
+    AUDIT_EVENTUALLY(has_all(&world->nodes[0], 1));
+    return world;
+}
+
+Test(audit, records_gather_for_one_transaction_until_the_node_stops)
+{
+    struct audit_world *world = gathering_world();
+    struct audit_node *node = &world->nodes[0];
+    audit_node_tell(node, 50);
+    (void)usleep(NAP_US);
+    cr_expect_eq(audit_now(node).newest, 1);
+    audit_node_stop(node);
+    cr_expect_eq(audit_number(node, "SELECT count(*) FROM records"), 50);
+    audit_world_free(world);
+}
+
+Test(audit, a_question_ends_the_gathering_of_what_it_is_about_and_of_nothing_else)
+{
+    struct audit_world *world = gathering_world();
+    struct audit_node *node = &world->nodes[0];
+    struct audit_job job;
+    audit_job_init(&job, AUDIT_QUERY);
+    job.page = 100;
+    job.upto = 1;
+    audit_node_tell(node, 50);
+    audit_node_ask(node, &job);
+    cr_expect_eq(job.error.code, LAPSE_OK);
+    cr_expect_eq(audit_now(node).newest, 1);
+    job.upto = 50;
+    audit_node_ask(node, &job);
+    cr_expect_eq(job.error.code, LAPSE_OK);
+    AUDIT_EVENTUALLY(audit_now(node).newest == 50);
+    audit_job_clear(&job);
+    audit_world_free(world);
+}
+
+Test(audit, who_waits_for_whatever_comes_does_not_end_the_gathering)
+{
+    struct audit_world *world = gathering_world();
+    struct audit_node *node = &world->nodes[0];
+    struct audit_job job;
+    audit_job_init(&job, AUDIT_TAIL);
+    job.cursor = 2;
+    job.upto = 1;
+    job.head_seen = audit_head_revision(node->audit);
+    job.deadline_us = clock_boot_us() + NAP_US;
+    audit_node_tell(node, 50);
+    audit_node_ask(node, &job);
+    cr_expect_eq(audit_now(node).newest, 1);
+    audit_job_clear(&job);
+    audit_world_free(world);
+}
+
+Test(audit, a_log_that_waits_to_be_dropped_ends_the_gathering)
+{
+    struct audit_world *world = gathering_world();
+    struct audit_node *node = &world->nodes[0];
+    audit_node_tell(node, 50);
+    AUDIT_EVENTUALLY(audit_is_durable(node->audit, 50));
+    audit_world_free(world);
+}
+
+Test(audit, enough_records_are_written_without_waiting_for_more)
+{
+    struct audit_world *world = gathering_world();
+    struct audit_node *node = &world->nodes[0];
+    audit_node_tell(node, 5000);
+    AUDIT_EVENTUALLY(audit_now(node).newest == 5000);
     audit_world_free(world);
 }
 
@@ -213,9 +297,9 @@ Test(audit, what_the_queue_has_no_room_for_is_a_gap_and_never_waited_for)
         node->told++;
         audit_event(node->audit, &world->chain.places[node->told], blob_slice(world->chain.events[node->told - 1]));
     }
-    audit_flush(node->audit);
+    AUDIT_EVENTUALLY(audit_flush(node->audit));
     AUDIT_EVENTUALLY(audit_now(node).newest > 1000);
-    AUDIT_EVENTUALLY((audit_flush(node->audit), audit_now(node).newest == n));
+    AUDIT_EVENTUALLY(((void)audit_flush(node->audit), audit_now(node).newest == n));
     cr_expect_eq(audit_now(node).gaps_total, 1);
     cr_expect_lt(audit_now(node).revision, n);
     audit_connect(world);

@@ -79,6 +79,60 @@ Test(audit_query, pages_hold_every_record_that_matches_once_in_both_directions)
     audit_world_free(world);
 }
 
+/* All that match, in pages of `page`; each tenth record is about the same. */
+static void expect_each_tenth(struct audit_node *node, struct audit_filter filter, bool descending, uint64_t events)
+{
+    struct audit_job job = query(LIMIT_PAGE);
+    static uint64_t got[LIMIT_PAGE];
+    uint64_t expected = descending ? events - events % 10 - 6 : 4;
+    uint64_t n = 0;
+    job.filter = filter;
+    job.descending = descending;
+    do {
+        audit_node_ask(node, &job);
+        cr_assert_eq(job.error.code, LAPSE_OK);
+        uint32_t found = revisions(&job, got, LIMIT_PAGE);
+        for (uint32_t i = 0; i < found; i++, n++, expected += descending ? (uint64_t)-10 : 10)
+            cr_assert_eq(got[i], expected);
+    } while (job.more);
+    cr_expect_eq(n, events / 10);
+    audit_job_clear(&job);
+}
+
+/* Record 16384, the first of the second stretch, is about dev3. */
+Test(audit_query, what_is_indexed_stretch_by_stretch_is_found_in_each_of_them)
+{
+    enum { EVENTS = 40000 };
+    struct audit_world *world = world_with(EVENTS);
+    for (int descending = 0; descending < 2; descending++) {
+        expect_each_tenth(&world->nodes[0], (struct audit_filter){.subject = slice_str("user:dev3")}, descending, EVENTS);
+        expect_each_tenth(&world->nodes[0], (struct audit_filter){.resource = slice_str("db/prod/3")}, descending,
+                          EVENTS);
+        expect_each_tenth(&world->nodes[0],
+                          (struct audit_filter){.subject = slice_str("user:dev3"), .actor = slice_str("user:oncall")},
+                          descending, EVENTS);
+    }
+    audit_world_free(world);
+}
+
+Test(audit_query, a_file_of_version_1_is_indexed_anew)
+{
+    struct audit_world *world = world_with(1000);
+    struct audit_node *node = &world->nodes[0];
+    audit_node_stop(node);
+    audit_execute(node, "DROP INDEX records_subject; DROP INDEX records_resource; DROP INDEX records_actor;"
+                        "CREATE INDEX records_subject ON records(subject) WHERE subject IS NOT NULL;"
+                        "CREATE INDEX records_resource ON records(resource) WHERE resource IS NOT NULL;"
+                        "CREATE INDEX records_actor ON records(actor) WHERE actor IS NOT NULL; PRAGMA user_version = 1");
+    audit_node_start(world, 0, 1000);
+    AUDIT_EVENTUALLY(audit_now(node).revision == 1000);
+    expect_each_tenth(node, (struct audit_filter){.subject = slice_str("user:dev3")}, false, 1000);
+    cr_expect_eq(audit_number(node, "PRAGMA user_version"), 2);
+    cr_expect_eq(audit_number(node, "SELECT count(*) FROM sqlite_schema WHERE sql LIKE '%(revision >> 14, %'"), 3);
+    cr_expect_eq(audit_now(node).corrupt, 0);
+    audit_world_free(world);
+}
+
 Test(audit_query, all_that_a_filter_has_must_hold)
 {
     struct audit_world *world = world_with(1000);

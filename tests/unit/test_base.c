@@ -1,13 +1,18 @@
 /* Bytes, the wire format, log lines, results, SPIFFE IDs, and stream pairs. */
 #include <criterion/criterion.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/bytes.h"
 #include "base/check.h"
 #include "base/log.h"
+#include "base/random.h"
+#include "base/sha256.h"
 #include "base/stream_pair.h"
 #include "base/tls.h"
+#include "base/wake.h"
 #include "base/wire.h"
 
 /* ---- result ---- */
@@ -365,4 +370,134 @@ Test(stream_pair, a_paused_end_fills_the_other_until_it_resumes)
     cr_expect(b.received == sizeof block && a.drains == 1 && stream_pending(a.stream) == 0);
     stream_close(b.stream, NULL);
     finish_pair();
+}
+
+/* ---- random ---- */
+
+#define IDS 1000
+
+static int compare_ids(const void *left, const void *right)
+{
+    return memcmp(left, right, 16);
+}
+
+Test(random, no_piece_is_given_out_twice)
+{
+    static uint8_t ids[IDS][16];
+    for (int i = 0; i < IDS; i++)
+        random_bytes(ids[i], sizeof ids[i]);
+    int zeros = 0; /* what was given out before is erased: no piece begins or ends in it */
+    for (int i = 0; i < IDS; i++)
+        zeros += (ids[i][0] == 0) + (ids[i][15] == 0);
+    cr_expect_lt(zeros, IDS / 20);
+    qsort(ids, IDS, sizeof ids[0], compare_ids);
+    for (int i = 1; i < IDS; i++)
+        cr_assert(memcmp(ids[i - 1], ids[i], sizeof ids[i]) != 0);
+}
+
+static void *draw_one(void *out)
+{
+    random_bytes(out, 16);
+    return NULL;
+}
+
+Test(random, threads_draw_from_pools_of_their_own)
+{
+    uint8_t ids[2][16];
+    for (int i = 0; i < 2; i++) {
+        pthread_t thread;
+        cr_assert_eq(pthread_create(&thread, NULL, draw_one, ids[i]), 0);
+        cr_assert_eq(pthread_join(thread, NULL), 0);
+    }
+    cr_expect(memcmp(ids[0], ids[1], sizeof ids[0]) != 0);
+}
+
+Test(random, a_child_does_not_repeat_what_its_parent_draws)
+{
+    uint8_t ours[64], theirs[64];
+    int ends[2];
+    random_bytes(ours, 16); /* both would go on behind this */
+    cr_assert_eq(pipe(ends), 0);
+    pid_t child = fork();
+    cr_assert_geq(child, 0);
+    if (child == 0) {
+        random_bytes(theirs, sizeof theirs);
+        _exit(write(ends[1], theirs, sizeof theirs) == (ssize_t)sizeof theirs ? 0 : 1);
+    }
+    random_bytes(ours, sizeof ours);
+    cr_assert_eq(read(ends[0], theirs, sizeof theirs), (ssize_t)sizeof theirs);
+    cr_assert_eq(waitpid(child, NULL, 0), child);
+    close(ends[0]);
+    close(ends[1]);
+    cr_expect(memcmp(ours, theirs, sizeof ours) != 0);
+}
+
+/* ---- sha256 ---- */
+
+/* FIPS 180-2, B.1 and B.2. */
+Test(sha256, hashes_pieces_as_if_they_stood_one_behind_the_other)
+{
+    static const uint8_t abc[4] = {0xBA, 0x78, 0x16, 0xBF}, alphabet[4] = {0x24, 0x8D, 0x6A, 0x61};
+    const struct slice pieces[] = {slice_str("abcdbcdecdefdefgefghfghighijhijk"), slice_of(NULL, 0),
+                                   slice_str("ijkljklmklmnlmnomnopnopq")};
+    uint8_t digest[SHA256_BYTES];
+    for (int round = 0; round < 2; round++) {
+        sha256_of(&(struct slice){(const uint8_t *)"abc", 3}, 1, digest);
+        cr_expect_arr_eq(digest, abc, sizeof abc);
+        sha256_of(pieces, 3, digest);
+        cr_expect_arr_eq(digest, alphabet, sizeof alphabet);
+    }
+}
+
+/* ---- wake ---- */
+
+#define SENDERS 4
+#define SENDINGS 20000
+
+struct woken_loop {
+    uv_loop_t loop;
+    struct wake wake;
+    _Atomic(uint32_t) sent;
+    bool closed;
+};
+
+static void on_woken(struct wake *wake)
+{
+    struct woken_loop *woken = CONTAINER_OF(wake, struct woken_loop, wake);
+    /* Whatever was sent before is seen now; were one wake-up lost, the loop would never end. */
+    if (atomic_load(&woken->sent) == SENDERS * SENDINGS)
+        uv_stop(&woken->loop);
+}
+
+static void *send_often(void *arg)
+{
+    struct woken_loop *woken = arg;
+    for (int i = 0; i < SENDINGS; i++) {
+        atomic_fetch_add(&woken->sent, 1);
+        wake_send(&woken->wake);
+    }
+    return NULL;
+}
+
+static void on_wake_closed(struct wake *wake)
+{
+    CONTAINER_OF(wake, struct woken_loop, wake)->closed = true;
+}
+
+Test(wake, no_wake_up_is_lost_and_none_comes_after_the_end)
+{
+    static struct woken_loop woken;
+    pthread_t senders[SENDERS];
+    cr_assert_eq(uv_loop_init(&woken.loop), 0);
+    cr_assert(wake_init(&woken.wake, &woken.loop, on_woken));
+    for (int i = 0; i < SENDERS; i++)
+        cr_assert_eq(pthread_create(&senders[i], NULL, send_often, &woken), 0);
+    cr_assert_neq(uv_run(&woken.loop, UV_RUN_DEFAULT), 0); /* stopped, with the handle open */
+    wake_close(&woken.wake, on_wake_closed);
+    for (int i = 0; i < SENDERS; i++)
+        cr_assert_eq(pthread_join(senders[i], NULL), 0);
+    wake_send(&woken.wake);
+    cr_assert_eq(uv_run(&woken.loop, UV_RUN_DEFAULT), 0);
+    cr_expect(woken.closed);
+    cr_expect_eq(uv_loop_close(&woken.loop), 0);
 }

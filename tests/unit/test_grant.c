@@ -1,4 +1,6 @@
 #include <criterion/criterion.h>
+
+#include <ctype.h>
 #include <stdio.h>
 
 #include "base/check.h"
@@ -6,6 +8,21 @@
 
 #define OK(result) cr_assert(lapse_is_ok(result))
 #define REFUSED(result) cr_assert_eq((result).code, LAPSE_INVALID_ARGUMENT)
+
+Test(grant, each_digit_of_an_id_has_its_value_in_capitals_and_in_small_letters)
+{
+    static const char digits[] = "0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    for (int value = 0; value < 32; value++) {
+        char text[] = "00000000000000000000000000";
+        struct grant_id id;
+        text[25] = digits[value];
+        cr_assert(lapse_is_ok(grant_id_parse(slice_str(text), &id)));
+        cr_expect_eq(id.bytes[15], value);
+        text[25] = (char)tolower(digits[value]);
+        cr_assert(lapse_is_ok(grant_id_parse(slice_str(text), &id)));
+        cr_expect_eq(id.bytes[15], value);
+    }
+}
 
 Test(grant, an_id_is_a_ulid)
 {

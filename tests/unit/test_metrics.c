@@ -6,6 +6,7 @@
 
 #include "base/check.h"
 #include "base/limits.h"
+#include "node/loop_meter.h"
 #include "node/metrics.h"
 
 static const char *render(struct buf *text)
@@ -63,6 +64,34 @@ Test(metrics, a_maximum_only_grows)
     cr_assert_eq(metric_get(METRIC_LOOP_US_MAX), 5);
     metric_max(METRIC_LOOP_US_MAX, 9);
     cr_assert_eq(metric_get(METRIC_LOOP_US_MAX), 9);
+}
+
+#define SECOND_NS (1000ull * 1000 * 1000)
+
+/* One iteration of `work_us` at `at_s`, between two sleeps. */
+static void turn(struct loop_meter *meter, uint64_t at_s, uint64_t work_us)
+{
+    uint64_t end_ns = at_s * SECOND_NS;
+    if (meter->turned_ns == 0)
+        loop_meter_turn(meter, end_ns - SECOND_NS, 0);
+    uint64_t slept_ns = end_ns - meter->turned_ns - work_us * 1000;
+    loop_meter_turn(meter, end_ns, meter->idle_ns + slept_ns);
+}
+
+Test(metrics, the_longest_iteration_of_the_loop_is_known_for_ever_and_of_late)
+{
+    struct loop_meter meter = {0};
+    turn(&meter, 100, 700);
+    turn(&meter, 101, 20);
+    cr_expect_eq(metric_get(METRIC_LOOP_US_MAX), 700);
+    cr_expect_eq(metric_get(METRIC_LOOP_US_RECENT), 700);
+    turn(&meter, 112, 30);
+    cr_expect_eq(metric_get(METRIC_LOOP_US_RECENT), 700, "the window before still counts");
+    turn(&meter, 122, 40);
+    cr_expect_eq(metric_get(METRIC_LOOP_US_RECENT), 40);
+    turn(&meter, 200, 5);
+    cr_expect_eq(metric_get(METRIC_LOOP_US_RECENT), 5, "nothing happened in between");
+    cr_expect_eq(metric_get(METRIC_LOOP_US_MAX), 700);
 }
 
 static _Atomic(int) arrived;

@@ -16,6 +16,8 @@ struct node {
     size_t last_len;
     uint8_t last_byte;
     unsigned ups, downs;
+    unsigned gone;
+    uint64_t last_gone;
     struct lapse_error last_error;
     bool last_outgoing;
     bool closed;
@@ -59,7 +61,15 @@ static void on_link(void *arg, uint64_t id, bool outgoing, bool up, const struct
         node->last_error = *error;
 }
 
-static const struct peers_handler handler = {on_frame, on_link};
+static void on_gone(void *arg, uint64_t id)
+{
+    struct node *node = arg;
+    cr_assert_not(node->closed);
+    node->gone++;
+    node->last_gone = id;
+}
+
+static const struct peers_handler handler = {.on_frame = on_frame, .on_link = on_link, .on_gone = on_gone};
 
 #define RUN_UNTIL(condition)                                                                                           \
     while (!(condition))                                                                                               \
@@ -272,6 +282,65 @@ Test(peers, a_set_may_be_closed_from_its_own_callback)
         peers_send(nodes[1].peers, 2, slice_str("stop"));
     RUN_UNTIL(nodes[2].closed);
     cr_expect_eq(nodes[2].frames, 1);
+}
+
+/* ---- a process is gone ---- */
+
+static void turn(unsigned times)
+{
+    while (times-- > 0)
+        (void)uv_run(&loop, UV_RUN_ONCE);
+}
+
+Test(peers, a_process_that_ended_is_found_gone_once_each_time)
+{
+    struct lapse_error error = {0};
+    start(1, "lab-1");
+    start(2, "lab-1");
+    uint16_t port = peers_port(nodes[2].peers);
+    for (unsigned times = 1; times <= 2; times++) {
+        introduce(1, 2);
+        RUN_UNTIL(linked(1, 2) && linked(2, 1));
+        cr_expect_eq(nodes[1].gone, times - 1);
+        close_node(&nodes[2]);
+        RUN_UNTIL(nodes[1].gone == times);
+        cr_expect_eq(nodes[1].last_gone, 2);
+        turn(20); /* further attempts say nothing new */
+        cr_expect_eq(nodes[1].gone, times);
+        struct peers_options options = {2, "lab-1", "127.0.0.1", port, 0, 50, 7};
+        struct tls_identity *identity = fixture_identity(dir, "n2");
+        nodes[2] = (struct node){.id = 2};
+        cr_assert(lapse_is_ok(peers_start(&loop, &options, identity, &handler, &nodes[2], &nodes[2].peers, &error)));
+        tls_identity_unref(identity);
+    }
+}
+
+Test(peers, a_process_that_still_holds_a_link_to_us_is_not_gone)
+{
+    start(1, "lab-1");
+    start(2, "lab-1");
+    start_as(&nodes[3], 3, "n3", "lab-1", 0);
+    introduce(1, 2);
+    RUN_UNTIL(linked(1, 2) && linked(2, 1));
+    set_peer(&nodes[1], &nodes[3], 2); /* a port that is about to refuse */
+    close_node(&nodes[3]);
+    RUN_UNTIL(strstr(nodes[1].last_error.message, "refused") != NULL);
+    turn(20);
+    cr_expect(peers_is_up(nodes[1].peers, 2, false));
+    cr_expect_eq(nodes[1].gone, 0);
+    close_node(&nodes[2]);
+    RUN_UNTIL(nodes[1].gone == 1);
+}
+
+Test(peers, a_peer_that_was_never_there_is_not_gone)
+{
+    start(1, "lab-1");
+    start(2, "lab-1");
+    set_peer(&nodes[1], &nodes[2], 2);
+    close_node(&nodes[2]);
+    RUN_UNTIL(nodes[1].downs > 0);
+    turn(20);
+    cr_expect_eq(nodes[1].gone, 0);
 }
 
 /* ---- refusals ---- */

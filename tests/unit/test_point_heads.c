@@ -102,11 +102,11 @@ Test(point_heads, an_audit_that_is_busy_keeps_nobody_out)
 Test(point_heads, an_answer_that_takes_long_holds_nobody_up_and_counts_all_the_same)
 {
     subscribe_with_head();
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
     cr_assert_eq(f.n_seen, 0);
     f.now_ms += 600;
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
     cr_assert_eq(count_seen(KIND(registered)), 1);
     answer_check(AUDIT_ROLLBACK, LAPSE_OK);
@@ -154,18 +154,18 @@ Test(point_heads, the_newest_is_sent_once_and_another_one_not_before_half_a_minu
     be_served();
     cr_assert_eq(count_seen(KIND(head)), 0, "there is none");
     make_head(100);
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
     cr_assert_eq(count_seen(KIND(head)), 1);
     cr_assert_eq(last_seen(KIND(head))->revision, 100);
     make_head(105);
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
     cr_assert_eq(count_seen(KIND(head)), 1);
     f.now_ms += 30000;
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
     cr_assert_eq(count_seen(KIND(head)), 2);
     cr_assert_eq(last_seen(KIND(head))->revision, 105);

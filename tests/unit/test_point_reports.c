@@ -178,7 +178,7 @@ Test(point_reports, G8_bounded_results_that_nobody_reads_stop_the_line)
     char request_id[LIMIT_REQUEST_ID + 1];
     be_served();
     grpc_request_pause(f.request, true);
-    f.edge.feeds->writable = false; /* as if 64 KiB were on their way */
+    first_feed()->writable = false; /* as if 64 KiB were on their way */
     for (int i = 0; i < 100; i++) {
         (void)snprintf(request_id, sizeof request_id, "u-%d", i);
         say_use(request_id, grant_text(), 1);

@@ -453,7 +453,7 @@ Test(point_stream, a_mark_comes_every_second_when_nothing_is_sent_whatever_the_p
     for (int i = 0; i < 4; i++) {
         f.now_ms += 300;
         f.point->on_pong(f.owner, (uint64_t)i, 3000, 5);
-        feed_tick_all(&f.edge);
+        fixture_tick();
         fixture_run();
     }
     cr_assert_eq(count_seen(KIND(pong)), 4);
@@ -472,10 +472,10 @@ Test(point_stream, roles_that_change_are_looked_at_again)
     fixture_run();
     cr_assert_eq(count_seen(KIND(event)), 1, "it goes on");
     (void)lapse_fail(&f.guard, LAPSE_PERMISSION_DENIED, "not an enforcer of this scope");
-    f.edge.feeds->writable = false; /* so that both are in one batch */
+    first_feed()->writable = false; /* so that both are in one batch */
     (void)append(&(struct store_event){.type = STORE_EVENT_ROLES_CHANGED});
     (void)append_event(STORE_EVENT_ACTIVATED, GRANT_ACTIVE, "db/prod/b");
-    feed_writable(f.edge.feeds);
+    feed_writable(first_feed());
     fixture_run();
     assert_ended(LAPSE_PERMISSION_DENIED, "not an enforcer");
     cr_assert_eq(count_seen(KIND(event)), 1, "and nothing after it has lost its role");
@@ -534,11 +534,11 @@ static void stop_reading(void)
                                 .resource = slice_str("db/prod/a"),
                                 .justification = slice_of(prose, sizeof prose)};
     grpc_request_pause(f.request, true);
-    for (int i = 0; i < 100000 && f.edge.feeds->writable; i++) {
+    for (int i = 0; i < 100000 && first_feed()->writable; i++) {
         (void)append(&(struct store_event){.type = STORE_EVENT_ACTIVATED, .grant = &grant});
         fixture_turn();
     }
-    cr_assert_not(f.edge.feeds->writable);
+    cr_assert_not(first_feed()->writable);
     f.n_seen = 0;
 }
 
@@ -608,7 +608,7 @@ Test(point_stream, in_another_epoch_nothing_of_the_old_one_may_be_acknowledged)
 {
     be_served();
     ring_reset(f.ring, EPOCH + 1, 50); /* the cluster was restored from a backup */
-    feed_pump_all(&f.edge);
+    feed_line_all_due(&f.edge);
     fixture_run();
     cr_assert_eq(count_seen(KIND(resync)), 1);
     cr_assert_eq(last_seen(KIND(snapshot_end))->epoch, EPOCH + 1);
@@ -711,11 +711,11 @@ Test(point_stream, a_goodbye_that_is_not_confirmed_ends_after_a_while)
     be_served();
     say_goodbye();
     f.now_ms += LIMIT_POINT_LEAVE_MS - 1;
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
     cr_assert_not(f.ended);
     f.now_ms += 1;
-    feed_tick_all(&f.edge);
+    fixture_tick();
     fixture_run();
     assert_ended(LAPSE_OK, "");
 }

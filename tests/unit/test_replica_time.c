@@ -48,6 +48,36 @@ Test(replica, a_grant_expires_on_every_node_at_its_deadline)
     fixture_free(fixture);
 }
 
+/* What is derived from the log has fallen behind: the leader waits for it, but not for ever. */
+Test(replica, under_pressure_a_leader_goes_on_slowly)
+{
+    struct fixture *fixture = three();
+    struct fixture_node *leader = fixture_leader(fixture);
+    struct fixture_write first, second;
+    replica_set_pressure(leader->replica, 100);
+    fixture_write(leader, &first, 1, 1, 1000);
+    fixture_run(fixture, 5);
+    cr_assert_eq(first.done, 1);
+    fixture_write(leader, &second, 2, 2, 1000);
+    fixture_run(fixture, 30);
+    cr_assert_eq(second.done, 0);
+    fixture_run(fixture, 40);
+    cr_assert_eq(second.done, 1);
+    cr_assert_eq(second.outcome.error.code, LAPSE_OK);
+    fixture_free(fixture);
+}
+
+Test(replica, under_pressure_a_grant_still_expires)
+{
+    struct fixture *fixture = three();
+    activate_grant(fixture, 1000);
+    replica_set_pressure(fixture_leader(fixture)->replica, 100);
+    fixture_run(fixture, 1300);
+    for (uint32_t i = 0; i < 3; i++)
+        cr_assert_eq(fixture->nodes[i].expired, 1);
+    fixture_free(fixture);
+}
+
 Test(replica, a_change_of_leader_and_stepped_wall_clocks_do_not_move_a_deadline)
 {
     struct fixture *fixture = three();
