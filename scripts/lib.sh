@@ -14,7 +14,7 @@ packages=(
   libcriterion-dev python3-grpcio python3-grpc-tools python3-protobuf curl iproute2 libpam0g-dev
 )
 # What the tests put Lapse beside. Servers: see install_quietly.
-test_packages=(nginx haproxy pamtester sudo openssh-client openssh-server etcd-server redis-server libhiredis-dev)
+test_packages=(nginx haproxy pamtester sudo openssh-client openssh-server etcd-server redis-server libhiredis-dev gnuplot-nox)
 # What scripts/bench-peers measures Lapse beside, and draws with; without hiredis Lapse is built without the Redis kind.
 bench_packages=(nginx etcd-server redis-server libhiredis-dev zookeeper default-jre-headless nats-server gnuplot-nox)
 
