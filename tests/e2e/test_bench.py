@@ -127,7 +127,8 @@ class BenchTest(unittest.TestCase):
         self.assertEqual(report["values"]["permits_after_deadline"]["value"], 0)
         self.assertLessEqual(report["samples"]["last_permit"]["max"], 0)
         self.assertGreater(report["values"]["permit_checks"]["value"], 0)
-        self.assertGreaterEqual(report["samples"]["outlived"]["min"], 0, "an event before its deadline")
+        # Cluster time counts whole milliseconds, and a new leader that is unsure takes the later time (decision 0007): early, never late.
+        self.assertGreaterEqual(report["samples"]["outlived"]["min"], -1000, "an event long before its deadline")
 
     def test_the_gap_is_in_the_latency_of_what_was_due_in_it(self):
         report = self.measure("failover")
