@@ -120,6 +120,12 @@ struct system_kind {
 extern const struct system_kind *const system_kinds[];
 const struct system_kind *system_find(const char *name);
 
+/* One of those that no watcher is told of (system->quiet_from): the kind keeps it elsewhere. */
+static inline bool system_is_quiet(const struct system *system, uint32_t item)
+{
+    return system->quiet_from != 0 && item >= system->quiet_from;
+}
+
 /* UNAVAILABLE when a node has ended that nobody killed. */
 lapse_result system_check(struct system *system, struct lapse_error *error) LAPSE_MUST_USE;
 

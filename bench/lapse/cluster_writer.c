@@ -63,6 +63,17 @@ static void write_failed(struct write *write, const struct lapse_error *error)
     write_done(write, &said);
 }
 
+/* Approved or ended: FAILED_PRECONDITION says that it was already, by an earlier attempt whose answer was lost or by
+ * its deadline. */
+static void on_settled(void *arg, struct slice answer, const struct lapse_error *error)
+{
+    (void)answer;
+    if (error == NULL || error->code == LAPSE_FAILED_PRECONDITION)
+        write_done(arg, NULL);
+    else
+        write_failed(arg, error);
+}
+
 static struct slice encode(struct system_writer *writer, const struct codec_message *message, const void *args)
 {
     buf_clear(&writer->message);
@@ -89,17 +100,6 @@ static bool take_id(struct slice answer, char *id)
     return false;
 }
 
-static void on_approved(void *arg, struct slice answer, const struct lapse_error *error)
-{
-    struct write *write = arg;
-    (void)answer;
-    /* Of an earlier attempt whose answer was lost. */
-    if (error == NULL || error->code == LAPSE_FAILED_PRECONDITION)
-        write_done(write, NULL);
-    else
-        write_failed(write, error);
-}
-
 static void approve(struct write *write)
 {
     struct system_writer *writer = write->writer;
@@ -108,7 +108,7 @@ static void approve(struct write *write)
     struct lapse_decision_args args = {.request_id = request_id,
                                        .grant_id = cluster_id_of(writer->cluster, write->item)};
     grpc_link_call(writer->links[CLUSTER_APPROVER], "/lapse.v1.Grants/Approve",
-                   encode(writer, &schema_decision_args, &args), CLUSTER_CALL_MS, on_approved, write);
+                   encode(writer, &schema_decision_args, &args), CLUSTER_CALL_MS, on_settled, write);
 }
 
 static void on_requested(void *arg, struct slice answer, const struct lapse_error *error)
@@ -126,11 +126,6 @@ static void on_requested(void *arg, struct slice answer, const struct lapse_erro
         write_done(write, NULL);
 }
 
-static bool is_quiet(const struct system *system, uint32_t item)
-{
-    return system->quiet_from != 0 && item >= system->quiet_from;
-}
-
 void cluster_item_make(struct system_writer *writer, uint32_t item, int64_t ttl_ms, system_done done, void *arg)
 {
     static const char *const actions[] = {CLUSTER_ACTION, "read"};
@@ -139,7 +134,7 @@ void cluster_item_make(struct system_writer *writer, uint32_t item, int64_t ttl_
     snprintf(request_id, sizeof request_id, "m%s-%u", writer->cluster->run, item);
     cluster_ticket(writer->cluster, item, ticket);
     cluster_item_subject(item, subject);
-    if (is_quiet(&writer->cluster->system, item))
+    if (system_is_quiet(&writer->cluster->system, item))
         snprintf(resource, sizeof resource, "quiet/prod"); /* not in what watchers watch */
     else
         cluster_item_resource(item, resource);
@@ -158,17 +153,6 @@ void cluster_item_make(struct system_writer *writer, uint32_t item, int64_t ttl_
 
 /* --- ending ------------------------------------------------------------------------------------------------------- */
 
-static void on_revoked(void *arg, struct slice answer, const struct lapse_error *error)
-{
-    struct write *write = arg;
-    (void)answer;
-    /* It has ended already. */
-    if (error == NULL || error->code == LAPSE_FAILED_PRECONDITION)
-        write_done(write, NULL);
-    else
-        write_failed(write, error);
-}
-
 void cluster_item_end(struct system_writer *writer, uint32_t item, system_done done, void *arg)
 {
     char request_id[CLUSTER_TEXT_SIZE];
@@ -178,7 +162,7 @@ void cluster_item_end(struct system_writer *writer, uint32_t item, system_done d
     struct lapse_end_args args = {
         .request_id = request_id, .grant_id = id, .reason = "measured", .wait = writer->cluster->wait};
     grpc_link_call(writer->links[CLUSTER_OPERATOR], "/lapse.v1.Grants/Revoke", encode(writer, &schema_end_args, &args),
-                   CLUSTER_CALL_MS, on_revoked, write_new(writer, item, done, arg));
+                   CLUSTER_CALL_MS, on_settled, write_new(writer, item, done, arg));
 }
 
 /* --- opening and closing ------------------------------------------------------------------------------------------ */

@@ -9,11 +9,10 @@
 
 #include "base/check.h"
 #include "bench/peers/etcd_messages.h"
+#include "bench/peers/peer_fleet.h"
 
 #define CALL_MS 5000
 #define OPEN_MS 10000
-#define OPENING_MAX 64 /* at a time: a listener's queue is short */
-#define PATIENCE_MS 60000
 
 /* --- writers ------------------------------------------------------------------------------------------------------ */
 
@@ -90,7 +89,7 @@ static struct etcd_op *op_new(struct system_writer *writer, uint32_t item, syste
 
 static void key_of(const struct system_writer *writer, char key[PEER_KEY_SIZE], uint32_t item)
 {
-    if (peer_is_quiet(writer->system, item))
+    if (system_is_quiet(writer->system, item))
         snprintf(key, PEER_KEY_SIZE, "quiet/%08u", item);
     else
         peer_key(key, item);
@@ -149,41 +148,31 @@ struct watcher {
     struct system_watcher *all;
     struct grpc_link *link; /* NULL: none yet, or lost */
     void *arg;
-    uint32_t node;
 };
 
 struct system_watcher {
-    struct etcd_system *etcd;
-    struct bench_loop *loop;
+    struct peer_fleet fleet;
+    const struct socket_target *targets;
     system_gone gone;
-    struct buf message;         /* what each says */
-    struct bench_gate *opening; /* while watchers_open waits */
-    struct lapse_error error;   /* of the first that failed while opening */
-    struct bench_gate *closing; /* while watchers_close waits */
-    uint32_t n, begun, in_place;
+    struct buf message; /* what each says */
     struct watcher each[];
 };
 
-static void open_more(struct system_watcher *all);
+static struct system_watcher *of_fleet(struct peer_fleet *fleet)
+{
+    return CONTAINER_OF(fleet, struct system_watcher, fleet);
+}
 
 static void opening_failed(struct watcher *watcher, const char *why)
 {
     struct system_watcher *all = watcher->all;
-    if (all->opening == NULL || all->error.code != LAPSE_OK)
-        return;
-    (void)lapse_fail(&all->error, LAPSE_UNAVAILABLE, "etcd at %s: %s (watcher %u of %u)",
-                     all->etcd->peer.address[watcher->node - 1], why, all->in_place + 1, all->n);
-    bench_gate_step(all->opening);
+    peer_fleet_failed(&all->fleet, (uint32_t)(watcher - all->each), why);
 }
 
 static void on_created(void *arg)
 {
-    struct system_watcher *all = ((struct watcher *)arg)->all;
-    all->in_place++;
-    if (all->in_place < all->n)
-        open_more(all);
-    else if (all->opening != NULL && all->error.code == LAPSE_OK)
-        bench_gate_step(all->opening);
+    struct watcher *watcher = arg;
+    peer_fleet_in_place(&watcher->all->fleet);
 }
 
 static void on_deleted(void *arg, struct slice key)
@@ -228,94 +217,55 @@ static void on_down(void *arg, const struct lapse_error *why)
     watcher->link = NULL;
 }
 
-static void open_more(struct system_watcher *all)
+static void dial(struct peer_fleet *fleet, uint32_t i)
 {
     static const struct grpc_link_handler handler = {on_up, on_down};
-    while (all->begun < all->n && all->begun - all->in_place < OPENING_MAX && all->error.code == LAPSE_OK) {
-        struct watcher *watcher = &all->each[all->begun++];
-        watcher->link = grpc_link_new(all->loop, &all->etcd->targets[watcher->node - 1], &handler, watcher);
-    }
+    struct system_watcher *all = of_fleet(fleet);
+    all->each[i].link =
+        grpc_link_new(fleet->loop, &all->targets[peer_fleet_node(fleet, i) - 1], &handler, &all->each[i]);
 }
 
-static void open_work(void *arg)
+static void on_closed(void *arg)
 {
-    struct system_watcher *all = arg;
-    bench_gate_expect(all->opening, 1);
-    open_more(all);
+    peer_fleet_closed(arg);
 }
 
-static void opened_work(void *arg)
+static bool hang_up(struct peer_fleet *fleet, uint32_t i)
 {
-    struct system_watcher *all = arg;
-    all->opening = NULL;
-}
-
-static struct system_watcher *watchers_new(struct etcd_system *etcd, uint32_t n, uint32_t node, char *args, size_t size)
-{
-    struct system_watcher *all = mem_calloc(1, sizeof *all + n * sizeof all->each[0]);
-    all->etcd = etcd;
-    all->n = n;
-    for (uint32_t i = 0; i < n; i++) {
-        all->each[i].all = all;
-        all->each[i].arg = args + i * size;
-        all->each[i].node = node != 0 ? node : i % etcd->peer.system.n_nodes + 1;
-    }
-    buf_init(&all->message, 256);
-    /* From "items/" to the first key behind all that begin so. */
-    etcd_watch_request(&all->message, slice_str(PEER_KEY_PREFIX), slice_str("items0"));
-    return all;
+    struct grpc_link *link = of_fleet(fleet)->each[i].link;
+    if (link != NULL)
+        grpc_link_free(link, on_closed, fleet);
+    return link != NULL;
 }
 
 lapse_result etcd_watchers_open(struct system *system, struct bench_loop *loop, uint32_t n, uint32_t node,
                                 system_gone gone, void *args, size_t size, struct system_watcher **out,
                                 struct lapse_error *error)
 {
-    struct system_watcher *all = watchers_new(etcd_of(system), n, node, args, size);
-    struct bench_gate *gate = bench_gate_new();
-    all->loop = loop;
+    static const struct peer_fleet_ops ops = {dial, hang_up};
+    const struct etcd_system *etcd = etcd_of(system);
+    struct system_watcher *all = mem_calloc(1, sizeof *all + n * sizeof all->each[0]);
+    all->fleet = (struct peer_fleet){.ops = &ops, .peer = &etcd->peer, .loop = loop, .n = n, .node = node};
+    all->targets = etcd->targets;
     all->gone = gone;
-    all->opening = gate;
-    bench_loop_call(loop, open_work, all);
-    bool opened = bench_gate_wait(gate, PATIENCE_MS);
-    bench_loop_call(loop, opened_work, all);
-    bench_gate_free(gate);
-    if (!opened)
-        (void)lapse_fail(&all->error, bench_interrupted() ? LAPSE_CANCELLED : LAPSE_UNAVAILABLE,
-                         "etcd: %u of %u watchers are in place after %d s", all->in_place, n, PATIENCE_MS / 1000);
-    if (all->error.code == LAPSE_OK) {
+    for (uint32_t i = 0; i < n; i++)
+        all->each[i] = (struct watcher){.all = all, .arg = (char *)args + i * size};
+    buf_init(&all->message, 256);
+    /* From "items/" to the first key behind all that begin so. */
+    etcd_watch_request(&all->message, slice_str(PEER_KEY_PREFIX), slice_str("items0"));
+    lapse_result result = peer_fleet_open(&all->fleet, error);
+    if (lapse_is_ok(result))
         *out = all;
-        return lapse_ok();
-    }
-    lapse_result result = lapse_fail(error, all->error.code, "%s", all->error.message);
-    etcd_watchers_close(all);
+    else
+        etcd_watchers_close(all);
     return result;
-}
-
-static void on_closed(void *arg)
-{
-    struct system_watcher *all = arg;
-    bench_gate_step(all->closing);
-}
-
-static void close_work(void *arg)
-{
-    struct system_watcher *all = arg;
-    for (uint32_t i = 0; i < all->n; i++)
-        if (all->each[i].link != NULL) {
-            bench_gate_expect(all->closing, 1);
-            grpc_link_free(all->each[i].link, on_closed, all);
-        }
 }
 
 void etcd_watchers_close(struct system_watcher *all)
 {
     if (all == NULL)
         return;
-    all->closing = bench_gate_new();
-    bench_loop_call(all->loop, close_work, all);
-    while (!bench_gate_wait(all->closing, PATIENCE_MS)) /* also when a signal came: the links are in use until then */
-        uv_sleep(1);
-    bench_gate_free(all->closing);
+    peer_fleet_close(&all->fleet);
     buf_free(&all->message);
     free(all);
 }

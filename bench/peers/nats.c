@@ -258,13 +258,13 @@ static void item_make(struct system_writer *writer, uint32_t item, int64_t ttl_m
 {
     CHECK(ttl_ms == 0);
     nats_put(&writer->base.link, peer_writer_number(&writer->base, done, arg), item,
-             peer_is_quiet(writer->system, item));
+             system_is_quiet(writer->system, item));
 }
 
 static void item_end(struct system_writer *writer, uint32_t item, system_done done, void *arg)
 {
     nats_delete(&writer->base.link, peer_writer_number(&writer->base, done, arg), item,
-                peer_is_quiet(writer->system, item));
+                system_is_quiet(writer->system, item));
 }
 
 static void subscribe(struct peer_link *link)

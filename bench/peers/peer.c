@@ -192,11 +192,6 @@ void peer_key(char out[PEER_KEY_SIZE], uint32_t item)
     snprintf(out, PEER_KEY_SIZE, PEER_KEY_PREFIX "%08u", item);
 }
 
-bool peer_is_quiet(const struct system *system, uint32_t item)
-{
-    return system->quiet_from != 0 && item >= system->quiet_from;
-}
-
 bool peer_item(struct slice key, uint32_t *item)
 {
     const size_t prefix = sizeof PEER_KEY_PREFIX - 1;

@@ -66,8 +66,6 @@ lapse_result peer_wait_more(struct peer *peer, const struct peer_wait *wait, str
 /* --- items -------------------------------------------------------------------------------------------------------- */
 
 void peer_key(char out[PEER_KEY_SIZE], uint32_t item);
-/* One of those that no watcher is told of (system->quiet_from): kept elsewhere. */
-bool peer_is_quiet(const struct system *system, uint32_t item);
 /* False for a key that is no item's. */
 bool peer_item(struct slice key, uint32_t *item);
 /* 200 bytes of text that differ from item to item; NUL-terminated. */

@@ -9,11 +9,10 @@
 #include <uv.h>
 
 #include "base/check.h"
+#include "bench/peers/peer_fleet.h"
 #include "bench/peers/redis_push.h"
 
-#define OPENING_MAX 64 /* at a time: a listener's queue is short */
 #define N_CHANNELS 2
-#define PATIENCE_MS 60000
 #define REST_MAX 131072
 
 static const char subscribe[] =
@@ -23,43 +22,32 @@ struct watcher {
     struct system_watcher *all;
     struct socket *socket; /* NULL: none yet, or lost */
     void *arg;
-    uint32_t node, confirmed;
+    uint32_t confirmed;
     struct buf rest; /* a push that isn't whole yet */
 };
 
 struct system_watcher {
-    struct redis_system *redis;
-    struct bench_loop *loop;
+    struct peer_fleet fleet;
+    const struct socket_target *targets;
     system_gone gone;
-    struct bench_gate *opening; /* while watchers_open waits */
-    struct lapse_error error;   /* of the first that failed while opening */
-    struct bench_gate *closing; /* while watchers_close waits */
-    uint32_t n, begun, in_place;
     struct watcher each[];
 };
 
-static void open_more(struct system_watcher *all);
+static struct system_watcher *of_fleet(struct peer_fleet *fleet)
+{
+    return CONTAINER_OF(fleet, struct system_watcher, fleet);
+}
 
 static void opening_failed(struct watcher *watcher, const char *why)
 {
     struct system_watcher *all = watcher->all;
-    if (all->opening == NULL || all->error.code != LAPSE_OK)
-        return;
-    (void)lapse_fail(&all->error, LAPSE_UNAVAILABLE, "redis at %s: %s (watcher %u of %u)",
-                     all->redis->peer.address[watcher->node - 1], why, all->in_place + 1, all->n);
-    bench_gate_step(all->opening);
+    peer_fleet_failed(&all->fleet, (uint32_t)(watcher - all->each), why);
 }
 
 static void on_confirmed(struct watcher *watcher)
 {
-    struct system_watcher *all = watcher->all;
-    if (++watcher->confirmed < N_CHANNELS)
-        return;
-    all->in_place++;
-    if (all->in_place < all->n)
-        open_more(all);
-    else if (all->opening != NULL && all->error.code == LAPSE_OK)
-        bench_gate_step(all->opening);
+    if (++watcher->confirmed == N_CHANNELS)
+        peer_fleet_in_place(&watcher->all->fleet);
 }
 
 static void on_push(struct watcher *watcher, const struct redis_push *push)
@@ -116,93 +104,53 @@ static void on_close(void *arg, const struct lapse_error *why)
     struct watcher *watcher = arg;
     watcher->socket = NULL;
     opening_failed(watcher, why->message);
-    if (watcher->all->closing != NULL)
-        bench_gate_step(watcher->all->closing);
+    peer_fleet_closed(&watcher->all->fleet);
 }
 
-static void open_more(struct system_watcher *all)
+static void dial(struct peer_fleet *fleet, uint32_t i)
 {
     static const struct socket_handler handler = {on_open, on_data, on_close};
-    while (all->begun < all->n && all->begun - all->in_place < OPENING_MAX && all->error.code == LAPSE_OK) {
-        struct watcher *watcher = &all->each[all->begun++];
-        watcher->socket =
-            socket_dial(bench_loop_uv(all->loop), &all->redis->targets[watcher->node - 1], &handler, watcher);
-    }
+    struct system_watcher *all = of_fleet(fleet);
+    all->each[i].socket =
+        socket_dial(bench_loop_uv(fleet->loop), &all->targets[peer_fleet_node(fleet, i) - 1], &handler, &all->each[i]);
 }
 
-static void open_work(void *arg)
+static bool hang_up(struct peer_fleet *fleet, uint32_t i)
 {
-    struct system_watcher *all = arg;
-    bench_gate_expect(all->opening, 1);
-    open_more(all);
-}
-
-static void opened_work(void *arg)
-{
-    struct system_watcher *all = arg;
-    all->opening = NULL;
-}
-
-static struct system_watcher *watchers_new(struct redis_system *redis, uint32_t n, uint32_t node, char *args,
-                                           size_t size)
-{
-    struct system_watcher *all = mem_calloc(1, sizeof *all + n * sizeof all->each[0]);
-    all->redis = redis;
-    all->n = n;
-    for (uint32_t i = 0; i < n; i++) {
-        all->each[i].all = all;
-        all->each[i].arg = args + i * size;
-        buf_init(&all->each[i].rest, REST_MAX);
-        all->each[i].node = node != 0 ? node : i % redis->peer.system.n_nodes + 1;
-    }
-    return all;
+    struct socket *socket = of_fleet(fleet)->each[i].socket;
+    if (socket != NULL)
+        socket_close(socket);
+    return socket != NULL;
 }
 
 lapse_result redis_watchers_open(struct system *system, struct bench_loop *loop, uint32_t n, uint32_t node,
                                  system_gone gone, void *args, size_t size, struct system_watcher **out,
                                  struct lapse_error *error)
 {
-    struct system_watcher *all = watchers_new(redis_of(system), n, node, args, size);
-    struct bench_gate *gate = bench_gate_new();
-    all->loop = loop;
+    static const struct peer_fleet_ops ops = {dial, hang_up};
+    const struct redis_system *redis = redis_of(system);
+    struct system_watcher *all = mem_calloc(1, sizeof *all + n * sizeof all->each[0]);
+    all->fleet = (struct peer_fleet){.ops = &ops, .peer = &redis->peer, .loop = loop, .n = n, .node = node};
+    all->targets = redis->targets;
     all->gone = gone;
-    all->opening = gate;
-    bench_loop_call(loop, open_work, all);
-    bool opened = bench_gate_wait(gate, PATIENCE_MS);
-    bench_loop_call(loop, opened_work, all);
-    bench_gate_free(gate);
-    if (!opened)
-        (void)lapse_fail(&all->error, bench_interrupted() ? LAPSE_CANCELLED : LAPSE_UNAVAILABLE,
-                         "redis: %u of %u watchers are in place after %d s", all->in_place, n, PATIENCE_MS / 1000);
-    if (all->error.code == LAPSE_OK) {
-        *out = all;
-        return lapse_ok();
+    for (uint32_t i = 0; i < n; i++) {
+        all->each[i] = (struct watcher){.all = all, .arg = (char *)args + i * size};
+        buf_init(&all->each[i].rest, REST_MAX);
     }
-    lapse_result result = lapse_fail(error, all->error.code, "%s", all->error.message);
-    redis_watchers_close(all);
+    lapse_result result = peer_fleet_open(&all->fleet, error);
+    if (lapse_is_ok(result))
+        *out = all;
+    else
+        redis_watchers_close(all);
     return result;
-}
-
-static void close_work(void *arg)
-{
-    struct system_watcher *all = arg;
-    for (uint32_t i = 0; i < all->n; i++)
-        if (all->each[i].socket != NULL) {
-            bench_gate_expect(all->closing, 1);
-            socket_close(all->each[i].socket);
-        }
 }
 
 void redis_watchers_close(struct system_watcher *all)
 {
     if (all == NULL)
         return;
-    all->closing = bench_gate_new();
-    bench_loop_call(all->loop, close_work, all);
-    while (!bench_gate_wait(all->closing, PATIENCE_MS)) /* also when a signal came: the sockets are in use until then */
-        uv_sleep(1);
-    bench_gate_free(all->closing);
-    for (uint32_t i = 0; i < all->n; i++)
+    peer_fleet_close(&all->fleet);
+    for (uint32_t i = 0; i < all->fleet.n; i++)
         buf_free(&all->each[i].rest);
     free(all);
 }

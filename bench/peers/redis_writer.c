@@ -184,7 +184,7 @@ static void send_on(struct redis_connection *connection, struct redis_op *op)
     op->on = connection;
     op->replies_left = waits ? 2 : 1;
     connection->busy = waits;
-    use_database(connection, peer_is_quiet(&writer->redis->peer.system, op->item) ? 1 : 0);
+    use_database(connection, system_is_quiet(&writer->redis->peer.system, op->item) ? 1 : 0);
     /* A context that isn't being closed takes every command. */
     CHECK((op->ttl_ms < 0 ? send_end : send_make)(op, connection->context) == REDIS_OK);
     if (waits)

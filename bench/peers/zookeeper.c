@@ -290,7 +290,7 @@ static struct deadline *of_link(struct peer_link *link)
 
 static void item_path(const struct system *system, uint32_t item, char path[PATH_SIZE])
 {
-    snprintf(path, PATH_SIZE, "%s/%08u", peer_is_quiet(system, item) ? QUIET_ROOT : ROOT, item);
+    snprintf(path, PATH_SIZE, "%s/%08u", system_is_quiet(system, item) ? QUIET_ROOT : ROOT, item);
 }
 
 static void create_item(struct system_writer *writer, struct peer_link *link, uint32_t number, uint32_t item,

@@ -52,9 +52,9 @@ Test(bench_peers, values_are_200_bytes_and_differ)
 Test(bench_peers, quiet_items_are_those_from_a_number_on)
 {
     struct system system = {.quiet_from = 0};
-    cr_assert(!peer_is_quiet(&system, 0) && !peer_is_quiet(&system, 1000));
+    cr_assert(!system_is_quiet(&system, 0) && !system_is_quiet(&system, 1000));
     system.quiet_from = 10;
-    cr_assert(!peer_is_quiet(&system, 9) && peer_is_quiet(&system, 10));
+    cr_assert(!system_is_quiet(&system, 9) && system_is_quiet(&system, 10));
 }
 
 /* --- beginning ---------------------------------------------------------------------------------------------------- */
